@@ -1,0 +1,92 @@
+"""Background jobs for applications that keep their data in a ZODB.
+
+A job is put in the same transaction as the data, runs with the live objects, and its
+effects, its result and its completion are one commit.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zodbjobs import testing
+    from zodbjobs.installer import (
+        JobContainerInstaller,
+        install,
+        job_container_installer,
+        multidb_job_container_installer,
+        multidb_queue_installer,
+        queue_installer,
+    )
+    from zodbjobs.manager import JobManager, compute
+    from zodbjobs.runtime import local
+    from zodbjobs.runtime.worker import Worker
+    from zodbjobs.stored.container import JobContainer
+    from zodbjobs.stored.failure import Failure
+    from zodbjobs.stored.job import Job, ProgressableJob, get_job_id
+    from zodbjobs.stored.retry import Retry
+    from zodbjobs.stored.root import get_queue, get_queues
+
+# Where each public name lives; loaded when it is first asked for.
+_HOMES = {
+    "Failure": "zodbjobs.stored.failure",
+    "Job": "zodbjobs.stored.job",
+    "JobContainer": "zodbjobs.stored.container",
+    "JobContainerInstaller": "zodbjobs.installer",
+    "JobManager": "zodbjobs.manager",
+    "ProgressableJob": "zodbjobs.stored.job",
+    "Retry": "zodbjobs.stored.retry",
+    "Worker": "zodbjobs.runtime.worker",
+    "compute": "zodbjobs.manager",
+    "get_job_id": "zodbjobs.stored.job",
+    "get_queue": "zodbjobs.stored.root",
+    "get_queues": "zodbjobs.stored.root",
+    "install": "zodbjobs.installer",
+    "job_container_installer": "zodbjobs.installer",
+    "multidb_job_container_installer": "zodbjobs.installer",
+    "multidb_queue_installer": "zodbjobs.installer",
+    "queue_installer": "zodbjobs.installer",
+}
+_MODULES = {"local": "zodbjobs.runtime.local", "testing": "zodbjobs.testing"}
+
+__all__ = [
+    "Failure",
+    "Job",
+    "JobContainer",
+    "JobContainerInstaller",
+    "JobManager",
+    "ProgressableJob",
+    "Retry",
+    "Worker",
+    "compute",
+    "get_job_id",
+    "get_queue",
+    "get_queues",
+    "install",
+    "job_container_installer",
+    "local",
+    "multidb_job_container_installer",
+    "multidb_queue_installer",
+    "queue_installer",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("zodbjobs")
+    if name in _MODULES:
+        found: Any = importlib.import_module(_MODULES[name])
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'zodbjobs' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

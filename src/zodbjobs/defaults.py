@@ -1,0 +1,85 @@
+"""Every default with its unit and its reason."""
+
+from __future__ import annotations
+
+#: Name of the default queue.
+QUEUE_NAME = ""
+
+#: Key of the queues in the root of a database.
+QUEUES_KEY = "zodbjobs"
+
+#: Key of the job container in the root of a database.
+CONTAINER_KEY = "zodbjobs.jobs"
+
+#: Independent parts of a queue; two workers seldom write the same one.
+SHARDS = 8
+
+#: Inboxes of a shard. Each producer stays with one, so 64 of them for 8 shards
+#: keep the producers of a busy application apart.
+INBOXES = 8
+
+#: Runner threads of a worker. Most jobs wait for a disk or a network.
+THREADS = 4
+
+#: Keys that one claim files from one inbox. Bounds the claim's transaction when
+#: an inbox has grown while no worker was there.
+DRAIN_PER_INBOX = 250
+
+#: The most jobs that a worker claims ahead; a commit costs little more for 200 than for 1.
+CLAIM_MOST = 400
+
+#: Seconds of work that a worker claims ahead. More would keep jobs from idle
+#: siblings, less would make a commit for each few of them.
+CLAIM_SECONDS = 0.1
+
+#: Results of jobs that wrote nothing are committed together: at most so many ...
+GROUP_JOBS = 100
+
+#: ... and at most so many seconds after the first of them.
+GROUP_SECONDS = 0.01
+
+#: Seconds between two looks at the storage's last transaction; a read in memory.
+POLL_SECONDS = 0.01
+
+#: Seconds between two beats of a worker. A beat is a commit and makes the file grow.
+BEAT_SECONDS = 15.0
+
+#: Seconds between two writes of the live board.
+BOARD_SECONDS = 0.5
+
+#: Seconds that a stopping worker gives its running jobs.
+STOP_SECONDS = 30.0
+
+#: Attempts at a job whose commit conflicts; each is another chance in a fresh snapshot.
+CONFLICT_ATTEMPTS = 5
+
+#: Seconds before the first retry after a conflict; doubles, with a random part.
+CONFLICT_SECONDS = 0.01
+
+#: Seconds before the first retry after a lost connection, and the most; doubles.
+DISCONNECT_SECONDS = 1.0
+DISCONNECT_MOST_SECONDS = 60.0
+
+#: Times that a job may be interrupted by the death of its worker before it is aborted.
+INTERRUPTIONS = 9
+
+#: Lines of a job's log that are kept with it.
+LOG_LINES = 200
+
+#: Lines of it that are on the live board, which is rewritten twice a second.
+LIVE_LOG_LINES = 20
+
+#: Seconds that a finished job stays in the history: a week.
+HISTORY_SECONDS = 7 * 24 * 3600.0
+
+#: Finished jobs that a queue keeps at most.
+HISTORY_COUNT = 100_000
+
+#: Finished jobs that one transaction takes out of the history.
+PRUNE_BATCH = 1_000
+
+#: Seconds between two looks for history to prune.
+PRUNE_SECONDS = 60.0
+
+#: Jobs that one transaction moves when a dead worker's lease is given back.
+RESCUE_BATCH = 100

@@ -1,0 +1,195 @@
+"""The contracts: what each piece takes, returns and raises, and who commits.
+
+Unless a method says otherwise it works inside the caller's current transaction
+and never commits: what it did is there after the caller's commit, and was never
+there after an abort. Times are timezone-aware ``datetime`` in UTC, durations are
+``timedelta``; numbers of seconds are floats and say so.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+from zope.location.interfaces import IContained
+
+NEW = "new"
+PENDING = "pending"
+ASSIGNED = "assigned"
+ACTIVE = "active"
+CALLBACKS = "callbacks"
+COMPLETED = "completed"
+
+STATUSES = (NEW, PENDING, ASSIGNED, ACTIVE, CALLBACKS, COMPLETED)
+
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+CANCELLED = "cancelled"
+EXPIRED = "expired"
+ABORTED = "aborted"
+
+OUTCOMES = (SUCCEEDED, FAILED, CANCELLED, EXPIRED, ABORTED)
+
+
+class IProgressable(Interface):
+    """Something that tells how far it is."""
+
+    percent = Attribute("Float from 0 to 100, or None while nothing was reported.")
+
+
+class IJob(IContained):
+    """A persistent call: a callable, its arguments, and what became of it."""
+
+    callable = Attribute(
+        "What is called. Settable while the status is NEW, else BadStatus. "
+        "Reading it raises MissingCode when the code can't be found."
+    )
+    args = Attribute("List of positional arguments; changeable until the job runs.")
+    kwargs = Attribute("Dict of keyword arguments; changeable until the job runs.")
+    status = Attribute(f"One of {STATUSES}, derived from where the job is.")
+    outcome = Attribute(f"How it ended, one of {OUTCOMES}; None until then.")
+    result = Attribute("What the callable returned, a Failure, or None; read-only.")
+    failure = Attribute("The Failure if the job ended with one, else None.")
+    id = Attribute("The decimal object id as str; None before the job is stored.")
+    queue = Attribute("The IQueue that the job was put into, or None.")
+    priority = Attribute("Int from -8 to 7, larger first, 0 by default; set by put.")
+    begin_after = Attribute("Aware UTC datetime, not to be begun before; None while NEW.")
+    begin_by = Attribute(
+        "None, or the timedelta after begin_after within which the job must begin."
+    )
+    created = Attribute("When it was put, aware UTC datetime, or None.")
+    started = Attribute("When the last attempt started, aware UTC datetime, or None.")
+    finished = Attribute("When it ended, aware UTC datetime, or None.")
+    attempts = Attribute("Number of the last attempt, counted from 1; 0 before.")
+    interruptions = Attribute("How often a worker died or stopped while it held the job.")
+    parked = Attribute("Why the job can't be run here (str), or None.")
+    progress = Attribute("The last Progress(percent, message) that was reported.")
+    log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
+    annotations = Attribute("Mutable mapping of immutable values; live ones included.")
+    callbacks = Attribute("Tuple of the callbacks.")
+    quota_names = Attribute("Tuple of quota names.")
+    retry_policy = Attribute("An IRetryPolicy, or None for the default one.")
+
+    def __call__(*args, **kwargs):
+        """Run the job here and now, in the caller's transaction.
+
+        Only from NEW, else BadStatus. Stores the result or the Failure, and returns
+        it; the caller's changes are kept, the job's own are rolled back on failure.
+        """
+
+    def cancel():
+        """Take the job off its queue or away from its worker; its end is CANCELLED.
+
+        A running job can't commit any more. Joins the current transaction. Raises
+        BadStatus when the job is NEW or has ended.
+        """
+
+
+class IRetryPolicy(Interface):
+    """Decides whether an attempt that raised is followed by another."""
+
+    def delay(failure, attempts):
+        """Seconds (float) until the next attempt, or None to end with the failure.
+
+        `failure` is the Failure, `attempts` the number of attempts made. Called by
+        the runner, outside the job's transaction; must not touch the database.
+        """
+
+
+class IQueue(Interface):
+    """A named place where jobs wait. Iterating gives the waiting jobs, first one first."""
+
+    name = Attribute("The name (str); '' is the default queue.")
+
+    def put(job, *, begin_after=None, begin_by=None, priority=None):
+        """Add `job`, an IJob in status NEW or any callable, and return the job.
+
+        `begin_after`: aware datetime, or a timedelta from now; past means now.
+        `begin_by`: timedelta after begin_after within which the job must begin.
+        `priority`: int from -8 to 7, larger first.
+
+        Raises TypeError (not callable), BadArgument (can't be pickled; naive or
+        negative time; priority out of range), BadStatus (not NEW), before anything
+        is written. Joins the transaction of the queue's connection.
+        """
+
+    def put_many(jobs, *, begin_after=None, begin_by=None, priority=None):
+        """`put` each of an iterable, all or none, and return them as a list."""
+
+    def pull(index=0):
+        """Take the waiting job at `index` out, as NEW again; IndexError if missing."""
+
+    def remove(job):
+        """Take a waiting job out, as NEW again; LookupError if it isn't waiting here."""
+
+    def get(job_id):
+        """The job of this queue with that decimal id, in any status, or None."""
+
+    def retry(job):
+        """Put a parked job, or one that ended without success, in again.
+
+        Raises BadStatus for any other.
+        """
+
+    def finished(newest_first=True):
+        """Iterate over the jobs in the history by the time of their end."""
+
+    def __len__():
+        """The number of waiting jobs. Reads the queue's indexes: slow for millions."""
+
+    def __iter__():
+        """The waiting jobs in the order in which one worker would take them."""
+
+    def __getitem__(index):
+        """The waiting job at `index` (negative: from the end); IndexError."""
+
+    def __contains__(job):
+        """Whether `job` waits here."""
+
+
+class IQueues(Interface):
+    """The queues of a database by name; a mapping. Unknown names: UnknownQueue."""
+
+    def create(name, shards=8):
+        """Make a queue, or return the one that is there. Joins the transaction."""
+
+
+class ILoadGuard(Interface):
+    """A utility that may refuse new jobs for the sake of the machine."""
+
+    def __call__(job):
+        """True if `job` may be put now."""
+
+
+class IJobManager(Interface):
+    """Puts and finds jobs for a site.
+
+    `site` is any stored persistent object; without it the current site
+    (zope.component.hooks.getSite) is taken. LookupError when there is neither.
+    """
+
+    def put(job, site=None):
+        """Put an IJob into the default queue and the job container; return its id.
+
+        Joins the caller's transaction. None, and nothing stored, when a registered
+        ILoadGuard says no. TypeError for anything but an IJob.
+        """
+
+    def get(job_id, site=None):
+        """The job of the container with that id, or None."""
+
+    def jobs(site=None):
+        """Iterate over (id, job) of the container."""
+
+    def remove(job_id, site=None):
+        """Forget the job; unknown ids are ignored. Its execution goes on."""
+
+    def start_test_job(duration=60, site=None):
+        """Put ``compute(23, duration)``, seconds, and return the id."""
+
+
+class IInstaller(Interface):
+    """A subscriber that makes something in the root of a database, once."""
+
+    db_name = Attribute("Name of the database to keep it in; None: the one opened.")
+
+    def __call__(event):
+        """Install into ``event.database``, in a transaction of its own; commits."""

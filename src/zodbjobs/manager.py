@@ -1,0 +1,100 @@
+"""The job manager: puts, finds and forgets the jobs of a site."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from zope.component import queryUtility
+from zope.component.hooks import getSite
+from zope.interface import implementer
+
+from zodbjobs import defaults
+from zodbjobs.errors import NotInstalled
+from zodbjobs.interfaces import IJob, IJobManager, ILoadGuard
+from zodbjobs.runtime import local
+from zodbjobs.stored.container import JobContainer
+from zodbjobs.stored.job import Job, ProgressableJob, get_job_id
+from zodbjobs.stored.root import get_queue
+
+log = logging.getLogger("zodbjobs")
+
+
+def compute(num: Any, duration: float = 60) -> Any:
+    """The test job: works for `duration` seconds, reports its progress, returns ``num * 2``."""
+    start = time.monotonic()
+    while (passed := time.monotonic() - start) < duration:
+        local.set_progress(100.0 * passed / duration, f"{passed:.0f} of {duration} s")
+        time.sleep(min(1.0, duration / 50, duration - passed))
+    local.set_progress(100.0, "done")
+    return num * 2
+
+
+@implementer(IJobManager)
+class JobManager:
+    """Puts jobs into the default queue, and keeps them in the job container.
+
+    `site`: any stored object of the database; the current site when it is left out.
+    Nothing here commits.
+    """
+
+    def _get_site(self, site: Any) -> Any:
+        if getattr(site, "_p_jar", None) is None:
+            site = getSite()
+        if getattr(site, "_p_jar", None) is None:
+            raise LookupError(
+                "cannot find a valid site: pass a stored object as `site`, or set the "
+                "current site with zope.component.hooks.setSite()"
+            )
+        return site
+
+    def _get_container(self, site: Any) -> JobContainer:
+        container = site._p_jar.root().get(defaults.CONTAINER_KEY)
+        if container is None:
+            raise NotInstalled(
+                "the database has no job container yet; make it once with zodbjobs.install(db)"
+            )
+        assert isinstance(container, JobContainer)
+        return container
+
+    def put(self, job: Job, site: Any = None) -> str | None:
+        """Put `job` into the default queue and the container, and return its id.
+
+        Joins the caller's transaction; the caller commits. Returns None, with nothing
+        stored, when a registered ILoadGuard says no. Raises TypeError unless `job`
+        provides IJob, LookupError without a site, and what Queue.put raises.
+        """
+        if not isinstance(job, Job) or not IJob.providedBy(job):
+            raise TypeError(f"the job manager puts jobs, not {job!r}; wrap it: Job({job!r})")
+        site = self._get_site(site)
+        container = self._get_container(site)
+        queue = get_queue(site)
+        guard = queryUtility(ILoadGuard)
+        if guard is not None and not guard(job):
+            log.warning("the load guard refused %r", job)
+            return None
+        queue.put(job)
+        job_id = get_job_id(job)
+        container[job_id] = job
+        return job_id
+
+    def get(self, job_id: str, site: Any = None) -> Job | None:
+        """The job with that id, or None."""
+        found: Job | None = self._get_container(self._get_site(site)).get(job_id)
+        return found
+
+    def jobs(self, site: Any = None) -> Iterator[tuple[str, Job]]:
+        """The ids and the jobs of the container."""
+        return iter(self._get_container(self._get_site(site)).items())
+
+    def remove(self, job_id: str, site: Any = None) -> None:
+        """Forget a job; its execution goes on. Unknown ids are ignored."""
+        container = self._get_container(self._get_site(site))
+        if job_id in container:
+            del container[job_id]
+
+    def start_test_job(self, duration: float = 60, site: Any = None) -> str | None:
+        """Put ``compute(23, duration)``, `duration` in seconds, and return the id."""
+        return self.put(ProgressableJob(compute, 23, duration), site)

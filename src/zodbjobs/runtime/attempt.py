@@ -1,0 +1,119 @@
+"""What passes between the dispatcher and the runners: a ticket in, an end out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from zodbjobs.interfaces import CANCELLED, SUCCEEDED
+from zodbjobs.runtime.progress import Running
+from zodbjobs.stored import keys
+from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.workers import WorkerRecord
+
+log = logging.getLogger("zodbjobs")
+
+# Where the dispatcher books a job to.
+HISTORY = "history"
+PARKED = "parked"
+READY = "ready"
+HELD = "held"
+NOWHERE = "nowhere"
+
+
+class Ticket(NamedTuple):
+    """A job that was claimed: its key in the lease, its object id, that of its shard."""
+
+    key: int
+    oid: bytes
+    shard: bytes
+    alone: bool
+
+
+class End:
+    """How an attempt ended: what is to be written into the job, and where it goes next."""
+
+    __slots__ = (
+        "attempts",
+        "failure",
+        "finished",
+        "outcome",
+        "portable",
+        "result",
+        "retry_at",
+        "running",
+        "started",
+        "ticket",
+        "where",
+    )
+
+    def __init__(self, ticket: Ticket, where: str, started: int, finished: int) -> None:
+        self.ticket = ticket
+        self.where = where
+        self.started = started
+        self.finished = finished
+        self.attempts = 1
+        self.outcome: str | None = None
+        self.result: Any = None
+        self.failure: Failure | None = None
+        self.retry_at: int | None = None
+        self.running: Running | None = None
+        self.portable = True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job ended without success."""
+        return self.outcome is not None and self.outcome != SUCCEEDED
+
+    def write(self, record: WorkerRecord) -> bool:
+        """Write the end into the job if the lease in `record` still holds it.
+
+        Joins the transaction of `record`. Whoever takes a job away writes the job, so of
+        two who do at once one gets a ConflictError.
+        """
+        job = leased(record, self.ticket)
+        if job is None:
+            self.where = NOWHERE
+            return False
+        if self.outcome is not None:
+            job.end(self.outcome, self.result, self.started, self.finished)
+        elif self.where == PARKED:
+            job._parked = self.result
+        else:
+            self._write_retry(job)
+        if self.attempts > 1:
+            job._attempts = self.attempts
+        running = self.running
+        if running is not None:
+            if running.annotations is not None:
+                job._annotations = {**(job._annotations or {}), **running.annotations}
+            if running.log is not None:
+                job._log = tuple(running.log)
+        return True
+
+    def _write_retry(self, job: Job) -> None:
+        job._attempts = self.attempts
+        job._started = self.started
+        job._last_failure = self.failure
+        if self.retry_at is not None:
+            job._created = job._created_micros()
+            job._begin_after = self.retry_at
+            job._key = keys.key_for_later(job.priority, self.retry_at)
+
+
+def leased(record: WorkerRecord, ticket: Ticket) -> Job | None:
+    """The job of `ticket` if the lease still holds it, else None."""
+    job: Job | None = record.lease.get(ticket.key)
+    if job is None or job._p_oid != ticket.oid:
+        return None
+    return job
+
+
+def log_taken(ticket: Ticket, connection: Any) -> None:
+    """Say why the work of a runner is thrown away."""
+    job = connection.get(ticket.oid)
+    if job._outcome == CANCELLED:
+        log.info("%r was cancelled; what it did in the database is dropped", job)
+    else:
+        log.error("%r was taken from this worker; what it did here is dropped", job)

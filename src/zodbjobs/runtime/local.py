@@ -1,0 +1,89 @@
+"""What a running job can ask and tell: ``from zodbjobs import local``.
+
+Nothing here touches the job's transaction. Outside a running job every function raises
+NoCurrentJob, which is a ValueError.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from zodbjobs.errors import BadArgument, NoCurrentJob
+from zodbjobs.runtime.progress import Running, current
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.storable import check_immutable
+
+T = TypeVar("T")
+
+
+def _running() -> Running:
+    running = current.get(None)
+    if running is None:
+        raise NoCurrentJob(
+            "no job is running here; call this inside a job that a worker runs, "
+            "in tests one that zodbjobs.testing.run_jobs() runs"
+        )
+    return running
+
+
+def get_job() -> Job:
+    """The job that is running."""
+    return _running().job
+
+
+def get_queue() -> Queue:
+    """The queue of the job that is running."""
+    queue = _running().job.queue
+    assert queue is not None
+    return queue
+
+
+def set_progress(percent: float, message: str | None = None) -> None:
+    """Report how far the job is: `percent` from 0 to 100, and a text for people.
+
+    Others see it within about half a second; the last one is stored with the job.
+    """
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or percent != percent:
+        raise BadArgument(f"percent must be a number from 0 to 100, not {percent!r}")
+    values: dict[str, Any] = {"percent": min(100.0, max(0.0, float(percent)))}
+    if message is not None:
+        values["message"] = str(message)
+    _running().annotate(values)
+
+
+def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
+    """Iterate and report the progress; `total` where `len()` doesn't tell it."""
+    running = _running()
+    if total is None:
+        total = operator.length_hint(iterable, 0)
+    step = max(1, total // 1000)
+    for number, item in enumerate(iterable):
+        if total and number % step == 0:
+            running.annotate({"percent": min(100.0, 100.0 * number / total)})
+        yield item
+    running.annotate({"percent": 100.0})
+
+
+def set_live_annotation(name: str, value: object) -> None:
+    """Show `value`, which must be immutable, as ``job.annotations[name]`` at once.
+
+    Raises BadArgument for lists, dicts and other things that can change.
+    """
+    running = _running()
+    check_immutable(value, f"live annotation {name!r} of job {running.job.id}")
+    running.annotate({name: value})
+
+
+def get_live_annotation(name: str, default: Any = None) -> Any:
+    """A live annotation of the job that is running, else a stored one, else `default`."""
+    running = _running()
+    live = running.annotations or {}
+    return live[name] if name in live else running.job.annotations.get(name, default)
+
+
+def cancel_requested() -> bool:
+    """Whether the job was taken away: it can't commit any more and may just return."""
+    return _running().cancelled

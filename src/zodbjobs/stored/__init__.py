@@ -1,0 +1,1 @@
+"""Every persistent class. Module paths and attribute names here are in people's databases."""

@@ -1,0 +1,117 @@
+"""How the callable of a job is stored, and found again when the job runs.
+
+A module-level function or class is stored as the text ``"module:name"`` and looked up
+when the job runs, so that new code is used; a bound method as a pair of its object and
+its name; anything else as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ZODB.broken import Broken
+
+from zodbjobs.errors import BadArgument, MissingCode
+
+StoredCall = str | tuple[object, str] | object
+
+_found: dict[str, Callable[..., Any]] = {}
+
+
+def unfold(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Take ``functools.partial`` apart: its arguments become those of the call."""
+    while isinstance(function, functools.partial):
+        args = function.args + args
+        kwargs = {**function.keywords, **kwargs}
+        function = function.func
+    return function, args, kwargs
+
+
+def to_stored(function: Callable[..., Any]) -> StoredCall:
+    """What to store for `function`; TypeError or BadArgument if it can't be."""
+    if not callable(function):
+        raise TypeError(f"a job needs a callable, not {function!r}")
+    owner = getattr(function, "__self__", None)
+    name: str | None = getattr(function, "__name__", None)
+    if owner is not None and name is not None and not inspect.ismodule(owner):
+        if isinstance(owner, type):
+            return _dotted(function, f"{owner.__module__}:{owner.__qualname__}.{name}")
+        return owner, name
+    if inspect.isroutine(function) or isinstance(function, type):
+        return _dotted(function, f"{function.__module__}:{function.__qualname__}")
+    return function
+
+
+def _dotted(function: Callable[..., Any], path: str) -> str:
+    try:
+        found = _look_up(path)
+    except Exception:
+        found = None
+    if found != function:
+        raise BadArgument(
+            f"{function!r} can't be stored: looking up {path!r} doesn't give it back; "
+            "define it at the top of a module that the worker can import"
+        )
+    return path
+
+
+def from_stored(stored: StoredCall) -> Callable[..., Any]:
+    """The callable of what `to_stored` gave; MissingCode if it isn't there."""
+    if isinstance(stored, str):
+        function = _found.get(stored)
+        if function is None:
+            try:
+                function = _found[stored] = _look_up(stored)
+            except Exception as error:
+                raise MissingCode(
+                    f"{stored} can't be loaded in this process "
+                    f"({type(error).__name__}: {error}); install the code that defines it, "
+                    "restart the worker, then retry the job"
+                ) from error
+        return function
+    owner, name = stored if isinstance(stored, tuple) else (stored, "__call__")
+    check_whole(owner)
+    try:
+        method: Callable[..., Any] = getattr(owner, name)
+    except AttributeError as error:
+        raise MissingCode(
+            f"{type(owner).__name__} has no method {name!r} in this process; "
+            "install the code that defines it, restart the worker, then retry the job"
+        ) from error
+    return method
+
+
+def check_whole(value: object) -> None:
+    """Raise MissingCode if the class of `value` isn't there in this process."""
+    if isinstance(value, Broken):
+        kind = type(value)
+        raise MissingCode(
+            f"the class {kind.__module__}.{kind.__name__} is missing in this process; "
+            "install the code that defines it, restart the worker, then retry the job"
+        )
+
+
+def _look_up(path: str) -> Callable[..., Any]:
+    module, _, names = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name)
+    if not callable(found):
+        raise TypeError(f"{path} is not callable")
+    return found  # type: ignore[no-any-return]
+
+
+def describe(stored: StoredCall) -> str:
+    """A short text for people; loads nothing but what is stored."""
+    if isinstance(stored, str):
+        return stored
+    if isinstance(stored, tuple):
+        owner, name = stored
+        return f"{type(owner).__qualname__}.{name}"
+    return type(stored).__qualname__

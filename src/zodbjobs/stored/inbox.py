@@ -1,0 +1,146 @@
+"""How what is put reaches a queue: one key of one inbox for each transaction.
+
+A producer, which is a thread of a process, stays with the inbox that it drew. After a
+transaction of its that failed it draws another, for it may not be alone there.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from BTrees.LOBTree import LOBTree
+from persistent import Persistent
+
+from zodbjobs.stored import keys
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Queue
+    from zodbjobs.stored.shard import Shard
+
+#: Called after each commit in this process that put jobs.
+after_put: set[Callable[[], None]] = set()
+
+
+class Bundle(Persistent):
+    """The jobs that one transaction put into one queue, in the order of their keys.
+
+    A bundle has either jobs for now, by key, or jobs for later, by held key.
+    """
+
+    for_later = False
+
+    def __init__(self, for_later: bool) -> None:
+        self.jobs = LOBTree()
+        if for_later:
+            self.for_later = True
+
+    def add(self, key: int, job: Job) -> int:
+        """Add a job under `key`, or the next free one, and return that."""
+        if self.for_later:
+            held = keys.free_held(self.jobs, keys.held_key(key))
+            self.jobs[held] = job
+            return keys.from_held(held)
+        key = keys.free_key(self.jobs, key)
+        self.jobs[key] = job
+        return key
+
+    def first(self) -> int | None:
+        """The smallest key of the tree, or None if it is empty."""
+        return self.jobs.minKey() if self.jobs else None
+
+    def take(self, last: int, limit: int) -> Iterator[tuple[int, Job]]:
+        """Take out up to `limit` of the first jobs, up to the tree's key `last`."""
+        jobs = self.jobs
+        taken = []
+        for item in jobs.items(None, last):
+            taken.append(item)
+            if len(taken) == limit:
+                break
+        for key, job in taken:
+            del jobs[key]
+            yield key, job
+
+    def items(self) -> Iterator[tuple[int, Job]]:
+        """The jobs with their keys (not held keys)."""
+        if not self.for_later:
+            return iter(self.jobs.items())
+        return ((keys.from_held(held), job) for held, job in self.jobs.items())
+
+    def discard(self, key: int, job: Job) -> bool:
+        """Take `job` out if it is here."""
+        place = keys.held_key(key) if self.for_later else key
+        if self.jobs.get(place) is not job:
+            return False
+        del self.jobs[place]
+        return True
+
+
+class _Producer(threading.local):
+    """This thread's choice of an inbox."""
+
+    def __init__(self) -> None:
+        self.number = random.getrandbits(30)
+
+    def draw(self) -> None:
+        """Take another one."""
+        self.number = random.getrandbits(30)
+
+
+_producer = _Producer()
+
+
+class _Delivery:
+    """What the current transaction puts into one queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue  # also keeps the queue's id() from being used again
+        shards = queue.shards
+        self.shard: Shard = shards[_producer.number % len(shards)]
+        inboxes = self.shard.inboxes
+        self.inbox: Any = inboxes[_producer.number // len(shards) % len(inboxes)]
+        self.anchors: dict[bool, int] = {}
+
+    def add(self, key: int, job: Job) -> int:
+        for_later = keys.is_for_later(key)
+        inbox = self.inbox
+        anchor = self.anchors.get(for_later)
+        # Looked up each time: a savepoint's rollback may have taken it away.
+        found = None if anchor is None else inbox.get(anchor)
+        if anchor is None or found is None:
+            key = keys.free_key(inbox, key)
+            inbox[key] = job
+            self.anchors[for_later] = key
+            return key
+        if not isinstance(found, Bundle):
+            bundle = Bundle(for_later)
+            bundle.add(anchor, found)
+            inbox[anchor] = found = bundle
+        return found.add(key, job)
+
+
+def deliver(queue: Queue, job: Job, later: int | None, priority: int) -> tuple[int, Shard]:
+    """Put `job` into an inbox of `queue`; due at once, or at `later` (microseconds).
+
+    Returns its key and its shard. Joins the transaction of the queue's connection.
+    """
+    txn = queue._p_jar.transaction_manager.get()
+    try:
+        delivery: _Delivery = txn.data(queue)
+    except KeyError:
+        delivery = _Delivery(queue)
+        txn.set_data(queue, delivery)
+        txn.addAfterCommitHook(_after_commit)
+    key = keys.now_key(priority) if later is None else keys.key_for_later(priority, later)
+    return delivery.add(key, job), delivery.shard
+
+
+def _after_commit(committed: bool) -> None:
+    if not committed:
+        _producer.draw()
+        return
+    for wake in list(after_put):
+        wake()

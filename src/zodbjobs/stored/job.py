@@ -1,0 +1,432 @@
+"""The job: a persistent call, its state and its result.
+
+Attributes that still have their default aren't in the record; a class attribute gives
+them. The record is written at put, at the end, and when something unusual happens.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import transaction
+from persistent import Persistent
+from ZODB.utils import u64
+from zope.interface import implementer
+
+from zodbjobs import clock
+from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.interfaces import (
+    ACTIVE,
+    ASSIGNED,
+    COMPLETED,
+    FAILED,
+    NEW,
+    PENDING,
+    SUCCEEDED,
+    IJob,
+    IProgressable,
+    IRetryPolicy,
+)
+from zodbjobs.stored import call, keys
+from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.storable import check_immutable, check_storable
+from zodbjobs.stored.views import DictView, ListView
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.queue import Queue
+    from zodbjobs.stored.shard import Shard
+    from zodbjobs.stored.workers import BoardEntry, WorkerRecord
+
+
+class Progress(NamedTuple):
+    """What a job last reported of itself."""
+
+    percent: float | None
+    message: str | None
+
+
+@implementer(IJob)
+class Job(Persistent):
+    """A call of `callable` with `args` and `kwargs`, to be put into a queue.
+
+    Raises TypeError if it isn't callable, BadArgument if it can't be stored by name
+    (a lambda, a function inside a function).
+    """
+
+    __parent__: object = None
+    __name__: str | None = None
+
+    _args: tuple[Any, ...] = ()
+    _kwargs: dict[str, Any] | None = None
+    _key: int | None = None
+    _shard: Shard | None = None
+    _priority = 0
+    _created: int | None = None
+    _begin_after: int | None = None
+    _begin_by: int | None = None
+    _outcome: str | None = None
+    _result: Any = None
+    _last_failure: Failure | None = None
+    _started: int | None = None
+    _finished: int | None = None
+    _attempts = 0
+    _interruptions = 0
+    _parked: str | None = None
+    _annotations: dict[str, Any] | None = None
+    _log: tuple[str, ...] = ()
+    _v_running = False
+
+    #: Finished callbacks and quotas have no part in this release.
+    callbacks: tuple[Any, ...] = ()
+    quota_names: tuple[str, ...] = ()
+
+    #: An IRetryPolicy; None for the default one.
+    retry_policy: IRetryPolicy | None = None
+
+    def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        callable, args, kwargs = call.unfold(callable, args, kwargs)
+        self._call = call.to_stored(callable)
+        if args:
+            self._args = args
+        if kwargs:
+            self._kwargs = kwargs
+
+    # The call
+
+    @property
+    def callable(self) -> Callable[..., Any]:
+        """What is called; raises MissingCode if it isn't there in this process."""
+        return call.from_stored(self._call)
+
+    @callable.setter
+    def callable(self, value: Callable[..., Any]) -> None:
+        self._require("its callable can be set", NEW)
+        value, args, kwargs = call.unfold(value, self._args, self._kwargs or {})
+        self._call = call.to_stored(value)
+        self._args, self._kwargs = args, kwargs or None
+
+    @property
+    def args(self) -> ListView:
+        """The positional arguments; changeable until the job runs."""
+        return ListView(self, "_args", self._check_changeable)
+
+    @args.setter
+    def args(self, values: Any) -> None:
+        for number, value in enumerate(values, 1):
+            self._check_changeable(value, f"argument {number}")
+        self._args = tuple(values)
+
+    @property
+    def kwargs(self) -> DictView:
+        """The keyword arguments; changeable until the job runs."""
+        return DictView(self, "_kwargs", self._check_changeable)
+
+    @kwargs.setter
+    def kwargs(self, values: Any) -> None:
+        for name, value in values.items():
+            self._check_changeable(value, f"argument {name!r}")
+        self._kwargs = dict(values) or None
+
+    def _check_changeable(self, value: object, what: str) -> None:
+        if self._outcome is not None:
+            raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
+        check_storable(value, f"{what} of {self.description}")
+
+    def check_storable(self) -> None:
+        """Raise BadArgument, naming the culprit, if the call can't be stored."""
+        if not isinstance(self._call, str):
+            check_storable(self._call, f"the callable {self.description}")
+        for number, value in enumerate(self._args, 1):
+            check_storable(value, f"argument {number} of {self.description}")
+        if self._kwargs:
+            for name, value in self._kwargs.items():
+                check_storable(value, f"argument {name!r} of {self.description}")
+
+    @property
+    def description(self) -> str:
+        """What is called, as text."""
+        return call.describe(self._call)
+
+    # Where it is
+
+    @property
+    def id(self) -> str | None:
+        """The decimal object id, or None before the job is stored."""
+        return None if self._p_oid is None else str(u64(self._p_oid))
+
+    @property
+    def queue(self) -> Queue | None:
+        """The queue that the job was put into, or None."""
+        return None if self._shard is None else self._shard.queue
+
+    @property
+    def status(self) -> str:
+        """NEW, PENDING, ASSIGNED, ACTIVE or COMPLETED, derived from where the job is."""
+        if self._outcome is not None:
+            return COMPLETED
+        if self._v_running:
+            return ACTIVE
+        if self._shard is None:
+            return NEW
+        holder = self._holder()
+        if holder is None:
+            return PENDING
+        return ACTIVE if self._key in holder.board else ASSIGNED
+
+    def _holder(self) -> WorkerRecord | None:
+        if self._shard is None or self._outcome is not None:
+            return None
+        return self._shard.queue.holder(self)
+
+    def _live(self) -> BoardEntry | None:
+        holder = self._holder()
+        return None if holder is None else holder.board.get(self._key)
+
+    def _require(self, what: str, *statuses: str) -> None:
+        status = self.status
+        if status not in statuses:
+            raise BadStatus(f"{self!r} is {status}; {what} only while {' or '.join(statuses)}")
+
+    # How it ends
+
+    @property
+    def outcome(self) -> str | None:
+        """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
+        return self._outcome
+
+    @property
+    def result(self) -> Any:
+        """What the callable returned, or the Failure; None until the end."""
+        return self._result
+
+    @property
+    def failure(self) -> Failure | None:
+        """The Failure that the job ended with, or that its last attempt met."""
+        return self._result if isinstance(self._result, Failure) else self._last_failure
+
+    @property
+    def parked(self) -> str | None:
+        """Why the job can't be run with the code that is there, or None."""
+        return self._parked
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were made, as far as is stored."""
+        return self._attempts or (1 if self._started is not None else 0)
+
+    @property
+    def interruptions(self) -> int:
+        """How often a worker died or was stopped while it held the job."""
+        return self._interruptions
+
+    def end(self, outcome: str, result: Any, started: int | None, finished: int) -> None:
+        """Store the end; for the queue and the runner, which see to the rest."""
+        self._outcome = outcome
+        if result is not None or self._result is not None:
+            self._result = result
+        if started is not None:
+            self._started = started
+        self._finished = finished
+
+    def renew(self) -> None:
+        """Back to NEW; for the queue, which has taken the job out of its trees."""
+        for name in ("_key", "_shard", "_created", "_outcome", "_result", "_started"):
+            self.__dict__.pop(name, None)
+        for name in ("_finished", "_last_failure", "_attempts", "_interruptions", "_parked", "_log"):
+            self.__dict__.pop(name, None)
+        self._p_changed = True
+
+    def cancel(self) -> None:
+        """Take the job off its queue or away from its worker; its end is cancelled.
+
+        A running job can't commit any more. Joins the current transaction. Raises
+        BadStatus if the job is NEW or has ended.
+        """
+        if self._shard is None or self._outcome is not None:
+            raise BadStatus(f"{self!r} is {self.status}; only a job in a queue can be cancelled")
+        self._shard.queue.cancel(self)
+
+    # Time
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was put (UTC), or None."""
+        return _moment(self._created_micros())
+
+    def _created_micros(self) -> int | None:
+        if self._created is not None or self._key is None:
+            return self._created
+        return keys.micros_of(self._key)
+
+    @property
+    def started(self) -> datetime | None:
+        """When the last attempt started (UTC), or None."""
+        if self._started is None:
+            live = self._live()
+            return None if live is None else _moment(live.started)
+        return _moment(self._started)
+
+    @property
+    def finished(self) -> datetime | None:
+        """When it ended (UTC), or None."""
+        return _moment(self._finished)
+
+    @property
+    def begin_after(self) -> datetime | None:
+        """Not to be begun before (UTC). Settable while NEW; must be aware."""
+        if self._begin_after is not None:
+            return _moment(self._begin_after)
+        return _moment(self._created_micros())
+
+    @begin_after.setter
+    def begin_after(self, value: datetime | timedelta | None) -> None:
+        self._require("begin_after can be set", NEW)
+        self._begin_after = due_micros(value)
+
+    @property
+    def begin_by(self) -> timedelta | None:
+        """How long after begin_after it may still be begun. Settable while NEW or PENDING."""
+        return None if self._begin_by is None else timedelta(microseconds=self._begin_by)
+
+    @begin_by.setter
+    def begin_by(self, value: timedelta | None) -> None:
+        self._require("begin_by can be set", NEW, PENDING)
+        self._begin_by = duration_micros(value)
+
+    @property
+    def priority(self) -> int:
+        """From -8 to 7, larger first. Settable while NEW."""
+        return self._priority if self._key is None else keys.priority_of(self._key)
+
+    @priority.setter
+    def priority(self, value: int) -> None:
+        self._require("priority can be set", NEW)
+        self._priority = checked_priority(value)
+
+    def deadline(self) -> int | None:
+        """The microseconds by which it must have begun, or None."""
+        if self._begin_by is None:
+            return None
+        begin = self._begin_after if self._begin_after is not None else self._created_micros()
+        return (begin or 0) + self._begin_by
+
+    # What it tells of itself
+
+    @property
+    def annotations(self) -> DictView:
+        """Mapping of immutable values; shows live ones while the job runs."""
+        live = self._live()
+        return DictView(
+            self, "_annotations", check_immutable, None if live is None else live.annotations
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """Percent and message as last reported, live while the job runs."""
+        values = self.annotations
+        return Progress(values.get("percent"), values.get("message"))
+
+    @property
+    def log_lines(self) -> tuple[str, ...]:
+        """The last lines that the job logged; the last few of them while it runs."""
+        live = self._live()
+        return self._log if live is None else live.log
+
+    def __repr__(self) -> str:
+        try:
+            jar = self._p_jar
+            place = "" if jar is None else f" in {jar.db().database_name!r}"
+            args = [reprlib.repr(value) for value in self._args]
+            args += [f"{n}={reprlib.repr(v)}" for n, v in (self._kwargs or {}).items()]
+            return (
+                f"<{type(self).__module__}.{type(self).__name__} {self.id or '(not stored)'}"
+                f"{place}: {self.description}({', '.join(args)})>"
+            )
+        except Exception as error:
+            return f"<{type(self).__name__} that can't be shown: {type(error).__name__}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run here and now, in the caller's transaction; return the result or the Failure.
+
+        Raises BadStatus unless the job is NEW. On failure what the call changed in the
+        database is rolled back, not what the caller changed before.
+        """
+        self._require("it can be called", NEW)
+        manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
+        savepoint = manager.savepoint(optimistic=True)
+        started = clock.now()
+        self._v_running = True
+        outcome = SUCCEEDED
+        try:
+            result = self.callable(*self._args, *args, **{**(self._kwargs or {}), **kwargs})
+        except Exception as error:
+            savepoint.rollback()
+            result, outcome = Failure.from_exception(error), FAILED
+        finally:
+            self._v_running = False
+        self.end(outcome, result, started, clock.now())
+        return result
+
+
+@implementer(IProgressable)
+class ProgressableJob(Job):
+    """A job that shows how far it is in `percent`."""
+
+    @property
+    def percent(self) -> float | None:
+        """From 0 to 100: live while the job runs, the last value after; None before."""
+        return self.annotations.get("percent")
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else clock.to_datetime(micros)
+
+
+def due_micros(value: datetime | timedelta | None) -> int | None:
+    """Microseconds of an aware datetime or a timedelta from now; BadArgument if it is neither."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        if value < timedelta(0):
+            raise BadArgument(f"begin_after is negative: {value}; leave it out for now")
+        return clock.now() + value // timedelta(microseconds=1)
+    if not isinstance(value, datetime):
+        raise BadArgument(f"begin_after must be a datetime or a timedelta, not {value!r}")
+    if value.utcoffset() is None:
+        raise BadArgument(
+            f"begin_after has no timezone: {value!r}; write datetime(..., tzinfo=UTC)"
+        )
+    return clock.to_micros(value)
+
+
+def duration_micros(value: timedelta | None) -> int | None:
+    """Microseconds of a timedelta that isn't negative; BadArgument otherwise."""
+    if value is None:
+        return None
+    if not isinstance(value, timedelta):
+        raise BadArgument(f"begin_by must be a timedelta after begin_after, not {value!r}")
+    if value < timedelta(0):
+        raise BadArgument(f"begin_by is negative: {value}")
+    return value // timedelta(microseconds=1)
+
+
+def checked_priority(value: int) -> int:
+    """`value` if it is a priority, else BadArgument."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadArgument(f"priority must be an int, not {value!r}")
+    if not keys.LOWEST_PRIORITY <= value <= keys.HIGHEST_PRIORITY:
+        raise BadArgument(
+            f"priority {value} is out of range; "
+            f"use {keys.LOWEST_PRIORITY} to {keys.HIGHEST_PRIORITY}, larger first"
+        )
+    return value
+
+
+def get_job_id(persisted_job: Job) -> str:
+    """The decimal object id of a stored job, as str; ValueError if it isn't stored."""
+    if persisted_job._p_oid is None:
+        raise BadArgument(f"{persisted_job!r} has no id yet; put it into a queue first")
+    return str(u64(persisted_job._p_oid))

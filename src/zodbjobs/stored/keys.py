@@ -1,0 +1,117 @@
+"""The 64-bit key that orders a job and identifies it in every tree that it passes through.
+
+From the top: 4 bits priority (15 - 8 - priority, so that larger goes first), 42 bits
+milliseconds since 1970, 17 bits tie-break, the lowest of which says whether the job was
+put for later. A job that was put for now is due whatever the clocks of other machines say.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+from zodbjobs import clock
+
+#: Smallest key of an inbox or a lease, never removed: with it a producer and a worker
+#: merge without a conflict.
+SENTINEL = -(2**63)
+
+#: Larger than any key.
+LAST = 2**63 - 1
+
+LOWEST_PRIORITY = -8
+HIGHEST_PRIORITY = 7
+
+_TIE_BITS = 17
+_MOMENT_BITS = 59
+_MOMENT_MASK = (1 << _MOMENT_BITS) - 1
+_PRIORITY_BITS = 4
+_PRIORITY_MASK = (1 << _PRIORITY_BITS) - 1
+_TIE_MASK = (1 << _TIE_BITS) - 1
+_MICRO_SHIFT = 7  # the tie of a job for now: 10 bits microseconds, 6 bits chance, 0
+_BACKWARDS = 1_000 << _TIE_BITS  # a clock set back by more than a second is believed
+
+_lock = threading.Lock()
+_last_now = 0
+_later_tie = random.getrandbits(_TIE_BITS - 1)
+
+
+def key_for_now(priority: int, micros: int) -> int:
+    """A key for a job that is due at once; grows with each call in this process."""
+    global _last_now
+    millis, rest = divmod(micros, 1_000)
+    moment = millis << _TIE_BITS | rest << _MICRO_SHIFT | random.getrandbits(6) << 1
+    with _lock:
+        if moment <= _last_now < moment + _BACKWARDS:
+            moment = _last_now + 2
+        _last_now = moment
+    return (HIGHEST_PRIORITY - priority) << _MOMENT_BITS | moment
+
+
+def key_for_later(priority: int, due_micros: int) -> int:
+    """A key for a job that is due at `due_micros`, rounded up to a millisecond."""
+    global _later_tie
+    with _lock:
+        _later_tie = (_later_tie + 1) & _TIE_MASK >> 1
+        tie = _later_tie << 1 | 1
+    moment = -(-due_micros // 1_000) << _TIE_BITS | tie
+    return (HIGHEST_PRIORITY - priority) << _MOMENT_BITS | moment
+
+
+def is_for_later(key: int) -> bool:
+    """Whether the job was put for later than its put."""
+    return bool(key & 1)
+
+
+def priority_of(key: int) -> int:
+    """The priority in a key."""
+    return HIGHEST_PRIORITY - (key >> _MOMENT_BITS)
+
+
+def micros_of(key: int) -> int:
+    """When a job for now was put; when a job for later is due, to the millisecond."""
+    moment = key & _MOMENT_MASK
+    millis = (moment >> _TIE_BITS) * 1_000
+    return millis if moment & 1 else millis + (moment >> _MICRO_SHIFT & 0x3FF)
+
+
+def held_key(key: int) -> int:
+    """The same key with the time in front: the order of the jobs that aren't due yet."""
+    return (key & _MOMENT_MASK) << _PRIORITY_BITS | key >> _MOMENT_BITS
+
+
+def from_held(held: int) -> int:
+    """The key of a held key."""
+    return (held & _PRIORITY_MASK) << _MOMENT_BITS | held >> _PRIORITY_BITS
+
+
+def last_held(micros: int) -> int:
+    """The largest held key that is due at `micros`."""
+    return ((micros // 1_000 + 1) << _TIE_BITS + _PRIORITY_BITS) - 1
+
+
+def held_micros(held: int) -> int:
+    """When a held key is due."""
+    return micros_of(from_held(held))
+
+
+def free_key(tree: Any, key: int) -> int:
+    """`key`, or the next one of its kind that `tree` doesn't have."""
+    while key in tree:
+        key = tree.maxKey(key | _TIE_MASK) + 2
+    return key
+
+
+def free_held(tree: Any, held: int) -> int:
+    """The same for a tree in the order of held keys."""
+    priority = held & _PRIORITY_MASK
+    while held in tree:
+        top: int = tree.maxKey(held | _TIE_MASK << _PRIORITY_BITS | _PRIORITY_MASK)
+        held = ((top >> _PRIORITY_BITS) + 2) << _PRIORITY_BITS | priority
+    return held
+
+
+def now_key(priority: int) -> int:
+    """A key for a job that is due now, by the clock in use."""
+    return key_for_now(priority, clock.now())

@@ -1,0 +1,339 @@
+"""Queues by name, and what one can do with a queue: put, claim, finish, look up."""
+
+from __future__ import annotations
+
+import heapq
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, NamedTuple
+
+from BTrees.OOBTree import OOBTree
+from persistent import Persistent
+from ZODB.POSException import POSKeyError
+from ZODB.utils import p64
+from zope.interface import implementer
+
+from zodbjobs import clock, defaults
+from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, UnknownQueue
+from zodbjobs.interfaces import ABORTED, CANCELLED, EXPIRED, FAILED, IQueue, IQueues
+from zodbjobs.stored import inbox, keys
+from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.job import Job, checked_priority, due_micros, duration_micros
+from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.workers import BoardEntry, WorkerRecord
+
+
+class Claimed(NamedTuple):
+    """A job that a claim moved into a lease."""
+
+    key: int
+    job: Job
+    shard: Shard
+    alone: bool
+
+
+@implementer(IQueues)
+class Queues(Persistent):
+    """The queues of a database by name, and the records of the workers."""
+
+    def __init__(self) -> None:
+        self._queues = OOBTree()
+        self.workers = OOBTree()
+
+    def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
+        """Make the queue `name`, or return the one that is there."""
+        if not isinstance(name, str):
+            raise BadArgument(f"a queue's name is a str, not {name!r}")
+        queue: Queue | None = self._queues.get(name)
+        if queue is None:
+            if shards < 1:
+                raise BadArgument(f"queue {name!r} needs at least one shard, not {shards}")
+            queue = self._queues[name] = Queue(name, self, shards)
+        return queue
+
+    def __getitem__(self, name: str) -> Queue:
+        try:
+            queue: Queue = self._queues[name]
+        except KeyError:
+            known = ", ".join(map(repr, self._queues)) or "none"
+            raise UnknownQueue(
+                f"there is no queue {name!r} (there are: {known}); "
+                f"make it with zodbjobs.get_queues(...).create({name!r})"
+            ) from None
+        return queue
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._queues
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queues)
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def values(self) -> list[Queue]:
+        """The queues in the order of their names."""
+        return list(self._queues.values())
+
+
+@implementer(IQueue)
+class Queue(Persistent):
+    """A named place where jobs wait."""
+
+    def __init__(self, name: str, parent: Queues, shards: int) -> None:
+        self.name = name
+        self.parent = parent
+        self.shards = tuple(Shard(self, n, defaults.INBOXES) for n in range(shards))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} {self.name!r}>"
+
+    # Put
+
+    def put(
+        self,
+        job: Job | Callable[..., Any],
+        *,
+        begin_after: datetime | timedelta | None = None,
+        begin_by: timedelta | None = None,
+        priority: int | None = None,
+    ) -> Job:
+        """Add a job, or a callable as a job, and return the job; see IQueue."""
+        return self.put_many(
+            (job,), begin_after=begin_after, begin_by=begin_by, priority=priority
+        )[0]
+
+    def put_many(
+        self,
+        jobs: Iterable[Job | Callable[..., Any]],
+        *,
+        begin_after: datetime | timedelta | None = None,
+        begin_by: timedelta | None = None,
+        priority: int | None = None,
+    ) -> list[Job]:
+        """`put` each of `jobs`, all or none; see IQueue."""
+        after = due_micros(begin_after)
+        within = duration_micros(begin_by)
+        if priority is not None:
+            checked_priority(priority)
+        if self._p_jar is None:
+            raise NotStored(
+                f"queue {self.name!r} isn't stored; take it from zodbjobs.get_queue()"
+            )
+        checked = [self._checked(job) for job in jobs]
+        if len(checked) > 1 and len({id(job) for job in checked}) < len(checked):
+            raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
+        for job in checked:
+            self._put(job, after, within, priority)
+        return checked
+
+    def _checked(self, job: Job | Callable[..., Any]) -> Job:
+        if not isinstance(job, Job):
+            job = Job(job)
+        if job._shard is not None or job._outcome is not None:
+            raise BadStatus(
+                f"{job!r} is {job.status}, only a new one can be put into queue "
+                f"{self.name!r}; make another job"
+            )
+        job.check_storable()
+        return job
+
+    def _put(self, job: Job, after: int | None, within: int | None, priority: int | None) -> None:
+        now = clock.now()
+        if after is None:
+            after = job._begin_after
+        if after is not None:
+            # The past means now, behind those that wait already.
+            after = after if after > now else None
+            if after is not None:
+                job._created = now
+            if job._begin_after != after:
+                job._begin_after = after
+        if within is not None:
+            job._begin_by = within
+        self._deliver(job, after, job._priority if priority is None else priority)
+        if job._p_jar is None:
+            self._p_jar.add(job)
+
+    def _deliver(self, job: Job, after: int | None, priority: int) -> None:
+        job._key, job._shard = inbox.deliver(self, job, after, priority)
+
+    # Look up
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of this queue with that decimal id, in any status, or None."""
+        try:
+            job = self._p_jar.get(p64(int(job_id)))
+        except (POSKeyError, ValueError, OverflowError, TypeError):
+            return None
+        return job if isinstance(job, Job) and job.queue is self else None
+
+    def holder(self, job: Job) -> WorkerRecord | None:
+        """The record of the worker that holds `job`, or None."""
+        for worker in self.parent.workers.values():
+            if worker.holds(job._key, job):
+                record: WorkerRecord = worker
+                return record
+        return None
+
+    def _keyed(self) -> Iterator[tuple[int, Job]]:
+        """What waits, with keys, in the order in which one worker would take it."""
+        for shard in self.shards:
+            yield from shard.rescued.items()
+        runs = [run for shard in self.shards for run in shard.waiting()]
+        due: list[Iterator[tuple[int, Job]]] = []
+        later: list[tuple[int, Job]] = []
+        now = clock.now()
+        for run in runs:
+            items = list(run)
+            due.append(iter([i for i in items if _is_due(i[0], now)]))
+            later.extend(i for i in items if not _is_due(i[0], now))
+        first = operator.itemgetter(0)
+        yield from heapq.merge(*(sorted(run, key=first) for run in due), key=first)
+        yield from sorted(later, key=lambda item: keys.held_key(item[0]))
+
+    def __iter__(self) -> Iterator[Job]:
+        return (job for _, job in self._keyed())
+
+    def __len__(self) -> int:
+        count = sum(len(shard.rescued) for shard in self.shards)
+        return count + sum(1 for s in self.shards for run in s.waiting() for _ in run)
+
+    def __bool__(self) -> bool:
+        return next(iter(self), None) is not None
+
+    def __getitem__(self, index: int) -> Job:
+        index = operator.index(index)
+        if index < 0:
+            return list(self)[index]
+        for job in islice(self, index, None):
+            return job
+        raise IndexError(f"queue {self.name!r} has no waiting job number {index}")
+
+    def __contains__(self, job: object) -> bool:
+        return any(found is job for found in self)
+
+    def finished(self, newest_first: bool = True) -> Iterator[Job]:
+        """The jobs of the history by the time of their end."""
+        runs = [_history(shard, newest_first) for shard in self.shards]
+        merged = heapq.merge(*runs, key=operator.itemgetter(0), reverse=newest_first)
+        return (job for _, job in merged)
+
+    # Take out again
+
+    def pull(self, index: int = 0) -> Job:
+        """Take the waiting job at `index` out, as NEW again; IndexError if missing."""
+        job = self[index]
+        self.remove(job)
+        return job
+
+    def remove(self, job: Job) -> None:
+        """Take a waiting or parked job out, as NEW again; LookupError if it isn't here."""
+        shard = job._shard
+        if shard is None or shard.queue is not self or not shard.discard(job._key or 0, job):
+            raise LookupError(
+                f"{job!r} doesn't wait in queue {self.name!r}; it is {job.status}"
+            )
+        job.renew()
+
+    def cancel(self, job: Job) -> None:
+        """What Job.cancel() does."""
+        key, shard = job._key, job._shard
+        assert key is not None and shard is not None
+        holder = self.holder(job)
+        if holder is not None:
+            holder.release(key)
+        elif not shard.discard(key, job):
+            raise BadStatus(f"{job!r} isn't in queue {self.name!r} any more")
+        # Written in every case: that is what keeps a runner from committing.
+        error = Cancelled(f"job {job.id} of queue {self.name!r} was cancelled")
+        self._end(job, shard, CANCELLED, error)
+
+    def abort(self, job: Job, error: Exception) -> None:
+        """End a job that was taken from a dead worker's lease and isn't to run again."""
+        assert job._shard is not None
+        self._end(job, job._shard, ABORTED, error)
+
+    def _end(self, job: Job, shard: Shard, outcome: str, error: Exception) -> None:
+        now = clock.now()
+        job.end(outcome, Failure.from_exception(error), None, now)
+        shard.finish(job, now, True, 0)
+
+    def retry(self, job: Job) -> None:
+        """Put a parked job, or one that ended without success, in again, due at once."""
+        shard = job._shard
+        if shard is None or shard.queue is not self:
+            raise LookupError(f"{job!r} isn't a job of queue {self.name!r}")
+        if job._parked is not None:
+            shard.discard(job._key or 0, job)
+        elif job._outcome in (FAILED, ABORTED, CANCELLED, EXPIRED):
+            shard.forget(job, job._finished or 0)
+        else:
+            raise BadStatus(
+                f"{job!r} is {job._outcome or job.status}; only a parked job, or one that "
+                "ended without success, can be retried"
+            )
+        priority = job.priority
+        job.renew()
+        job._begin_after = None
+        self._deliver(job, None, priority)
+
+    # Claim
+
+    def claim(self, worker: WorkerRecord, limit: int, now: int) -> list[Claimed]:
+        """Move up to `limit` due jobs into the lease of `worker`, in the order of their keys.
+
+        Joins the current transaction; the caller commits, and runs them only then.
+        """
+        complete = min(shard.drain(now) for shard in self.shards)
+        claimed = self._claim_rescued(worker, now)
+        heap = [(s.first(), s.index) for s in self.shards if s.ready]
+        heapq.heapify(heap)
+        while heap and len(claimed) < limit:
+            shard = self.shards[heapq.heappop(heap)[1]]
+            last = min(complete, heap[0][0]) if heap else complete
+            taken = shard.take(last, limit - len(claimed))
+            claimed += [self._lease(worker, key, job, shard) for key, job in taken]
+            first = shard.first()
+            if first is not None and first <= complete:
+                heapq.heappush(heap, (first, shard.index))
+        return claimed
+
+    def _claim_rescued(self, worker: WorkerRecord, now: int) -> list[Claimed]:
+        """One job that was interrupted before, if the worker has none of these."""
+        if any(entry.alone for entry in worker.board.values()):
+            return []
+        for shard in self.shards:
+            if shard.rescued:
+                key = shard.rescued.minKey()
+                job = shard.rescued.pop(key)
+                claimed = self._lease(worker, key, job, shard, alone=True)
+                worker.board[claimed.key] = BoardEntry(now, alone=True)
+                return [claimed]
+        return []
+
+    def _lease(
+        self, worker: WorkerRecord, key: int, job: Job, shard: Shard, alone: bool = False
+    ) -> Claimed:
+        free = keys.free_key(worker.lease, key)
+        worker.lease[free] = job
+        if free != key:
+            job._key = free
+        return Claimed(free, job, shard, alone)
+
+    def next_due(self) -> int | None:
+        """When the first held job is due, in microseconds, or None."""
+        return min((due for s in self.shards if (due := s.next_due()) is not None), default=None)
+
+
+def _is_due(key: int, now: int) -> bool:
+    return not keys.is_for_later(key) or keys.micros_of(key) <= now
+
+
+def _history(shard: Shard, newest_first: bool) -> Iterator[tuple[int, Job]]:
+    history = shard.history
+    if not newest_first:
+        return iter(history.items())
+    return ((key, history[key]) for key in reversed(list(history.keys())))

@@ -1,0 +1,218 @@
+"""One of the independent parts of a queue, with the trees that a job passes through.
+
+inbox -> ready (or held, then ready) -> a worker's lease -> history. A job whose worker
+died goes to `rescued`, one whose code is missing to `parked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from BTrees.Length import Length
+from BTrees.LOBTree import LOBTree
+from persistent import Persistent
+
+from zodbjobs import defaults
+from zodbjobs.stored import keys
+from zodbjobs.stored.inbox import Bundle
+from zodbjobs.stored.keys import LAST, SENTINEL
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Queue
+
+_MINUTE = 60_000_000
+_HISTORY_TIE = 10
+
+
+class Shard(Persistent):
+    """A part of a queue. Producers write its inboxes, workers the rest."""
+
+    def __init__(self, queue: Queue, index: int, inboxes: int) -> None:
+        self.queue = queue
+        self.index = index
+        self.inboxes = tuple(_inbox() for _ in range(inboxes))
+        self.ready = LOBTree()  # key -> Job or Bundle
+        self.held = LOBTree()  # held key -> Job or Bundle
+        self.rescued = LOBTree()  # key -> Job
+        self.parked = LOBTree()  # key -> Job
+        self.history = LOBTree()  # end in microseconds, tie -> Job
+        self.history_length = Length()
+        self.minutes = LOBTree()  # minute -> (finished, failed, microseconds of work)
+
+    # From the inboxes to ready and held
+
+    def drain(self, now: int) -> int:
+        """File what the inboxes hold and what has become due.
+
+        Returns the key up to which nothing is missing from `ready`: a long inbox is
+        drained in several transactions.
+        """
+        complete = LAST
+        for inbox in self.inboxes:
+            if inbox.maxKey() == SENTINEL:
+                continue
+            batch = list(islice(inbox.items(SENTINEL + 1), defaults.DRAIN_PER_INBOX))
+            for key, item in batch:
+                del inbox[key]
+                self.file(key, item)
+            if inbox.maxKey() != SENTINEL:
+                complete = min(complete, inbox.minKey(SENTINEL + 1) - 1)
+        self._promote(now)
+        return complete
+
+    def file(self, key: int, item: Job | Bundle) -> None:
+        """Put a job, or a bundle of them, to where it waits."""
+        if isinstance(item, Bundle):
+            first = item.first()
+            if first is None:
+                return
+            tree, free = (
+                (self.held, keys.free_held) if item.for_later else (self.ready, keys.free_key)
+            )
+            tree[free(tree, first)] = item
+        elif keys.is_for_later(key):
+            held = keys.held_key(key)
+            free_held = keys.free_held(self.held, held)
+            self.held[free_held] = item
+            if free_held != held:
+                item._key = keys.from_held(free_held)
+        else:
+            self.make_ready(key, item)
+
+    def make_ready(self, key: int, job: Job) -> None:
+        """Put a due job among those that are ready."""
+        free = keys.free_key(self.ready, key)
+        self.ready[free] = job
+        if free != key:
+            job._key = free
+
+    def _promote(self, now: int) -> None:
+        last = keys.last_held(now)
+        for held, item in list(islice(self.held.items(None, last), defaults.DRAIN_PER_INBOX)):
+            del self.held[held]
+            if isinstance(item, Bundle):
+                for place, job in item.take(last, defaults.DRAIN_PER_INBOX):
+                    self.make_ready(keys.from_held(place), job)
+                self.file(0, item)
+            else:
+                self.make_ready(keys.from_held(held), item)
+
+    def next_due(self) -> int | None:
+        """When the first held job is due, in microseconds; None if none is held."""
+        return keys.held_micros(self.held.minKey()) if self.held else None
+
+    # From ready to a lease
+
+    def first(self) -> int | None:
+        """The smallest ready key, or None. It may be that of a bundle: a lower bound."""
+        return self.ready.minKey() if self.ready else None
+
+    def take(self, last: int, limit: int) -> list[tuple[int, Job]]:
+        """Take out up to `limit` ready jobs with keys up to `last`, in order."""
+        taken: list[tuple[int, Job]] = []
+        ready = self.ready
+        while ready and len(taken) < limit:
+            key = ready.minKey()
+            if key > last:
+                break
+            item = ready[key]
+            if not isinstance(item, Bundle):
+                del ready[key]
+                taken.append((key, item))
+                continue
+            first = item.first()
+            bound = min(last, next(iter(ready.keys(key + 1)), LAST))
+            if first is not None and first <= bound:
+                taken.extend(item.take(bound, limit - len(taken)))
+                first = item.first()
+            if first is None or first > bound:
+                del ready[key]
+                self.file(0, item)
+        return taken
+
+    # From a lease to the history
+
+    def finish(self, job: Job, finished: int, failed: bool, micros: int) -> None:
+        """Book an ended job: into the history, and onto the counter of its minute."""
+        place = finished << _HISTORY_TIE
+        if place in self.history:
+            place = max(place, self.history.maxKey()) + 1
+        self.history[place] = job
+        self.history_length.change(1)
+        minute = finished // _MINUTE
+        done, bad, work = self.minutes.get(minute, (0, 0, 0))
+        self.minutes[minute] = (done + 1, bad + failed, work + micros)
+
+    def forget(self, job: Job, finished: int) -> bool:
+        """Take an ended job out of the history; whether it was there."""
+        for place, found in self.history.items(finished << _HISTORY_TIE):
+            if found is job:
+                del self.history[place]
+                self.history_length.change(-1)
+                return True
+        return False
+
+    def prune(self, before: int, most: int, limit: int) -> int:
+        """Drop up to `limit` of the oldest ended jobs: those that ended before `before`
+        (microseconds), and those beyond `most`. Returns how many were dropped.
+        """
+        surplus = self.history_length() - most
+        bound = before << _HISTORY_TIE
+        places = []
+        for place in islice(self.history.keys(), limit):
+            if place >= bound and len(places) >= surplus:
+                break
+            places.append(place)
+        for place in places:
+            del self.history[place]
+        if places:
+            self.history_length.change(-len(places))
+        for minute in list(islice(self.minutes.keys(None, before // _MINUTE - 1), limit)):
+            del self.minutes[minute]
+        return len(places)
+
+    # Looking at what waits
+
+    def waiting(self) -> Iterator[Iterator[tuple[int, Job]]]:
+        """Sorted runs of (key, job) of all that wait here, the rescued ones left out."""
+        for tree, plain in ((self.ready, True), (self.held, False)):
+            singles = []
+            for key, item in tree.items():
+                if isinstance(item, Bundle):
+                    yield item.items()
+                else:
+                    singles.append((key if plain else keys.from_held(key), item))
+            yield iter(singles)
+        for inbox in self.inboxes:
+            singles = []
+            for key, item in inbox.items(SENTINEL + 1):
+                if isinstance(item, Bundle):
+                    yield item.items()
+                else:
+                    singles.append((key, item))
+            yield iter(singles)
+
+    def discard(self, key: int, job: Job) -> bool:
+        """Take a waiting or parked job out, wherever it is; whether it was here."""
+        held = keys.held_key(key)
+        places: list[tuple[Any, int]] = [(self.ready, key), (self.held, held)]
+        places += [(self.rescued, key), (self.parked, key)]
+        places += [(inbox, key) for inbox in self.inboxes]
+        for tree, place in places:
+            if tree.get(place) is job:
+                del tree[place]
+                return True
+        for tree in (self.ready, self.held, *self.inboxes):
+            for item in tree.values():
+                if isinstance(item, Bundle) and item.discard(key, job):
+                    return True
+        return False
+
+
+def _inbox() -> Any:
+    inbox = LOBTree()
+    inbox[SENTINEL] = None
+    return inbox

@@ -1,0 +1,78 @@
+"""Whether a value can be stored, asked before it is too late."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import io
+import pickle
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from persistent import Persistent
+
+from zodbjobs.errors import BadArgument
+
+_SIMPLE = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, decimal.Decimal, uuid.UUID}
+    | {datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
+)
+
+_IMMUTABLE = _SIMPLE | {tuple, frozenset}
+
+
+class _Probe(pickle.Pickler):
+    """Pickles into nothing, following new persistent objects as a commit would."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), 3)
+        self.seen: dict[int, Persistent] = {}
+        self.waiting: list[Persistent] = []
+
+    def persistent_id(self, value: Any) -> str | None:
+        if not isinstance(value, Persistent):
+            return None
+        if id(value) not in self.seen:
+            self.seen[id(value)] = value
+            if value._p_oid is None:
+                self.waiting.append(value)
+        return ""
+
+
+def check_storable(value: object, what: str) -> bool:
+    """Raise BadArgument if `value` can't be pickled; `what` names it in the message.
+
+    Returns whether `value` is free of persistent objects, so that any connection may
+    store it.
+    """
+    if type(value) in _SIMPLE:
+        return True
+    probe = _Probe()
+    try:
+        probe.dump(value)
+        while probe.waiting:
+            probe.dump(probe.waiting.pop().__getstate__())
+    except Exception as error:
+        raise BadArgument(
+            f"{what} can't be stored ({type(error).__name__}: {error}); "
+            "use something that can be pickled, or an object of the database"
+        ) from error
+    return not probe.seen
+
+
+def check_immutable(value: object, what: str) -> None:
+    """Raise BadArgument unless `value` is made of plain immutable values."""
+    for part in _parts(value):
+        if type(part) not in _IMMUTABLE:
+            raise BadArgument(
+                f"{what} must be immutable (text, number, date, tuple of those, ...), "
+                f"not {type(part).__name__}"
+            )
+
+
+def _parts(value: object) -> Iterator[object]:
+    yield value
+    if type(value) in (tuple, frozenset):
+        for part in value:  # type: ignore[attr-defined]
+            yield from _parts(part)

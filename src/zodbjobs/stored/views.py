@@ -1,0 +1,98 @@
+"""List and dict faces of plain attributes that tell the job when they change.
+
+A persistent list or dict would be a database record of its own for every job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
+from typing import Any
+
+from persistent import Persistent
+
+Check = Callable[[object, str], object]
+
+
+class ListView(MutableSequence[Any]):
+    """A sequence attribute of a persistent object; `check` sees each new value."""
+
+    def __init__(self, owner: Persistent, attribute: str, check: Check) -> None:
+        self._owner = owner
+        self._attribute = attribute
+        self._check = check
+
+    def _values(self) -> Any:
+        return getattr(self._owner, self._attribute)
+
+    def _change(self, change: Callable[[list[Any]], None]) -> None:
+        values = list(self._values())
+        change(values)
+        setattr(self._owner, self._attribute, tuple(values))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values()[index]
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._check(value, f"argument {index}")
+        self._change(lambda values: values.__setitem__(index, value))
+
+    def __delitem__(self, index: Any) -> None:
+        self._change(lambda values: values.__delitem__(index))
+
+    def insert(self, index: int, value: Any) -> None:
+        """Insert `value` before `index`."""
+        self._check(value, f"argument {index}")
+        self._change(lambda values: values.insert(index, value))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ListView | list | tuple):
+            return list(self) == list(other)
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class DictView(MutableMapping[str, Any]):
+    """A dict attribute of a persistent object, None when empty; `overlay` is only read."""
+
+    def __init__(
+        self,
+        owner: Persistent,
+        attribute: str,
+        check: Check,
+        overlay: dict[str, Any] | None = None,
+    ) -> None:
+        self._owner = owner
+        self._attribute = attribute
+        self._check = check
+        self._overlay = overlay
+
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = getattr(self._owner, self._attribute) or {}
+        return {**values, **self._overlay} if self._overlay else values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._check(value, repr(name))
+        values = getattr(self._owner, self._attribute) or {}
+        setattr(self._owner, self._attribute, {**values, name: value})
+
+    def __delitem__(self, name: str) -> None:
+        values = dict(getattr(self._owner, self._attribute) or {})
+        del values[name]
+        setattr(self._owner, self._attribute, values or None)
+
+    def __repr__(self) -> str:
+        return repr(self._values())

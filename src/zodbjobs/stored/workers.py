@@ -1,0 +1,66 @@
+"""What a worker shows of itself in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from BTrees.LOBTree import LOBTree
+from persistent import Persistent
+
+from zodbjobs.stored.keys import SENTINEL
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+
+
+class BoardEntry(Persistent):
+    """What one running job tells: when it started (microseconds), annotations, log lines.
+
+    `alone` marks a job that was interrupted before: its worker runs one of those at a time.
+    """
+
+    annotations: dict[str, Any] | None = None
+    log: tuple[str, ...] = ()
+    alone = False
+
+    def __init__(self, started: int, alone: bool = False) -> None:
+        self.started = started
+        if alone:
+            self.alone = True
+
+
+class WorkerRecord(Persistent):
+    """Who a worker is, that it lives, and what it holds.
+
+    `lease`: the jobs that it has claimed and not yet booked, by key. `board`: what runs
+    right now, by key. `process_started` tells two processes of one number apart.
+    """
+
+    beat = 0
+
+    def __init__(
+        self, id: str, host: str, pid: int, process_started: str, started: int, threads: int
+    ) -> None:
+        self.id = id
+        self.host = host
+        self.pid = pid
+        self.process_started = process_started
+        self.started = started
+        self.threads = threads
+        self.lease = LOBTree()
+        self.lease[SENTINEL] = None
+        self.board = LOBTree()
+
+    def holds(self, key: int, job: Job) -> bool:
+        """Whether `job` is in the lease."""
+        return self.lease.get(key) is job
+
+    def held(self) -> list[tuple[int, Job]]:
+        """The keys and jobs of the lease."""
+        return list(self.lease.items(SENTINEL + 1))
+
+    def release(self, key: int) -> None:
+        """Take a key off the lease and the board."""
+        del self.lease[key]
+        if key in self.board:
+            del self.board[key]

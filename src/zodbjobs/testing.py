@@ -1,0 +1,168 @@
+"""For the tests of applications: run jobs, wait for jobs, move the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import transaction
+from transaction.interfaces import TransientError
+
+from zodbjobs import clock
+from zodbjobs.errors import NotStored, WaitTimeout
+from zodbjobs.interfaces import COMPLETED
+from zodbjobs.runtime.attempt import Ticket
+from zodbjobs.runtime.dispatcher import Dispatcher
+from zodbjobs.runtime.progress import logs_are_kept
+from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.runtime.worker import Registration
+from zodbjobs.stored.job import Job
+
+_POLL_SECONDS = 0.01
+
+
+def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
+    """Run all jobs that are due in `db`, and those that they put, in this thread.
+
+    The worker's own runner runs them; what the caller has not committed yet stays as it
+    is, and isn't seen. Returns the number of runs. `queues`: names, all by default.
+    """
+    registration = Registration(db, queues, threads=1)
+    tickets: list[Ticket] = []
+    count = 0
+    with _own_manager(), logs_are_kept():
+        runner = Runner(
+            db, registration.find_record, lambda ends: dispatcher.report(ends), group_seconds=0
+        )
+        dispatcher = Dispatcher(
+            registration.connection,
+            registration.record,
+            registration.queues,
+            [runner],
+            tickets.extend,
+            Wakeup(db),
+        )
+        runner.open()
+        try:
+            while _step(dispatcher) or tickets:
+                for ticket in tickets:
+                    runner.run(ticket)
+                    count += 1
+                runner.flush()
+                tickets.clear()
+            _step(dispatcher)
+        finally:
+            runner.close()
+            registration.drop()
+            registration.close()
+    return count
+
+
+def _step(dispatcher: Dispatcher) -> int:
+    while True:
+        with contextlib.suppress(TransientError):
+            return dispatcher.step(room=1)
+
+
+@contextlib.contextmanager
+def _own_manager() -> Iterator[None]:
+    """Give this thread another transaction manager, and the caller's back at the end."""
+    mine = transaction.manager.manager
+    transaction.manager.manager = transaction.TransactionManager()
+    try:
+        yield
+    finally:
+        transaction.manager.manager = mine
+
+
+def wait_for(jobs: Job | Iterable[Job], timeout: float = 10.0) -> None:
+    """Wait until a job, or each of several, has ended; it must be committed.
+
+    `timeout` is in seconds. Looks in transactions of its own. If nothing has joined the
+    caller's transaction, that is begun anew, so that the result is there to be read.
+    Raises WaitTimeout, which names the first job that didn't end.
+    """
+    waiting = [jobs] if isinstance(jobs, Job) else list(jobs)
+    if not waiting:
+        return
+    connection = waiting[0]._p_jar
+    if connection is None:
+        raise NotStored(f"{waiting[0]!r} isn't stored; put it into a queue and commit first")
+    manager = transaction.TransactionManager()
+    own = connection.db().open(manager)
+    deadline = time.monotonic() + timeout
+    try:
+        for job in waiting:
+            _wait(own, job, deadline, timeout)
+    finally:
+        manager.abort()
+        own.close()
+    if not connection.transaction_manager.get()._resources:
+        connection.transaction_manager.begin()
+
+
+def _wait(connection: Any, job: Job, deadline: float, timeout: float) -> None:
+    manager = connection.transaction_manager
+    while True:
+        manager.begin()
+        try:
+            seen = connection.get(job._p_oid)
+        except KeyError:
+            raise NotStored(f"{job!r} isn't in the database; commit before waiting") from None
+        if seen.status == COMPLETED:
+            return
+        if time.monotonic() >= deadline:
+            reason = f", parked: {seen.parked}" if seen.parked else ""
+            raise WaitTimeout(
+                f"{seen!r} is still {seen.status} after {timeout} s{reason}; "
+                "is a worker running for its queue?"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+class MovableClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, start: datetime) -> None:
+        self._micros = clock.to_micros(start)
+        self._monotonic = 0.0
+
+    def now(self) -> int:
+        """Microseconds since 1970 in UTC."""
+        return self._micros
+
+    def monotonic(self) -> float:
+        """Seconds that only grow by `advance`."""
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        self._micros += int(seconds * 1_000_000)
+        self._monotonic += seconds
+
+    def set(self, moment: datetime) -> None:
+        """Set the time of day, as an administrator would; no seconds pass by it."""
+        self._micros = clock.to_micros(moment)
+
+    def datetime(self) -> datetime:
+        """The time as an aware datetime."""
+        return clock.to_datetime(self._micros)
+
+
+@contextlib.contextmanager
+def moving_clock(start: datetime | None = None) -> Iterator[MovableClock]:
+    """Let the package take its time from a MovableClock, starting at `start` or now."""
+    before = clock.current
+    start = start or clock.to_datetime(before.now()).replace(microsecond=0)
+    clock.current = moved = MovableClock(start)
+    try:
+        yield moved
+    finally:
+        clock.current = before
+
+
+__all__ = ["MovableClock", "moving_clock", "run_jobs", "wait_for"]
