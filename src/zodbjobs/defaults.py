@@ -25,8 +25,9 @@ THREADS = 4
 #: an inbox has grown while no worker was there.
 DRAIN_PER_INBOX = 250
 
-#: The most jobs that a worker claims ahead; a commit costs little more for 200 than for 1.
-CLAIM_MOST = 400
+#: The most jobs that a worker claims ahead. Each claim also writes the inner nodes of the
+#: trees, up to 500 entries, so that few large claims are cheaper than many small ones.
+CLAIM_MOST = 1_000
 
 #: Seconds of work that a worker claims ahead. More would keep jobs from idle
 #: siblings, less would make a commit for each few of them.

@@ -19,7 +19,7 @@ from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.progress import logs_are_kept
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.runtime.worker import Registration
+from zodbjobs.runtime.registration import Registration
 from zodbjobs.stored.job import Job
 
 _POLL_SECONDS = 0.01
@@ -32,7 +32,7 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     is, and isn't seen. Returns the number of runs. `queues`: names, all by default.
     """
     registration = Registration(db, queues, threads=1)
-    tickets: list[Ticket] = []
+    hands = _Hands()
     count = 0
     with _own_manager(), logs_are_kept():
         runner = Runner(
@@ -43,29 +43,40 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
             registration.record,
             registration.queues,
             [runner],
-            tickets.extend,
+            hands,
             Wakeup(db),
         )
         runner.open()
         try:
-            while _step(dispatcher) or tickets:
-                for ticket in tickets:
+            while _step(dispatcher, room=1):
+                for ticket in hands.tickets:
                     runner.run(ticket)
                     count += 1
-                runner.flush()
-                tickets.clear()
-            _step(dispatcher)
+                hands.tickets.clear()
         finally:
             runner.close()
+            _step(dispatcher, room=0)
             registration.drop()
             registration.close()
     return count
 
 
-def _step(dispatcher: Dispatcher) -> int:
+class _Hands:
+    """Takes what the dispatcher claims."""
+
+    is_busy = False
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+
+    def hand_out(self, tickets: Sequence[Ticket]) -> None:
+        self.tickets.extend(tickets)
+
+
+def _step(dispatcher: Dispatcher, room: int) -> int:
     while True:
         with contextlib.suppress(TransientError):
-            return dispatcher.step(room=1)
+            return dispatcher.step(room)
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def leased(record: WorkerRecord, ticket: Ticket) -> Job | None:
 def log_taken(ticket: Ticket, connection: Any) -> None:
     """Say why the work of a runner is thrown away."""
     job = connection.get(ticket.oid)
-    if job._outcome == CANCELLED:
+    if job.outcome == CANCELLED:
         log.info("%r was cancelled; what it did in the database is dropped", job)
     else:
         log.error("%r was taken from this worker; what it did here is dropped", job)

@@ -6,18 +6,21 @@ commit, so after a conflict it is simply done again.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import attempt
 from zodbjobs.runtime.attempt import End, Ticket, leased
 from zodbjobs.runtime.pace import Pace
 from zodbjobs.runtime.progress import Running, write_board
+from zodbjobs.runtime.prune import prune
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.shard import Ended
 from zodbjobs.stored.workers import WorkerRecord
 
 # A job is shown on the board when it reports something, or runs for so long.
@@ -25,15 +28,25 @@ _SHOWN_AFTER_MICROS = 200_000
 
 # Bookings wait for each other; the jobs themselves are committed as ended already.
 _BOOK_SECONDS = 0.1
-_BOOK_JOBS = 100
+_BUSY_BOOK_SECONDS = 1.0  # the next claim will do it
+
+
+class Hands(Protocol):
+    """Who runs the jobs; a Crew, or a test."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether handed out jobs wait to be begun, or `fetch` will soon be called."""
+
+    def hand_out(self, tickets: Sequence[Ticket]) -> None:
+        """Take jobs to run."""
 
 
 class Dispatcher:
     """Claims for the runners of one worker, and books what they ended.
 
-    Lives in one thread, that of `connection`; only `report` is called from others.
-    `queues` gives the queues to claim from in a transaction, `hand_out` takes what was
-    claimed.
+    Its connection is used by one thread at a time, mostly the worker's dispatcher thread.
+    `queues` gives the queues to claim from in a transaction, `hands` takes what was claimed.
     """
 
     def __init__(
@@ -42,17 +55,18 @@ class Dispatcher:
         record: WorkerRecord,
         queues: Callable[[], Sequence[Queue]],
         runners: Sequence[Runner],
-        hand_out: Callable[[list[Ticket]], None],
+        hands: Hands,
         wakeup: Wakeup,
     ) -> None:
-        self.claiming = True
-        self.outstanding: dict[int, Ticket] = {}
+        self._claiming = True
+        self._outstanding = 0
         self._connection = connection
         self._manager = connection.transaction_manager
         self._record = record
         self._queues = queues
         self._runners = runners
-        self._hand_out = hand_out
+        self._hands = hands
+        self._lock = threading.RLock()
         self._wakeup = wakeup
         self._pace = Pace(len(runners))
         self._turn = 0
@@ -68,24 +82,38 @@ class Dispatcher:
     def report(self, ends: list[End]) -> None:
         """Take the ends of jobs from a runner; called in the runner's thread."""
         self._reported.extend(ends)
-        if self.claiming and self._pace.room(len(self.outstanding) - len(self._reported)):
-            self._wakeup.set()
+
+    def fetch(self) -> None:
+        """Book and claim, for a runner that has nothing to do; called in its thread."""
+        with self._lock:
+            room = self._room()
+            if room:
+                self.step(room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
-        for runner in self._runners:
-            if runner.running is not None:
-                self._unwritten += runner.take_group(only_old=True)
-        room = 0
-        if self.claiming:
-            room = self._pace.room(len(self.outstanding) - len(self._reported))
-            if room and not self._wakeup.worth_a_look():
-                room = 0
-        now = clock.monotonic()
-        live = self._live(now)
-        beat = now >= self._next_beat
-        if room or live or beat or self._unwritten or self._must_book(now) or self._must_watch():
-            self.step(room, live, beat)
+        with self._lock:
+            for runner in self._runners:
+                if runner.running is not None:
+                    self._unwritten += runner.take_group(only_old=True)
+            busy = self._hands.is_busy
+            room = 0 if busy else self._room()
+            now = clock.monotonic()
+            live = self._live(now)
+            beat = now >= self._next_beat
+            if room or live or beat or self._unwritten or self._must_book(now, busy):
+                self.step(room, live, beat)
+            elif self._must_watch():
+                self._watched = self._wakeup.last_transaction()
+                self._manager.begin()
+                self._watch()
+
+    def _room(self) -> int:
+        """How many jobs to claim now."""
+        if not self._claiming:
+            return 0
+        room = self._pace.room(self._outstanding - len(self._reported))
+        return room if room and self._wakeup.worth_a_look() else 0
 
     def step(self, room: int = 0, live: Sequence[Running] = (), beat: bool = False) -> int:
         """One transaction: book, write the board, beat, claim up to `room` jobs.
@@ -93,6 +121,10 @@ class Dispatcher:
         Returns how many were claimed. Raises what the commit raises; nothing is lost then,
         the next step does it again.
         """
+        with self._lock:
+            return self._step(room, live, beat)
+
+    def _step(self, room: int, live: Sequence[Running], beat: bool) -> int:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
         seen = self._wakeup.last_transaction()
@@ -100,8 +132,7 @@ class Dispatcher:
             self._manager.begin()
             for end in self._unwritten:
                 end.write(self._record)
-            for end in (*self._unbooked, *self._unwritten):
-                self._book(end)
+            self._book([*self._unbooked, *self._unwritten])
             write_board(self._record, live)
             if beat:
                 self._record.beat += 1
@@ -117,14 +148,12 @@ class Dispatcher:
             if len(tickets) < room:
                 self._wakeup.looked(seen, next_due)
         self._watched = seen
-        for ticket in tickets:
-            self.outstanding[ticket.key] = ticket
-        self._hand_out(tickets)
+        self._outstanding += len(tickets)
+        self._hands.hand_out(tickets)
         return len(tickets)
 
     def _committed(self, beat: bool) -> None:
-        for end in (*self._unbooked, *self._unwritten):
-            self.outstanding.pop(end.ticket.key, None)
+        self._outstanding -= len(self._unbooked) + len(self._unwritten)
         self._unbooked, self._unwritten = [], []
         now = clock.monotonic()
         self._next_book = now + _BOOK_SECONDS
@@ -133,25 +162,34 @@ class Dispatcher:
 
     # Book
 
-    def _must_book(self, now: float) -> bool:
-        waiting = len(self._reported) + len(self._unbooked)
-        return waiting >= _BOOK_JOBS or (waiting > 0 and now >= self._next_book)
+    def _must_book(self, now: float, busy: bool) -> bool:
+        if not self._reported and not self._unbooked:
+            return False
+        return now >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
 
-    def _book(self, end: End) -> None:
-        ticket = end.ticket
-        job = leased(self._record, ticket)
-        if job is None or end.where == attempt.NOWHERE:
-            return  # taken away meanwhile, and booked by whoever did
-        self._record.release(ticket.key)
-        shard = self._connection.get(ticket.shard)
-        if end.where == attempt.HISTORY:
-            shard.finish(job, end.finished, end.failed, end.finished - end.started)
-        elif end.where == attempt.PARKED:
-            shard.parked[ticket.key] = job
-        elif end.where == attempt.HELD:
-            shard.file(job._key, job)
-        else:
-            shard.make_ready(ticket.key, job)
+    def _book(self, ends: Sequence[End]) -> None:
+        finished: dict[bytes, list[Ended]] = {}
+        record = self._record
+        for end in ends:
+            ticket = end.ticket
+            job = leased(record, ticket)
+            if job is None or end.where == attempt.NOWHERE:
+                continue  # taken away meanwhile, and booked by whoever did
+            record.release(ticket.key)
+            if end.where == attempt.HISTORY:
+                micros = end.finished - end.started
+                ended = (job, end.finished, end.failed, micros)
+                finished.setdefault(ticket.shard, []).append(ended)
+                continue
+            shard = self._connection.get(ticket.shard)
+            if end.where == attempt.PARKED:
+                shard.parked[ticket.key] = job
+            elif end.where == attempt.HELD:
+                shard.file(job._key, job)
+            else:
+                shard.make_ready(ticket.key, job)
+        for oid, group in finished.items():
+            self._connection.get(oid).finish(group)
 
     # Show
 
@@ -201,18 +239,34 @@ class Dispatcher:
         dues = [due for queue in queues if (due := queue.next_due()) is not None]
         return tickets, min(dues, default=None)
 
+    # Other work on the same connection
+
+    def stop_claiming(self) -> None:
+        """Claim nothing more; when this returns, all that was claimed is handed out."""
+        with self._lock:
+            self._claiming = False
+
     def give_back(self, tickets: Sequence[Ticket]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
-        self._manager.begin()
-        for ticket in tickets:
-            job = leased(self._record, ticket)
-            if job is not None:
-                self._record.release(ticket.key)
-                shard = self._connection.get(ticket.shard)
-                if ticket.alone:
-                    shard.rescued[ticket.key] = job
-                else:
-                    shard.make_ready(ticket.key, job)
-        self._manager.commit()
-        for ticket in tickets:
-            self.outstanding.pop(ticket.key, None)
+        with self._lock:
+            self._manager.begin()
+            for ticket in tickets:
+                self._give_back(ticket)
+            self._manager.commit()
+            self._outstanding -= len(tickets)
+
+    def _give_back(self, ticket: Ticket) -> None:
+        job = leased(self._record, ticket)
+        if job is None:
+            return
+        self._record.release(ticket.key)
+        shard = self._connection.get(ticket.shard)
+        if ticket.alone:
+            shard.rescued[ticket.key] = job
+        else:
+            shard.make_ready(ticket.key, job)
+
+    def prune(self, seconds: float, most: int) -> int:
+        """Shorten the history of the queues; returns how many jobs were dropped."""
+        with self._lock, self._manager:
+            return prune(self._queues(), seconds, most)

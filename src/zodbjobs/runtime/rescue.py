@@ -14,7 +14,6 @@ from ZODB.broken import Broken
 
 from zodbjobs import defaults
 from zodbjobs.errors import Aborted
-from zodbjobs.interfaces import SUCCEEDED
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
@@ -107,11 +106,10 @@ def take_back(record: WorkerRecord, leased: Iterable[tuple[int, Job]]) -> None:
 
 
 def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:
-    if job._outcome is not None:
+    if job._finished is not None:
         # Ended and committed; only its booking was missing.
-        finished = job._finished or 0
-        work = finished - (job._started or finished)
-        shard.finish(job, finished, job._outcome != SUCCEEDED, work)
+        work = job._finished - (job._started or job._finished)
+        shard.finish([(job, job._finished, job._unsuccessful is not None, work)])
     elif job._parked is not None:
         shard.parked[key] = job
     elif job._key != key:

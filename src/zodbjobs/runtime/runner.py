@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import random
 import threading
@@ -24,7 +25,7 @@ from zodbjobs.runtime.progress import Running, current
 from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.storable import check_storable
+from zodbjobs.stored.storable import check_storable, is_simple
 from zodbjobs.stored.workers import WorkerRecord
 
 Report = Callable[[list[End]], None]
@@ -60,6 +61,10 @@ class Runner:
         # The thread's own manager: what the job does with `transaction` is this one.
         self._manager = transaction.manager.manager
         self._connection = self._db.open(self._manager)
+        self._connections = self._connection.connections
+        self._snapshot: bytes | None = None
+        self._transaction: Any = None
+        self._fresh: dict[str, Any] = {}
         self._record = self._find_record(self._connection)
 
     def close(self) -> None:
@@ -103,7 +108,7 @@ class Runner:
     def _attempt(self, ticket: Ticket, conflicts: int) -> End | None:
         """Run the job once; None if there is nothing to be written into it."""
         manager = self._manager
-        txn = manager.begin()
+        self._begin()
         now = clock.now()
         job = self._load(ticket, now)
         if job is None:
@@ -126,7 +131,7 @@ class Runner:
             result = function(*args, **kwargs)
             if inspect.iscoroutine(result):
                 result = self._await(result)
-            portable = check_storable(result, f"the result of {job!r}")
+            portable = is_simple(result) or check_storable(result, f"the result of {job!r}")
         except TransientError:
             raise
         except BaseException as error:
@@ -140,8 +145,29 @@ class Runner:
         end.result = result
         end.attempts = attempts
         end.running = running
-        end.portable = portable and manager.get() is txn and not _joined(txn)
+        end.portable = portable and self._untouched(manager.get())
         return end
+
+    def _begin(self) -> None:
+        """The transaction for the next job, with a snapshot of now.
+
+        If nobody has committed since the last one began, and the last job has left no
+        trace in it, then it is as good as a new one, which costs more than a short job.
+        """
+        seen = self._db.lastTransaction()
+        txn = self._manager.get()
+        if seen == self._snapshot and self._untouched(txn) and len(self._connections) == 1:
+            return
+        self._snapshot = seen
+        txn = self._transaction = self._manager.begin()
+        self._fresh = {
+            name: copy.copy(value) if isinstance(value, list | dict) else value
+            for name, value in vars(txn).items()
+        }
+
+    def _untouched(self, txn: Any) -> bool:
+        """Whether `txn` is as it was at its begin: nothing joined, no hook, no note."""
+        return txn is self._transaction and vars(txn) == self._fresh
 
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
@@ -159,7 +185,7 @@ class Runner:
             log.error("%r is parked: its class is missing in this process", job)
             self._report([End(ticket, attempt.PARKED, now, now)])
             return None
-        if job._outcome is not None:
+        if job._finished is not None:
             log.error("%r had already ended when it was to be run", job)
             self._report([End(ticket, attempt.HISTORY, now, now)])
             return None
@@ -327,12 +353,3 @@ def _retry_delay(job: Job, failure: Failure, attempts: int) -> float | None:
         log.exception("the retry policy of %r failed; there is no further attempt", job)
         return None
 
-
-def _joined(txn: Any) -> bool:
-    """Whether anything takes part in the transaction: a data manager or a hook."""
-    # `transaction` has no public question for the data managers.
-    return bool(
-        txn._resources
-        or next(iter(txn.getBeforeCommitHooks()), None)
-        or next(iter(txn.getAfterCommitHooks()), None)
-    )

@@ -32,7 +32,7 @@ from zodbjobs.interfaces import (
 )
 from zodbjobs.stored import call, keys
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.storable import check_immutable, check_storable
+from zodbjobs.stored.storable import check_immutable, check_storable, is_simple
 from zodbjobs.stored.views import DictView, ListView
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Job(Persistent):
     _created: int | None = None
     _begin_after: int | None = None
     _begin_by: int | None = None
-    _outcome: str | None = None
+    _unsuccessful: str | None = None
     _result: Any = None
     _last_failure: Failure | None = None
     _started: int | None = None
@@ -131,7 +131,7 @@ class Job(Persistent):
         self._kwargs = dict(values) or None
 
     def _check_changeable(self, value: object, what: str) -> None:
-        if self._outcome is not None:
+        if self._finished is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
         check_storable(value, f"{what} of {self.description}")
 
@@ -140,7 +140,8 @@ class Job(Persistent):
         if not isinstance(self._call, str):
             check_storable(self._call, f"the callable {self.description}")
         for number, value in enumerate(self._args, 1):
-            check_storable(value, f"argument {number} of {self.description}")
+            if not is_simple(value):
+                check_storable(value, f"argument {number} of {self.description}")
         if self._kwargs:
             for name, value in self._kwargs.items():
                 check_storable(value, f"argument {name!r} of {self.description}")
@@ -165,7 +166,7 @@ class Job(Persistent):
     @property
     def status(self) -> str:
         """NEW, PENDING, ASSIGNED, ACTIVE or COMPLETED, derived from where the job is."""
-        if self._outcome is not None:
+        if self._finished is not None:
             return COMPLETED
         if self._v_running:
             return ACTIVE
@@ -177,7 +178,7 @@ class Job(Persistent):
         return ACTIVE if self._key in holder.board else ASSIGNED
 
     def _holder(self) -> WorkerRecord | None:
-        if self._shard is None or self._outcome is not None:
+        if self._shard is None or self._finished is not None:
             return None
         return self._shard.queue.holder(self)
 
@@ -195,7 +196,9 @@ class Job(Persistent):
     @property
     def outcome(self) -> str | None:
         """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
-        return self._outcome
+        if self._finished is None:
+            return None
+        return self._unsuccessful or SUCCEEDED
 
     @property
     def result(self) -> Any:
@@ -224,7 +227,8 @@ class Job(Persistent):
 
     def end(self, outcome: str, result: Any, started: int | None, finished: int) -> None:
         """Store the end; for the queue and the runner, which see to the rest."""
-        self._outcome = outcome
+        if outcome != SUCCEEDED:
+            self._unsuccessful = outcome
         if result is not None or self._result is not None:
             self._result = result
         if started is not None:
@@ -233,7 +237,7 @@ class Job(Persistent):
 
     def renew(self) -> None:
         """Back to NEW; for the queue, which has taken the job out of its trees."""
-        for name in ("_key", "_shard", "_created", "_outcome", "_result", "_started"):
+        for name in ("_key", "_shard", "_created", "_unsuccessful", "_result", "_started"):
             self.__dict__.pop(name, None)
         for name in ("_finished", "_last_failure", "_attempts", "_interruptions", "_parked", "_log"):
             self.__dict__.pop(name, None)
@@ -245,7 +249,7 @@ class Job(Persistent):
         A running job can't commit any more. Joins the current transaction. Raises
         BadStatus if the job is NEW or has ended.
         """
-        if self._shard is None or self._outcome is not None:
+        if self._shard is None or self._finished is not None:
             raise BadStatus(f"{self!r} is {self.status}; only a job in a queue can be cancelled")
         self._shard.queue.cancel(self)
 

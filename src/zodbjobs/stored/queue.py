@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, UnknownQueue
-from zodbjobs.interfaces import ABORTED, CANCELLED, EXPIRED, FAILED, IQueue, IQueues
+from zodbjobs.interfaces import ABORTED, CANCELLED, IQueue, IQueues
 from zodbjobs.stored import inbox, keys
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job, checked_priority, due_micros, duration_micros
@@ -132,7 +132,7 @@ class Queue(Persistent):
     def _checked(self, job: Job | Callable[..., Any]) -> Job:
         if not isinstance(job, Job):
             job = Job(job)
-        if job._shard is not None or job._outcome is not None:
+        if job._shard is not None or job._finished is not None:
             raise BadStatus(
                 f"{job!r} is {job.status}, only a new one can be put into queue "
                 f"{self.name!r}; make another job"
@@ -259,7 +259,7 @@ class Queue(Persistent):
     def _end(self, job: Job, shard: Shard, outcome: str, error: Exception) -> None:
         now = clock.now()
         job.end(outcome, Failure.from_exception(error), None, now)
-        shard.finish(job, now, True, 0)
+        shard.finish([(job, now, True, 0)])
 
     def retry(self, job: Job) -> None:
         """Put a parked job, or one that ended without success, in again, due at once."""
@@ -268,11 +268,11 @@ class Queue(Persistent):
             raise LookupError(f"{job!r} isn't a job of queue {self.name!r}")
         if job._parked is not None:
             shard.discard(job._key or 0, job)
-        elif job._outcome in (FAILED, ABORTED, CANCELLED, EXPIRED):
+        elif job._unsuccessful is not None:
             shard.forget(job, job._finished or 0)
         else:
             raise BadStatus(
-                f"{job!r} is {job._outcome or job.status}; only a parked job, or one that "
+                f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
                 "ended without success, can be retried"
             )
         priority = job.priority

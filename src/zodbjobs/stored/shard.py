@@ -6,7 +6,7 @@ died goes to `rescued`, one whose code is missing to `parked`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ from zodbjobs.stored.keys import LAST, SENTINEL
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.queue import Queue
+
+#: An ended job, when (microseconds), whether without success, microseconds of work.
+Ended = tuple["Job", int, bool, int]
 
 _MINUTE = 60_000_000
 _HISTORY_TIE = 10
@@ -135,16 +138,24 @@ class Shard(Persistent):
 
     # From a lease to the history
 
-    def finish(self, job: Job, finished: int, failed: bool, micros: int) -> None:
-        """Book an ended job: into the history, and onto the counter of its minute."""
-        place = finished << _HISTORY_TIE
-        if place in self.history:
-            place = max(place, self.history.maxKey()) + 1
-        self.history[place] = job
-        self.history_length.change(1)
-        minute = finished // _MINUTE
-        done, bad, work = self.minutes.get(minute, (0, 0, 0))
-        self.minutes[minute] = (done + 1, bad + failed, work + micros)
+    def finish(self, ended: Iterable[Ended]) -> None:
+        """Book ended jobs: into the history, and onto the counters of their minutes."""
+        history = self.history
+        minutes: dict[int, tuple[int, int, int]] = {}
+        count = 0
+        for job, finished, failed, micros in ended:
+            place = finished << _HISTORY_TIE
+            if not history.insert(place, job):
+                place = max(place, history.maxKey()) + 1
+                history[place] = job
+            minute = finished // _MINUTE
+            done, bad, work = minutes.get(minute, (0, 0, 0))
+            minutes[minute] = (done + 1, bad + failed, work + micros)
+            count += 1
+        for minute, (done, bad, work) in minutes.items():
+            before = self.minutes.get(minute, (0, 0, 0))
+            self.minutes[minute] = (before[0] + done, before[1] + bad, before[2] + work)
+        self.history_length.change(count)
 
     def forget(self, job: Job, finished: int) -> bool:
         """Take an ended job out of the history; whether it was there."""

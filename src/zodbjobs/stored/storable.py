@@ -40,13 +40,18 @@ class _Probe(pickle.Pickler):
         return ""
 
 
+def is_simple(value: object) -> bool:
+    """Whether `value` can be stored for certain, and by any connection."""
+    return type(value) in _SIMPLE
+
+
 def check_storable(value: object, what: str) -> bool:
     """Raise BadArgument if `value` can't be pickled; `what` names it in the message.
 
     Returns whether `value` is free of persistent objects, so that any connection may
     store it.
     """
-    if type(value) in _SIMPLE:
+    if is_simple(value):
         return True
     probe = _Probe()
     try:
