@@ -1,0 +1,58 @@
+# Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-floors bench lint format clean
+
+PYTHONS := python3 python3.13 python3.12 python3.11
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+
+help:
+	@echo "make demo     run real jobs on a small database, with live bars"
+	@echo "make test     check style and types, run the whole suite"
+	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
+	@echo "make bench    measure against the storage's own floor"
+
+demo: .venv/demo.stamp
+	@.venv/bin/zodbjobs demo $(DEMO)
+
+test: .venv/test.stamp lint
+	.venv/bin/python -m pytest -n 2 $(PYTEST)
+
+lint: .venv/test.stamp
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+format: .venv/test.stamp
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: .venv/test.stamp
+	.venv/bin/python benchmarks/run.py $(BENCH)
+
+test-all: .venv/test.stamp
+	.venv/bin/python tests/all_pythons.py
+
+test-floors: .venv/test.stamp
+	.venv/bin/python tests/all_pythons.py --floors
+
+clean:
+	rm -rf .venv .venvs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/made.stamp:
+	@set -e; for python in $(PYTHONS); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        $$python -m venv .venv; touch $@; exit 0; \
+	    fi; \
+	done; \
+	echo "zodbjobs needs Python 3.11 or newer with venv; install it and run make again" >&2; exit 1
+
+.venv/demo.stamp: .venv/made.stamp pyproject.toml
+	@echo "setting up .venv ..."
+	@$(PIP) install --editable '.[cli]'
+	@touch $@
+
+.venv/test.stamp: .venv/made.stamp pyproject.toml
+	@echo "setting up .venv with all that the tests need ..."
+	@$(PIP) install --editable '.[test]'
+	@touch $@
