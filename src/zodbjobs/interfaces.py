@@ -129,6 +129,12 @@ class IQueue(Interface):
         Raises BadStatus for any other.
         """
 
+    def forget(job):
+        """Drop a job that has ended from the history.
+
+        Raises BadStatus if it hasn't ended, LookupError if it isn't one of this queue.
+        """
+
     def finished(newest_first=True):
         """Iterate over the jobs in the history by the time of their end."""
 

@@ -1,15 +1,16 @@
-"""What passes between the dispatcher and the runners: a ticket in, an end out."""
+"""How an attempt ended, on its way from the runner to the database and the dispatcher."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 from zodbjobs.interfaces import CANCELLED, SUCCEEDED
 from zodbjobs.runtime.progress import Running
 from zodbjobs.stored import keys
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.queue import Ticket
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -20,15 +21,6 @@ PARKED = "parked"
 READY = "ready"
 HELD = "held"
 NOWHERE = "nowhere"
-
-
-class Ticket(NamedTuple):
-    """A job that was claimed: its key in the lease, its object id, that of its shard."""
-
-    key: int
-    oid: bytes
-    shard: bytes
-    alone: bool
 
 
 class End:
@@ -72,7 +64,7 @@ class End:
         Joins the transaction of `record`. Whoever takes a job away writes the job, so of
         two who do at once one gets a ConflictError.
         """
-        job = leased(record, self.ticket)
+        job = record.leased(self.ticket)
         if job is None:
             self.where = NOWHERE
             return False
@@ -100,14 +92,6 @@ class End:
             job._created = job._created_micros()
             job._begin_after = self.retry_at
             job._key = keys.key_for_later(job.priority, self.retry_at)
-
-
-def leased(record: WorkerRecord, ticket: Ticket) -> Job | None:
-    """The job of `ticket` if the lease still holds it, else None."""
-    job: Job | None = record.lease.get(ticket.key)
-    if job is None or job._p_oid != ticket.oid:
-        return None
-    return job
 
 
 def log_taken(ticket: Ticket, connection: Any) -> None:

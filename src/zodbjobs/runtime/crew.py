@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from zodbjobs.runtime.attempt import Ticket
 from zodbjobs.runtime.runner import Runner
+from zodbjobs.stored.queue import Ticket
 
 log = logging.getLogger("zodbjobs")
 

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import attempt
-from zodbjobs.runtime.attempt import End, Ticket, leased
+from zodbjobs.runtime.attempt import End
 from zodbjobs.runtime.pace import Pace
 from zodbjobs.runtime.progress import Running, write_board
 from zodbjobs.runtime.prune import prune
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.queue import Queue, Ticket
 from zodbjobs.stored.shard import Ended
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -74,6 +74,7 @@ class Dispatcher:
         self._unbooked: list[End] = []  # reported, and not yet booked
         self._unwritten: list[End] = []  # taken from a busy runner, and not yet written
         self._watched: bytes | None = None
+        self._ran: list[Running] = []  # what ran at the last tick
         now = clock.monotonic()
         self._next_book = now
         self._next_board = now
@@ -172,7 +173,7 @@ class Dispatcher:
         record = self._record
         for end in ends:
             ticket = end.ticket
-            job = leased(record, ticket)
+            job = record.leased(ticket)
             if job is None or end.where == attempt.NOWHERE:
                 continue  # taken away meanwhile, and booked by whoever did
             record.release(ticket.key)
@@ -210,10 +211,12 @@ class Dispatcher:
         return live
 
     def _must_watch(self) -> bool:
-        return (
-            any(runner.running is not None for runner in self._runners)
-            and self._wakeup.last_transaction() != self._watched
-        )
+        """Whether a job that already ran at the last tick may have been taken away."""
+        before = self._ran
+        self._ran = [runner.running for runner in self._runners if runner.running is not None]
+        if not any(running in before for running in self._ran):
+            return False
+        return self._wakeup.last_transaction() != self._watched
 
     def _watch(self) -> None:
         """Tell the running jobs that were taken away."""
@@ -231,9 +234,7 @@ class Dispatcher:
         now = clock.now()
         for number in range(len(queues)):
             queue = queues[(self._turn + number) % len(queues)]
-            for claimed in queue.claim(self._record, room - len(tickets), now):
-                oid, shard = claimed.job._p_oid, claimed.shard._p_oid
-                tickets.append(Ticket(claimed.key, oid, shard, claimed.alone))
+            tickets += queue.claim(self._record, room - len(tickets), now)
             if len(tickets) >= room:
                 break
         dues = [due for queue in queues if (due := queue.next_due()) is not None]
@@ -256,7 +257,7 @@ class Dispatcher:
             self._outstanding -= len(tickets)
 
     def _give_back(self, ticket: Ticket) -> None:
-        job = leased(self._record, ticket)
+        job = self._record.leased(ticket)
         if job is None:
             return
         self._record.release(ticket.key)

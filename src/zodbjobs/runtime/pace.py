@@ -10,7 +10,7 @@ from zodbjobs import defaults
 class Pace:
     """As many as are done in CLAIM_SECONDS, and at least one for each thread.
 
-    Doubles while claims are used up faster, halves when they last longer; so long jobs
+    Four times as many while claims are used up faster, half when they last longer; so long jobs
     stay with the queue, where other workers can get them.
     """
 
@@ -35,6 +35,6 @@ class Pace:
         if elapsed > 2 * defaults.CLAIM_SECONDS:
             self.size = max(self._least, self.size // 2)
         elif self._full and elapsed < defaults.CLAIM_SECONDS:
-            self.size = min(self.size * 2, max(self._least, defaults.CLAIM_MOST))
+            self.size = min(self.size * 4, max(self._least, defaults.CLAIM_MOST))
         self._full = number == room
         self._claimed_at = now

@@ -20,11 +20,12 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, Expired, MissingCode
 from zodbjobs.interfaces import EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import attempt
-from zodbjobs.runtime.attempt import End, Ticket, leased, log
+from zodbjobs.runtime.attempt import End, log
 from zodbjobs.runtime.progress import Running, current
 from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.queue import Ticket
 from zodbjobs.stored.storable import check_storable, is_simple
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -171,7 +172,7 @@ class Runner:
 
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
-        job = leased(self._record, ticket)
+        job = self._record.leased(ticket)
         if job is None:
             self._drop(ticket)
             return None

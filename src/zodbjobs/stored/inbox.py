@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from BTrees.LOBTree import LOBTree
@@ -52,23 +53,13 @@ class Bundle(Persistent):
         """The smallest key of the tree, or None if it is empty."""
         return self.jobs.minKey() if self.jobs else None
 
-    def take(self, last: int, limit: int) -> Iterator[tuple[int, Job]]:
+    def take(self, last: int, limit: int) -> list[tuple[int, Job]]:
         """Take out up to `limit` of the first jobs, up to the tree's key `last`."""
         jobs = self.jobs
-        taken = []
-        for item in jobs.items(None, last):
-            taken.append(item)
-            if len(taken) == limit:
-                break
-        for key, job in taken:
+        taken = list(islice(jobs.items(None, last), limit))
+        for key, _ in taken:
             del jobs[key]
-            yield key, job
-
-    def items(self) -> Iterator[tuple[int, Job]]:
-        """The jobs with their keys (not held keys)."""
-        if not self.for_later:
-            return iter(self.jobs.items())
-        return ((keys.from_held(held), job) for held, job in self.jobs.items())
+        return taken
 
     def discard(self, key: int, job: Job) -> bool:
         """Take `job` out if it is here."""

@@ -18,19 +18,22 @@ from zope.interface import implementer
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, UnknownQueue
 from zodbjobs.interfaces import ABORTED, CANCELLED, IQueue, IQueues
-from zodbjobs.stored import inbox, keys
+from zodbjobs.stored import inbox, keys, waiting
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job, checked_priority, due_micros, duration_micros
 from zodbjobs.stored.shard import Shard
 from zodbjobs.stored.workers import BoardEntry, WorkerRecord
 
 
-class Claimed(NamedTuple):
-    """A job that a claim moved into a lease."""
+class Ticket(NamedTuple):
+    """A claimed job: its key in the lease, its object id, that of its shard.
+
+    `alone`: it was interrupted before, and its worker runs one of those at a time.
+    """
 
     key: int
-    job: Job
-    shard: Shard
+    oid: bytes
+    shard: bytes
     alone: bool
 
 
@@ -178,28 +181,11 @@ class Queue(Persistent):
                 return record
         return None
 
-    def _keyed(self) -> Iterator[tuple[int, Job]]:
-        """What waits, with keys, in the order in which one worker would take it."""
-        for shard in self.shards:
-            yield from shard.rescued.items()
-        runs = [run for shard in self.shards for run in shard.waiting()]
-        due: list[Iterator[tuple[int, Job]]] = []
-        later: list[tuple[int, Job]] = []
-        now = clock.now()
-        for run in runs:
-            items = list(run)
-            due.append(iter([i for i in items if _is_due(i[0], now)]))
-            later.extend(i for i in items if not _is_due(i[0], now))
-        first = operator.itemgetter(0)
-        yield from heapq.merge(*(sorted(run, key=first) for run in due), key=first)
-        yield from sorted(later, key=lambda item: keys.held_key(item[0]))
-
     def __iter__(self) -> Iterator[Job]:
-        return (job for _, job in self._keyed())
+        return (job for _, job in waiting.in_order(self.shards, clock.now()))
 
     def __len__(self) -> int:
-        count = sum(len(shard.rescued) for shard in self.shards)
-        return count + sum(1 for s in self.shards for run in s.waiting() for _ in run)
+        return waiting.count(self.shards)
 
     def __bool__(self) -> bool:
         return next(iter(self), None) is not None
@@ -222,6 +208,21 @@ class Queue(Persistent):
         return (job for _, job in merged)
 
     # Take out again
+
+    def forget(self, job: Job) -> None:
+        """Drop a job that has ended from the history; no matter if it was pruned before.
+
+        Raises BadStatus if it hasn't ended, LookupError if it isn't one of this queue.
+        """
+        shard = self._shard_of(job)
+        if job._finished is None:
+            raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
+        shard.forget(job, job._finished)
+
+    def _shard_of(self, job: Job) -> Shard:
+        if job._shard is None or job._shard.queue is not self:
+            raise LookupError(f"{job!r} isn't a job of queue {self.name!r}")
+        return job._shard
 
     def pull(self, index: int = 0) -> Job:
         """Take the waiting job at `index` out, as NEW again; IndexError if missing."""
@@ -263,9 +264,7 @@ class Queue(Persistent):
 
     def retry(self, job: Job) -> None:
         """Put a parked job, or one that ended without success, in again, due at once."""
-        shard = job._shard
-        if shard is None or shard.queue is not self:
-            raise LookupError(f"{job!r} isn't a job of queue {self.name!r}")
+        shard = self._shard_of(job)
         if job._parked is not None:
             shard.discard(job._key or 0, job)
         elif job._unsuccessful is not None:
@@ -282,7 +281,7 @@ class Queue(Persistent):
 
     # Claim
 
-    def claim(self, worker: WorkerRecord, limit: int, now: int) -> list[Claimed]:
+    def claim(self, worker: WorkerRecord, limit: int, now: int) -> list[Ticket]:
         """Move up to `limit` due jobs into the lease of `worker`, in the order of their keys.
 
         Joins the current transaction; the caller commits, and runs them only then.
@@ -295,45 +294,53 @@ class Queue(Persistent):
             shard = self.shards[heapq.heappop(heap)[1]]
             last = min(complete, heap[0][0]) if heap else complete
             taken = shard.take(last, limit - len(claimed))
-            claimed += [self._lease(worker, key, job, shard) for key, job in taken]
+            claimed += _lease(worker, shard, taken)
             first = shard.first()
             if first is not None and first <= complete:
                 heapq.heappush(heap, (first, shard.index))
         return claimed
 
-    def _claim_rescued(self, worker: WorkerRecord, now: int) -> list[Claimed]:
+    def _claim_rescued(self, worker: WorkerRecord, now: int) -> list[Ticket]:
         """One job that was interrupted before, if the worker has none of these."""
         if any(entry.alone for entry in worker.board.values()):
             return []
         for shard in self.shards:
             if shard.rescued:
                 key = shard.rescued.minKey()
-                job = shard.rescued.pop(key)
-                claimed = self._lease(worker, key, job, shard, alone=True)
-                worker.board[claimed.key] = BoardEntry(now, alone=True)
-                return [claimed]
+                tickets = _lease(worker, shard, [(key, shard.rescued.pop(key))], alone=True)
+                worker.board[tickets[0].key] = BoardEntry(now, alone=True)
+                return tickets
         return []
-
-    def _lease(
-        self, worker: WorkerRecord, key: int, job: Job, shard: Shard, alone: bool = False
-    ) -> Claimed:
-        free = keys.free_key(worker.lease, key)
-        worker.lease[free] = job
-        if free != key:
-            job._key = free
-        return Claimed(free, job, shard, alone)
 
     def next_due(self) -> int | None:
         """When the first held job is due, in microseconds, or None."""
         return min((due for s in self.shards if (due := s.next_due()) is not None), default=None)
 
 
-def _is_due(key: int, now: int) -> bool:
-    return not keys.is_for_later(key) or keys.micros_of(key) <= now
+def _lease(
+    worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Job]], alone: bool = False
+) -> list[Ticket]:
+    tickets = []
+    lease = worker.lease
+    place = shard._p_oid
+    for key, job in taken:
+        if not lease.insert(key, job):
+            key = job._key = keys.free_key(lease, key)
+            lease[key] = job
+        tickets.append(Ticket(key, job._p_oid, place, alone))
+    return tickets
 
 
 def _history(shard: Shard, newest_first: bool) -> Iterator[tuple[int, Job]]:
     history = shard.history
     if not newest_first:
-        return iter(history.items())
-    return ((key, history[key]) for key in reversed(list(history.keys())))
+        yield from history.items()
+        return
+    # BTrees don't iterate backwards.
+    place = history.maxKey() if history else None
+    while place is not None:
+        yield place, history[place]
+        try:
+            place = history.maxKey(place - 1)
+        except ValueError:
+            place = None

@@ -11,6 +11,7 @@ from zodbjobs.stored.keys import SENTINEL
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Ticket
 
 
 class BoardEntry(Persistent):
@@ -58,6 +59,13 @@ class WorkerRecord(Persistent):
     def held(self) -> list[tuple[int, Job]]:
         """The keys and jobs of the lease."""
         return list(self.lease.items(SENTINEL + 1))
+
+    def leased(self, ticket: Ticket) -> Job | None:
+        """The job of `ticket` if the lease still holds it, else None."""
+        job: Job | None = self.lease.get(ticket.key)
+        if job is None or job._p_oid != ticket.oid:
+            return None
+        return job
 
     def release(self, key: int) -> None:
         """Take a key off the lease and the board."""

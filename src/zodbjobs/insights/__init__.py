@@ -1,0 +1,27 @@
+"""Every read that the command line, the web page and metrics share.
+
+Each function takes a `place`: a connection, or any object stored in the database. It reads
+in the caller's current transaction, writes nothing, and returns plain frozen values that
+outlive the connection. Raises NotStored, NotInstalled or UnknownQueue like `get_queue`.
+"""
+
+from __future__ import annotations
+
+from zodbjobs.insights.infos import JobDetails, JobInfo, Minute, QueueStats, WorkerInfo
+from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
+from zodbjobs.insights.numbers import all_queue_stats, list_workers, queue_stats
+
+__all__ = [
+    "JobDetails",
+    "JobInfo",
+    "Minute",
+    "QueueStats",
+    "WorkerInfo",
+    "all_queue_stats",
+    "find_job",
+    "job_details",
+    "job_info",
+    "list_jobs",
+    "list_workers",
+    "queue_stats",
+]

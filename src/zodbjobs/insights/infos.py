@@ -1,0 +1,135 @@
+"""The values that insights are given in."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+from typing import Any
+
+from ZODB.blob import Blob
+
+#: Characters of a result, and of an argument, that are shown.
+MOST_RESULT = 10_000
+MOST_ARGUMENT = 200
+
+
+class Info:
+    """Base of what this package returns."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values that ``json.dumps`` takes: times as ISO 8601, else text."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class JobInfo(Info):
+    """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
+
+    `state` is one word for people: held, waiting, assigned, active, parked, or the outcome.
+    """
+
+    id: str
+    queue: str
+    description: str
+    kind: str
+    state: str
+    status: str
+    outcome: str | None = None
+    parked: str | None = None
+    percent: float | None = None
+    message: str | None = None
+    priority: int = 0
+    created: datetime | None = None
+    begin_after: datetime | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    seconds: float | None = None
+    attempts: int = 0
+    interruptions: int = 0
+    failure: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class JobDetails(JobInfo):
+    """All that there is to know of a job; `arguments` and `result` as text, shortened.
+
+    `result_file`: where the data of a result that is a blob lies on this machine.
+    """
+
+    arguments: tuple[str, ...] = ()
+    begin_by: float | None = None
+    worker: str | None = None
+    result: str | None = None
+    result_file: str | None = None
+    traceback: str | None = None
+    log: tuple[str, ...] = ()
+    annotations: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Minute(Info):
+    """What ended in one minute: how many, how many without success, seconds of work."""
+
+    start: datetime
+    finished: int
+    failed: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class QueueStats(Info):
+    """How many jobs of a queue are where. `finished`: those in the history.
+
+    `chart`: the last minutes in which something ended, the oldest first.
+    """
+
+    name: str
+    waiting: int
+    held: int
+    parked: int
+    assigned: int
+    active: int
+    finished: int
+    chart: tuple[Minute, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerInfo(Info):
+    """A worker as its record shows it; `gone` if its process is known to have ended."""
+
+    id: str
+    host: str
+    pid: int
+    threads: int
+    started: datetime
+    beat: int
+    assigned: int
+    active: int
+    gone: bool
+
+
+def show(value: object, most: int) -> str:
+    """The repr of `value`, up to `most` characters of it; never raises."""
+    if isinstance(value, Blob):
+        return "a blob"
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"({type(value).__name__} that can't be shown: {type(error).__name__})"
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def _plain(value: object) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Info):
+        return value.as_json()
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, tuple | list | frozenset):
+        return [_plain(part) for part in value]
+    return show(value, MOST_ARGUMENT)

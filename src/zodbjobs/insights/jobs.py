@@ -1,0 +1,188 @@
+"""One job, or the newest of many."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from ZODB.blob import Blob
+from ZODB.broken import Broken
+from ZODB.POSException import POSKeyError
+from ZODB.utils import u64
+
+from zodbjobs import clock
+from zodbjobs.errors import BadArgument
+from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobInfo, show
+from zodbjobs.insights.newest import HELD, PARKED, WAITING, newest
+from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES
+from zodbjobs.stored.call import describe
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.root import get_queues
+from zodbjobs.stored.shard import Shard
+
+#: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
+STATUS_WORDS = (*STATUSES, WAITING, HELD, PARKED)
+
+# Jobs that are looked at between two times that the connection forgets them.
+_FORGET_AFTER = 1_000
+
+
+def job_info(job: Job) -> JobInfo:
+    """The row of one job. Reads its record, and the board of the worker that has it."""
+    return JobInfo(**_row(job))
+
+
+def job_details(job: Job) -> JobDetails:
+    """All about one job."""
+    row = _row(job)
+    if isinstance(job, Broken):
+        return JobDetails(**row)
+    holder = None if job.queue is None else job.queue.holder(job)
+    arguments = [show(value, MOST_ARGUMENT) for value in job.args]
+    arguments += [f"{n}={show(value, MOST_ARGUMENT)}" for n, value in job.kwargs.items()]
+    return JobDetails(
+        **row,
+        arguments=tuple(arguments),
+        begin_by=None if job.begin_by is None else job.begin_by.total_seconds(),
+        worker=None if holder is None else holder.id,
+        result=None if job.failure or job.result is None else show(job.result, MOST_RESULT),
+        result_file=_file_of(job.result),
+        traceback=None if job.failure is None else job.failure.render(),
+        log=job.log_lines,
+        annotations=dict(job.annotations),
+    )
+
+
+def find_job(place: Any, job_id: str) -> Job | None:
+    """The job with that decimal id in whichever queue, or None."""
+    for queue in get_queues(place).values():
+        job = queue.get(job_id)
+        if job is not None:
+            return job
+    return None
+
+
+def list_jobs(
+    place: Any,
+    *,
+    status: str | None = None,
+    outcome: str | None = None,
+    queue: str | None = None,
+    callable: str | None = None,
+    limit: int = 50,
+) -> list[JobInfo]:
+    """Up to `limit` jobs, the newest first.
+
+    A job's time is that of its end, else of its put, or when it is due if it was put for
+    later. `status`: one of STATUS_WORDS; `outcome`: one of OUTCOMES; `queue`: a name;
+    `callable`: a glob for the description, such as ``*:export_*``. Raises BadArgument for
+    other words.
+
+    Reads from the newest on and stops at the limit, however many there are; a glob or an
+    outcome that few jobs have makes it look further.
+    """
+    _check(status, STATUS_WORDS, "status")
+    _check(outcome, OUTCOMES, "outcome")
+    queues = get_queues(place)
+    chosen = queues.values() if queue is None else [queues[queue]]
+
+    def wanted(info: JobInfo) -> bool:
+        return (
+            (status is None or status in (info.status, info.state))
+            and (outcome is None or outcome == info.outcome)
+            and (callable is None or fnmatch.fnmatchcase(info.description, callable))
+        )
+
+    found = newest(chosen, status, ended_only=outcome is not None)
+    return list(islice(filter(wanted, _infos(found)), limit))
+
+
+def _infos(jobs: Iterator[Job]) -> Iterator[JobInfo]:
+    for number, job in enumerate(jobs, 1):
+        connection = job._p_jar
+        yield job_info(job)
+        if number % _FORGET_AFTER == 0:
+            connection.cacheGC()
+
+
+def _check(word: str | None, words: tuple[str, ...], what: str) -> None:
+    if word is not None and word not in words:
+        raise BadArgument(f"unknown {what} {word!r}; use one of {', '.join(words)}")
+
+
+def _row(job: Job) -> dict[str, Any]:
+    try:
+        job._p_activate()
+    except POSKeyError:
+        return _unreadable(job, {}, "its record is lost; restore it from a backup")
+    if isinstance(job, Broken):
+        kind = type(job)
+        why = f"the class {kind.__module__}.{kind.__name__} is missing in this process"
+        return _unreadable(job, job.__Broken_state__, why)
+    status = job.status
+    started, finished, percent = job.started, job.finished, job.progress
+    return {
+        "id": job.id,
+        "queue": job.queue.name if job.queue else "",
+        "description": job.description,
+        "kind": type(job).__name__,
+        "state": _state(job, status),
+        "status": status,
+        "outcome": job.outcome,
+        "parked": job.parked,
+        "percent": percent.percent,
+        "message": percent.message,
+        "priority": job.priority,
+        "created": job.created,
+        "begin_after": job.begin_after,
+        "started": started,
+        "finished": finished,
+        "seconds": _seconds(started, finished),
+        "attempts": job.attempts,
+        "interruptions": job.interruptions,
+        "failure": None if job.failure is None else str(job.failure),
+    }
+
+
+def _unreadable(job: Any, state: dict[str, Any], why: str) -> dict[str, Any]:
+    """The row of a job that can't be loaded here: what its record tells without its class."""
+    shard = state.get("_shard")
+    stored = state.get("_call")
+    return {
+        "id": str(u64(job._p_oid)),
+        "queue": shard.queue.name if isinstance(shard, Shard) else "",
+        "description": "?" if stored is None else describe(stored),
+        "kind": type(job).__name__,
+        "state": PARKED,
+        "status": COMPLETED if "_finished" in state else PENDING,
+        "parked": why,
+    }
+
+
+def _state(job: Job, status: str) -> str:
+    if status != PENDING:
+        return job.outcome or status
+    if job.parked is not None:
+        return PARKED
+    due = job.begin_after
+    return HELD if due is not None and due > clock.to_datetime(clock.now()) else WAITING
+
+
+def _seconds(started: datetime | None, finished: datetime | None) -> float | None:
+    if started is None:
+        return None
+    end = finished or clock.to_datetime(clock.now())
+    return max(0.0, (end - started).total_seconds())
+
+
+def _file_of(value: object) -> str | None:
+    if not isinstance(value, Blob) or value._p_oid is None:
+        return None
+    try:
+        path: str = value.committed()
+    except Exception:  # no blobs here, or nothing in it: then there is no file to name
+        return None
+    return path

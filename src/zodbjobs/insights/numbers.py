@@ -1,0 +1,120 @@
+"""How many jobs are where, and who works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zodbjobs import clock
+from zodbjobs.insights.infos import Minute, QueueStats, WorkerInfo
+from zodbjobs.insights.newest import is_of
+from zodbjobs.runtime.rescue import is_dead
+from zodbjobs.stored import keys
+from zodbjobs.stored.inbox import Bundle
+from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.root import get_queues
+from zodbjobs.stored.shard import _MINUTE
+from zodbjobs.stored.workers import WorkerRecord
+
+
+def queue_stats(place: Any, name: str, minutes: int = 60) -> QueueStats:
+    """The numbers of one queue, and its chart of the last `minutes`.
+
+    Counting what waits reads the queue's indexes, not the jobs: about a second for a
+    million. All else takes the same time however many there are.
+    """
+    return _stats(get_queues(place)[name], minutes)
+
+
+def all_queue_stats(place: Any, minutes: int = 60) -> list[QueueStats]:
+    """`queue_stats` of each queue, by name."""
+    return [_stats(queue, minutes) for queue in get_queues(place).values()]
+
+
+def _stats(queue: Queue, minutes: int) -> QueueStats:
+    waiting = held = 0
+    now = clock.now()
+    for shard in queue.shards:
+        waiting += len(shard.rescued)
+        for tree in (shard.ready, *shard.inboxes):
+            due, later = _count(tree, now)
+            waiting, held = waiting + due, held + later
+        due, later = _count_held(shard.held, now)
+        waiting, held = waiting + due, held + later
+        # Lets go of the indexes that were read; there may be many.
+        queue._p_jar.cacheGC()
+    leased = [
+        key in worker.board
+        for worker in queue.parent.workers.values()
+        for key, job in worker.held()
+        if is_of(job, queue)
+    ]
+    return QueueStats(
+        name=queue.name,
+        waiting=waiting,
+        held=held,
+        parked=sum(len(shard.parked) for shard in queue.shards),
+        assigned=leased.count(False),
+        active=leased.count(True),
+        finished=sum(shard.history_length() for shard in queue.shards),
+        chart=_chart(queue, minutes, now),
+    )
+
+
+def _count(tree: Any, now: int) -> tuple[int, int]:
+    """How many jobs of a tree in the order of keys are due, and how many aren't yet."""
+    due = later = 0
+    for key, item in tree.items(keys.SENTINEL + 1):
+        if isinstance(item, Bundle):
+            counted = _count_held(item.jobs, now) if item.for_later else (len(item.jobs), 0)
+            due, later = due + counted[0], later + counted[1]
+        elif keys.is_for_later(key) and keys.micros_of(key) > now:
+            later += 1
+        else:
+            due += 1
+    return due, later
+
+
+def _count_held(tree: Any, now: int) -> tuple[int, int]:
+    due = later = 0
+    last = keys.last_held(now)
+    for held, item in tree.items():
+        if isinstance(item, Bundle):
+            counted = _count_held(item.jobs, now)
+            due, later = due + counted[0], later + counted[1]
+        elif held > last:
+            later += 1
+        else:
+            due += 1
+    return due, later
+
+
+def _chart(queue: Queue, minutes: int, now: int) -> tuple[Minute, ...]:
+    sums: dict[int, tuple[int, int, int]] = {}
+    for shard in queue.shards:
+        for minute, (done, bad, work) in shard.minutes.items(now // _MINUTE - minutes + 1):
+            before = sums.get(minute, (0, 0, 0))
+            sums[minute] = (before[0] + done, before[1] + bad, before[2] + work)
+    return tuple(
+        Minute(clock.to_datetime(minute * _MINUTE), done, bad, work / 1_000_000)
+        for minute, (done, bad, work) in sorted(sums.items())
+    )
+
+
+def list_workers(place: Any) -> list[WorkerInfo]:
+    """The workers that are registered, those that died without a word among them."""
+    return [_worker(record) for record in get_queues(place).workers.values()]
+
+
+def _worker(record: WorkerRecord) -> WorkerInfo:
+    active = sum(1 for key, _ in record.held() if key in record.board)
+    return WorkerInfo(
+        id=record.id,
+        host=record.host,
+        pid=record.pid,
+        threads=record.threads,
+        started=clock.to_datetime(record.started),
+        beat=record.beat,
+        assigned=len(record.held()) - active,
+        active=active,
+        gone=is_dead(record, only_process=False),
+    )

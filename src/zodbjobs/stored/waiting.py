@@ -1,0 +1,107 @@
+"""Looking at what waits in a queue, in the order in which one worker would take it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from zodbjobs.stored import keys
+from zodbjobs.stored.inbox import Bundle
+from zodbjobs.stored.keys import SENTINEL
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.shard import Shard
+
+Keyed = tuple[int, "Job"]
+
+_key = itemgetter(0)
+
+
+def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
+    """Keys and jobs: those that were interrupted, those that are due, those that will be.
+
+    Lazy: the first ones cost little, however many wait.
+    """
+    for shard in shards:
+        yield from shard.rescued.items()
+    runs: list[Iterator[Keyed]] = []
+    held: list[Iterator[Keyed]] = []
+    for shard in shards:
+        runs.append(_unfolded(shard.ready.items()))
+        held.append(_unfolded(shard.held.items()))
+        for inbox in shard.inboxes:
+            for_now, for_later = _sorted_out(inbox)
+            runs.append(_unfolded(for_now))
+            held.append(_unfolded(for_later))
+    last = keys.last_held(now)
+    due: list[Keyed] = []
+    later: Iterator[Keyed] = heapq.merge(*held, key=_key)
+    for place, job in later:
+        if place > last:
+            later = chain([(place, job)], later)
+            break
+        due.append((keys.from_held(place), job))
+    # What was put for later and is due by now has its place among the others.
+    yield from heapq.merge(sorted(due, key=_key), *runs, key=_key)
+    for place, job in later:
+        yield keys.from_held(place), job
+
+
+def _sorted_out(inbox: Any) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
+    """The items of an inbox for now, and those for later by their held keys."""
+    for_now, for_later = [], []
+    for key, item in inbox.items(SENTINEL + 1):
+        if not keys.is_for_later(key):
+            for_now.append((key, item))
+        elif isinstance(item, Bundle):
+            for_later.append((item.first() or 0, item))
+        else:
+            for_later.append((keys.held_key(key), item))
+    return for_now, sorted(for_later, key=_key)
+
+
+def _unfolded(items: Any) -> Iterator[Keyed]:
+    """Sorted items with the bundles among them replaced by what is in them.
+
+    The key of a bundle may be smaller than its first one's, not larger.
+    """
+    heap: list[tuple[int, int, Any, Iterator[Keyed]]] = []
+    number = 0
+    for key, item in items:
+        while heap and heap[0][0] < key:
+            yield _pop(heap)
+        run = iter(item.jobs.items()) if isinstance(item, Bundle) else iter([(key, item)])
+        for first, job in run:
+            number += 1
+            heapq.heappush(heap, (first, number, job, run))
+            break
+    while heap:
+        yield _pop(heap)
+
+
+def _pop(heap: list[tuple[int, int, Any, Iterator[Keyed]]]) -> Keyed:
+    key, number, job, run = heap[0]
+    for following, next_job in run:
+        heapq.heapreplace(heap, (following, number, next_job, run))
+        break
+    else:
+        heapq.heappop(heap)
+    return key, job
+
+
+def count(shards: Sequence[Shard]) -> int:
+    """How many jobs wait; reads all inner nodes and leaves of the trees."""
+    number = 0
+    for shard in shards:
+        number += len(shard.rescued)
+        for tree in (shard.ready, shard.held, *shard.inboxes):
+            number += sum(
+                len(item.jobs) if isinstance(item, Bundle) else 1
+                for item in tree.values()
+                if item is not None
+            )
+    return number
