@@ -36,16 +36,9 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     count = 0
     with _own_manager(), logs_are_kept():
         runner = Runner(
-            db, registration.find_record, lambda ends: dispatcher.report(ends), group_seconds=0
+            db, registration.desk_in, lambda ends: dispatcher.report(ends), group_seconds=0
         )
-        dispatcher = Dispatcher(
-            registration.connection,
-            registration.record,
-            registration.queues,
-            [runner],
-            hands,
-            Wakeup(db),
-        )
+        dispatcher = Dispatcher(registration.desk, [runner], hands, Wakeup(db))
         runner.open()
         try:
             while _step(dispatcher, room=1):

@@ -13,12 +13,13 @@ MOST_RESULT = 10_000
 MOST_ARGUMENT = 200
 
 
+@dataclasses.dataclass(frozen=True)
 class Info:
     """Base of what this package returns."""
 
     def as_json(self) -> dict[str, Any]:
         """The same as values that ``json.dumps`` takes: times as ISO 8601, else text."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobInfo, show
 from zodbjobs.insights.newest import HELD, PARKED, WAITING, newest
-from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES
+from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.call import describe
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.root import get_queues
@@ -151,13 +151,16 @@ def _unreadable(job: Any, state: dict[str, Any], why: str) -> dict[str, Any]:
     """The row of a job that can't be loaded here: what its record tells without its class."""
     shard = state.get("_shard")
     stored = state.get("_call")
+    ended = "_finished" in state
+    outcome = state.get("_unsuccessful", SUCCEEDED) if ended else None
     return {
         "id": str(u64(job._p_oid)),
         "queue": shard.queue.name if isinstance(shard, Shard) else "",
         "description": "?" if stored is None else describe(stored),
         "kind": type(job).__name__,
-        "state": PARKED,
-        "status": COMPLETED if "_finished" in state else PENDING,
+        "state": outcome or PARKED,
+        "status": COMPLETED if ended else PENDING,
+        "outcome": outcome,
         "parked": why,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from zodbjobs.interfaces import CANCELLED, SUCCEEDED
+from zodbjobs.interfaces import SUCCEEDED
 from zodbjobs.runtime.progress import Running
 from zodbjobs.stored import keys
 from zodbjobs.stored.failure import Failure
@@ -92,12 +92,3 @@ class End:
             job._created = job._created_micros()
             job._begin_after = self.retry_at
             job._key = keys.key_for_later(job.priority, self.retry_at)
-
-
-def log_taken(ticket: Ticket, connection: Any) -> None:
-    """Say why the work of a runner is thrown away."""
-    job = connection.get(ticket.oid)
-    if job.outcome == CANCELLED:
-        log.info("%r was cancelled; what it did in the database is dropped", job)
-    else:
-        log.error("%r was taken from this worker; what it did here is dropped", job)

@@ -32,7 +32,7 @@ class Crew:
     more, which is cheaper than to wake another thread for it.
     """
 
-    def __init__(self, runners: Sequence[Runner], fetch: Callable[[], None]) -> None:
+    def __init__(self, runners: Sequence[Runner], fetch: Callable[[Runner], None]) -> None:
         self._fetch = fetch
         self._work: deque[Ticket] = deque()
         self._change = threading.Condition()
@@ -104,8 +104,8 @@ class Crew:
             try:
                 ticket = self._work.popleft()
             except IndexError:
+                self._fetch(runner)
                 runner.flush()
-                self._fetch()
                 if not self._work:
                     self._rest()
                 continue

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import attempt
 from zodbjobs.runtime.attempt import End
+from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.pace import Pace
 from zodbjobs.runtime.progress import Running, write_board
 from zodbjobs.runtime.prune import prune
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.stored.queue import Queue, Ticket
+from zodbjobs.stored.queue import Ticket
 from zodbjobs.stored.shard import Ended
-from zodbjobs.stored.workers import WorkerRecord
 
 # A job is shown on the board when it reports something, or runs for so long.
 _SHOWN_AFTER_MICROS = 200_000
@@ -45,25 +45,16 @@ class Hands(Protocol):
 class Dispatcher:
     """Claims for the runners of one worker, and books what they ended.
 
-    Its connection is used by one thread at a time, mostly the worker's dispatcher thread.
-    `queues` gives the queues to claim from in a transaction, `hands` takes what was claimed.
+    Works at `desk`, the dispatcher thread's, or at that of a runner; one at a time.
+    `hands` takes what was claimed.
     """
 
     def __init__(
-        self,
-        connection: Any,
-        record: WorkerRecord,
-        queues: Callable[[], Sequence[Queue]],
-        runners: Sequence[Runner],
-        hands: Hands,
-        wakeup: Wakeup,
+        self, desk: Desk, runners: Sequence[Runner], hands: Hands, wakeup: Wakeup
     ) -> None:
+        self._desk = desk
         self._claiming = True
         self._outstanding = 0
-        self._connection = connection
-        self._manager = connection.transaction_manager
-        self._record = record
-        self._queues = queues
         self._runners = runners
         self._hands = hands
         self._lock = threading.RLock()
@@ -84,12 +75,13 @@ class Dispatcher:
         """Take the ends of jobs from a runner; called in the runner's thread."""
         self._reported.extend(ends)
 
-    def fetch(self) -> None:
-        """Book and claim, for a runner that has nothing to do; called in its thread."""
+    def fetch(self, runner: Runner) -> None:
+        """Book and claim for a runner that has nothing to do, in its thread, at its desk."""
         with self._lock:
             room = self._room()
             if room:
-                self.step(room)
+                self._unwritten += runner.take_group()
+                self._step(runner.desk, room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
@@ -106,8 +98,8 @@ class Dispatcher:
                 self.step(room, live, beat)
             elif self._must_watch():
                 self._watched = self._wakeup.last_transaction()
-                self._manager.begin()
-                self._watch()
+                self._desk.manager.begin()
+                self._watch(self._desk)
 
     def _room(self) -> int:
         """How many jobs to claim now."""
@@ -123,25 +115,27 @@ class Dispatcher:
         the next step does it again.
         """
         with self._lock:
-            return self._step(room, live, beat)
+            return self._step(self._desk, room, live, beat)
 
-    def _step(self, room: int, live: Sequence[Running], beat: bool) -> int:
+    def _step(
+        self, desk: Desk, room: int, live: Sequence[Running] = (), beat: bool = False
+    ) -> int:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
         seen = self._wakeup.last_transaction()
         try:
-            self._manager.begin()
+            desk.manager.begin()
             for end in self._unwritten:
-                end.write(self._record)
-            self._book([*self._unbooked, *self._unwritten])
-            write_board(self._record, live)
+                end.write(desk.record)
+            self._book(desk, [*self._unbooked, *self._unwritten])
+            write_board(desk.record, live)
             if beat:
-                self._record.beat += 1
-            tickets, next_due = self._claim(room) if room else ([], None)
-            self._watch()
-            self._manager.commit()
+                desk.record.beat += 1
+            tickets, next_due = self._claim(desk, room) if room else ([], None)
+            self._watch(desk)
+            desk.manager.commit()
         except BaseException:
-            self._manager.abort()
+            desk.manager.abort()
             raise
         self._committed(beat)
         if room:
@@ -168,9 +162,9 @@ class Dispatcher:
             return False
         return now >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
 
-    def _book(self, ends: Sequence[End]) -> None:
+    def _book(self, desk: Desk, ends: Sequence[End]) -> None:
         finished: dict[bytes, list[Ended]] = {}
-        record = self._record
+        record = desk.record
         for end in ends:
             ticket = end.ticket
             job = record.leased(ticket)
@@ -182,7 +176,7 @@ class Dispatcher:
                 ended = (job, end.finished, end.failed, micros)
                 finished.setdefault(ticket.shard, []).append(ended)
                 continue
-            shard = self._connection.get(ticket.shard)
+            shard = desk.shard(ticket.shard)
             if end.where == attempt.PARKED:
                 shard.parked[ticket.key] = job
             elif end.where == attempt.HELD:
@@ -190,7 +184,7 @@ class Dispatcher:
             else:
                 shard.make_ready(ticket.key, job)
         for oid, group in finished.items():
-            self._connection.get(oid).finish(group)
+            desk.shard(oid).finish(group)
 
     # Show
 
@@ -218,23 +212,23 @@ class Dispatcher:
             return False
         return self._wakeup.last_transaction() != self._watched
 
-    def _watch(self) -> None:
+    def _watch(self, desk: Desk) -> None:
         """Tell the running jobs that were taken away."""
         for runner in self._runners:
             running = runner.running
-            if running is not None and running.key not in self._record.lease:
+            if running is not None and running.key not in desk.record.lease:
                 running.cancelled = True
 
     # Claim
 
-    def _claim(self, room: int) -> tuple[list[Ticket], int | None]:
-        queues = self._queues()
+    def _claim(self, desk: Desk, room: int) -> tuple[list[Ticket], int | None]:
+        queues = desk.queues()
         tickets: list[Ticket] = []
         self._turn += 1
         now = clock.now()
         for number in range(len(queues)):
             queue = queues[(self._turn + number) % len(queues)]
-            tickets += queue.claim(self._record, room - len(tickets), now)
+            tickets += queue.claim(desk.record, room - len(tickets), now)
             if len(tickets) >= room:
                 break
         dues = [due for queue in queues if (due := queue.next_due()) is not None]
@@ -249,19 +243,18 @@ class Dispatcher:
 
     def give_back(self, tickets: Sequence[Ticket]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
-        with self._lock:
-            self._manager.begin()
+        with self._lock, self._desk.manager:
             for ticket in tickets:
                 self._give_back(ticket)
-            self._manager.commit()
-            self._outstanding -= len(tickets)
+        self._outstanding -= len(tickets)
 
     def _give_back(self, ticket: Ticket) -> None:
-        job = self._record.leased(ticket)
+        record = self._desk.record
+        job = record.leased(ticket)
         if job is None:
             return
-        self._record.release(ticket.key)
-        shard = self._connection.get(ticket.shard)
+        record.release(ticket.key)
+        shard = self._desk.shard(ticket.shard)
         if ticket.alone:
             shard.rescued[ticket.key] = job
         else:
@@ -269,5 +262,5 @@ class Dispatcher:
 
     def prune(self, seconds: float, most: int) -> int:
         """Shorten the history of the queues; returns how many jobs were dropped."""
-        with self._lock, self._manager:
-            return prune(self._queues(), seconds, most)
+        with self._lock, self._desk.manager:
+            return prune(self._desk.queues(), seconds, most)

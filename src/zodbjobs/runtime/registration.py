@@ -15,7 +15,7 @@ from ZODB.MappingStorage import MappingStorage
 
 from zodbjobs import clock
 from zodbjobs.runtime import rescue
-from zodbjobs.stored.queue import Queue
+from zodbjobs.runtime.desk import Desk
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -42,7 +42,7 @@ class Registration:
                 stored[name]  # an unknown name is an error now, not a worker without work
             rescue.alive.add(self.id)
             self._commit(lambda: stored.workers.__setitem__(self.id, self._make(threads)))
-            self.record = self.find_record(self.connection)
+            self.desk = self.desk_in(self.connection)
             only_process = isinstance(db.storage, _ONE_PROCESS)
             rescue.rescue_dead(self.manager, stored, only_process)
         except BaseException:
@@ -59,23 +59,15 @@ class Registration:
             with attempt:
                 change()
 
-    def find_record(self, connection: Any) -> WorkerRecord:
-        """The record, in another connection."""
-        record: WorkerRecord = get_queues(connection).workers[self.id]
-        return record
-
-    def queues(self) -> list[Queue]:
-        """The queues to work for, in the connection of this registration."""
-        stored = get_queues(self.connection)
-        if self._names is None:
-            return stored.values()
-        return [stored[name] for name in self._names]
+    def desk_in(self, connection: Any) -> Desk:
+        """The worker's desk in another connection."""
+        return Desk(connection, self.id, self._names)
 
     def drop(self) -> None:
         """Give back what is left in the lease, and remove the record."""
 
         def change() -> None:
-            rescue.take_back(self.record, self.record.held())
+            rescue.take_back(self.desk.record, self.desk.record.held())
             get_queues(self.connection).workers.pop(self.id, None)
 
         self._commit(change)

@@ -18,16 +18,16 @@ from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, Expired, MissingCode
-from zodbjobs.interfaces import EXPIRED, FAILED, SUCCEEDED
+from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import attempt
 from zodbjobs.runtime.attempt import End, log
+from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.progress import Running, current
 from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
 from zodbjobs.stored.storable import check_storable, is_simple
-from zodbjobs.stored.workers import WorkerRecord
 
 Report = Callable[[list[End]], None]
 
@@ -35,21 +35,21 @@ Report = Callable[[list[End]], None]
 class Runner:
     """Runs the jobs of one worker in one thread.
 
-    `find_record` finds the worker's record in a connection. `report` is given the ends
-    that are committed. Results of jobs that wrote nothing wait up to `group_seconds` for
+    `make_desk` gives the worker's desk in a connection. `report` is given the ends that
+    are committed. Results of jobs that wrote nothing wait up to `group_seconds` for
     others, to be committed together; 0 commits each at once.
     """
 
     def __init__(
         self,
         db: Any,
-        find_record: Callable[[Any], WorkerRecord],
+        make_desk: Callable[[Any], Desk],
         report: Report,
         group_seconds: float,
     ) -> None:
         self.running: Running | None = None
         self._db = db
-        self._find_record = find_record
+        self._make_desk = make_desk
         self._report = report
         self._group_seconds = group_seconds
         self._group: list[End] = []
@@ -61,12 +61,12 @@ class Runner:
         """Open the connection, for use in this thread only."""
         # The thread's own manager: what the job does with `transaction` is this one.
         self._manager = transaction.manager.manager
-        self._connection = self._db.open(self._manager)
-        self._connections = self._connection.connections
+        connection = self._db.open(self._manager)
+        self._connections = connection.connections
         self._snapshot: bytes | None = None
         self._transaction: Any = None
         self._fresh: dict[str, Any] = {}
-        self._record = self._find_record(self._connection)
+        self.desk = self._make_desk(connection)
 
     def close(self) -> None:
         """Commit what waits and close the connection."""
@@ -74,7 +74,7 @@ class Runner:
         if self._loop is not None:
             self._loop.close()
         self._manager.abort()
-        self._connection.close()
+        self.desk.connection.close()
 
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
@@ -172,7 +172,7 @@ class Runner:
 
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
-        job = self._record.leased(ticket)
+        job = self.desk.record.leased(ticket)
         if job is None:
             self._drop(ticket)
             return None
@@ -225,9 +225,14 @@ class Runner:
                 end.retry_at = now + int(delay * 1_000_000)
         return end
 
-    def _drop(self, ticket: Ticket) -> None:
+    def _drop(self, ticket: Ticket, running: Running | None = None) -> None:
         """The lease doesn't hold the job any more: somebody took it away."""
-        attempt.log_taken(ticket, self._connection)
+        if running is None:
+            log.info("the job of %s was taken away before it began", ticket)
+        elif running.job.outcome == CANCELLED:
+            log.info("%r was cancelled; what it did here is dropped", running.job)
+        else:
+            log.error("%r was taken from this worker; what it did here is dropped", running.job)
         self._report([End(ticket, attempt.NOWHERE, 0, 0)])
 
     # Writing the ends
@@ -242,8 +247,8 @@ class Runner:
         group = self.take_group()
         try:
             for other in group:
-                other.write(self._record)
-            if end.write(self._record):
+                other.write(self.desk.record)
+            if end.write(self.desk.record):
                 self._manager.commit()
             else:
                 # Its effects must not come with the others' results.
@@ -254,7 +259,7 @@ class Runner:
             raise
         if end.where == attempt.NOWHERE:
             self._give_back(group)
-            self._drop(end.ticket)
+            self._drop(end.ticket, end.running)
         else:
             self._report([*group, end])
 
@@ -295,7 +300,7 @@ class Runner:
             try:
                 self._manager.begin()
                 for end in group:
-                    end.write(self._record)
+                    end.write(self.desk.record)
                 self._manager.commit()
             except TransientError:
                 self._manager.abort()

@@ -85,19 +85,12 @@ class Worker:
         self._db.setPoolSize(self._pool_size + self._count + 1)
         self._stopping.clear()
         self._wakeup = Wakeup(self._db)
-        find = registration.find_record
         runners = [
-            Runner(self._db, find, self._report, self._group_commit) for _ in range(self._count)
+            Runner(self._db, registration.desk_in, self._report, self._group_commit)
+            for _ in range(self._count)
         ]
         self._crew = Crew(runners, self._fetch)
-        self._dispatcher = Dispatcher(
-            registration.connection,
-            registration.record,
-            registration.queues,
-            runners,
-            self._crew,
-            self._wakeup,
-        )
+        self._dispatcher = Dispatcher(registration.desk, runners, self._crew, self._wakeup)
         self._thread = threading.Thread(
             target=self._dispatch, name="zodbjobs dispatcher", daemon=True
         )
@@ -148,9 +141,9 @@ class Worker:
     def _report(self, ends: list[End]) -> None:
         self._dispatcher.report(ends)
 
-    def _fetch(self) -> None:
+    def _fetch(self, runner: Runner) -> None:
         if not self._stopping.is_set():
-            self._safely(self._dispatcher.fetch)
+            self._safely(lambda: self._dispatcher.fetch(runner))
 
     # In the dispatcher's thread
 

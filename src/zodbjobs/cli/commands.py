@@ -1,0 +1,285 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import transaction
+
+from zodbjobs import defaults
+from zodbjobs.cli import calls, demo, look, serve, watch
+from zodbjobs.cli.database import is_for_one_process, opened, reading
+from zodbjobs.cli.problem import Problem, told_in_one_line
+from zodbjobs.insights import (
+    all_queue_stats,
+    find_job,
+    job_details,
+    job_info,
+    list_jobs,
+    list_workers,
+)
+from zodbjobs.insights.jobs import STATUS_WORDS
+from zodbjobs.interfaces import NEW, OUTCOMES
+from zodbjobs.stored.job import Job
+
+_ATTEMPTS = 5
+
+
+class _Group(click.Group):
+    """Tells the errors of the package in one line, and lists commands in their order."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # What is in the current directory can be imported, as with ``python -m``.
+        sys.path.insert(0, os.getcwd())
+        with told_in_one_line():
+            return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zodbjobs", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Background jobs in a ZODB.
+
+    DATABASE is the path of a FileStorage (often Data.fs), or a URI such as
+    zeo://localhost:8100. Blobs beside a path lie in PATH.blobs.
+
+    Try `zodbjobs demo` first.
+    """
+
+
+_database = click.argument("database")
+_ids = click.argument("ids", nargs=-1, required=True, metavar="ID...")
+_json = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+_read_only = click.option(
+    "--read-only", is_flag=True, help="Look at a file that another process, a worker, has open."
+)
+
+
+@cli.command()
+@_database
+@click.option("--queue", "queues", multiple=True, metavar="NAME", help="Only this; repeatable.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=defaults.THREADS, show_default=True,
+    help="Jobs that run at a time.",
+)  # fmt: skip
+@click.option("--create", is_flag=True, help="Make the file if it is missing.")
+def worker(database: str, queues: tuple[str, ...], threads: int, create: bool) -> None:
+    """Run the jobs of DATABASE until SIGTERM or Ctrl-C.
+
+    Makes the queues if the database has none. Running jobs get 30 seconds to end; a second
+    signal ends the process at once, and the next worker runs their jobs again.
+    """
+    serve.set_up_logging()
+    with opened(database, create=create) as db:
+        serve.serve(db, database, list(queues) or None, threads)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@_database
+@click.argument("function", metavar="MODULE:FUNCTION")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARG | NAME=VALUE]...")
+@click.option("--queue", default="", metavar="NAME", help="The default queue if left out.")
+@click.option("--priority", type=int, help="From -8 to 7, larger first.")
+@click.option("--in", "delay", type=float, metavar="SECONDS", help="Not before so many seconds.")
+@click.option("--progress", is_flag=True, help="Make it a ProgressableJob.")
+@_json
+def put(
+    database: str,
+    function: str,
+    args: tuple[str, ...],
+    queue: str,
+    priority: int | None,
+    delay: float | None,
+    progress: bool,
+    as_json: bool,
+) -> None:
+    """Put a job that calls MODULE:FUNCTION, and print its id.
+
+    An ARG that is JSON is taken as that, else as text: 5, '["a", 1]', true, hello. Modules of
+    the current directory are found.
+    """
+    job = calls.make_job(function, args, progress)
+    with opened(database) as db:
+
+        def change(connection: Any) -> Job:
+            return calls.put(connection, job(), queue, priority, delay)
+
+        found = _changed(db, change, job_info)
+    if as_json:
+        look.print_json(found.as_json())
+    else:
+        click.echo(found.id)
+
+
+@cli.command()
+@_database
+@click.option("--status", type=click.Choice([w for w in STATUS_WORDS if w != NEW]))
+@click.option("--outcome", type=click.Choice(OUTCOMES))
+@click.option("--queue", metavar="NAME")
+@click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@_read_only
+@_json
+def jobs(
+    database: str,
+    status: str | None,
+    outcome: str | None,
+    queue: str | None,
+    pattern: str | None,
+    limit: int,
+    read_only: bool,
+    as_json: bool,
+) -> None:
+    """List jobs, the newest first."""
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        found = list_jobs(
+            connection, status=status, outcome=outcome, queue=queue, callable=pattern, limit=limit
+        )
+    if as_json:
+        look.print_json([job.as_json() for job in found])
+    else:
+        look.print_jobs(found, limit)
+
+
+@cli.command()
+@_database
+@click.argument("id")
+@_read_only
+@_json
+def show(database: str, id: str, read_only: bool, as_json: bool) -> None:
+    """Show all about one job: times, result, log, traceback."""
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        found = job_details(_found(connection, database, id))
+    if as_json:
+        look.print_json(found.as_json())
+    else:
+        look.print_job(found)
+
+
+@cli.command("watch")
+@_database
+@click.argument("id")
+@_json
+def watch_(database: str, id: str, as_json: bool) -> None:
+    """Follow one job until it ends. The status is 0 if it succeeded, else 1.
+
+    A worker of another process must be able to run it, so this is for ZEO and the like.
+    """
+    with opened(database) as db, reading(db) as connection:
+        job = _found(connection, database, id)
+        if job.outcome is None and is_for_one_process(db):
+            raise Problem(
+                f"job {id} is {job.status}, and can't run while {database} is open here; start "
+                f"`zodbjobs worker {database}`, or serve the file by ZEO to watch it"
+            )
+        found = watch.follow(connection, job, look.console(stderr=True))
+    if as_json:
+        look.print_json(found.as_json())
+    else:
+        look.print_job(found)
+    if found.state != "succeeded":
+        sys.exit(1)
+
+
+@cli.command()
+@_database
+@_ids
+def cancel(database: str, ids: Sequence[str]) -> None:
+    """Cancel jobs that wait or run; what a running one did is dropped."""
+    _each(database, ids, "cancelled", lambda job: job.cancel())
+
+
+@cli.command()
+@_database
+@_ids
+def retry(database: str, ids: Sequence[str]) -> None:
+    """Put jobs that are parked, or ended without success, in again."""
+    _each(database, ids, "put in again", lambda job: job.queue.retry(job))  # type: ignore[union-attr]
+
+
+@cli.command()
+@_database
+@_ids
+def remove(database: str, ids: Sequence[str]) -> None:
+    """Remove jobs that wait or have ended. Cancel running ones first."""
+    _each(database, ids, "removed", calls.remove)
+
+
+@cli.command()
+@_database
+@_read_only
+@_json
+def stats(database: str, read_only: bool, as_json: bool) -> None:
+    """Count the jobs of each queue, and list the workers."""
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        queues, workers = all_queue_stats(connection), list_workers(connection)
+    if as_json:
+        value = {"queues": queues, "workers": workers}
+        look.print_json({name: [i.as_json() for i in infos] for name, infos in value.items()})
+    else:
+        look.print_stats(queues, workers)
+
+
+@cli.command("demo")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Leave the database and the CSV file here to look at.",
+)  # fmt: skip
+@click.option("--students", type=click.IntRange(20), default=20_000, show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=8.0, show_default=True,
+    help="How long the test job computes.",
+)  # fmt: skip
+def demo_(keep: Path | None, students: int, seconds: float) -> None:
+    """Run real jobs on a student portal's database, with live bars.
+
+    Makes a FileStorage with student records, starts a worker, and puts in one transaction: a
+    CSV export, the test job, a job that fails, one that starts in 3 seconds, and 2,000 small
+    ones. The status is 1 if anything is not as promised.
+    """
+    if not demo.run(look.console(), keep, students, seconds):
+        sys.exit(1)
+
+
+def _found(connection: Any, database: str, job_id: str) -> Job:
+    job = find_job(connection, job_id)
+    if job is None:
+        raise Problem(f"there is no job {job_id} in {database}; `zodbjobs jobs` lists the ids")
+    return job
+
+
+def _each(database: str, ids: Sequence[str], done: str, do: Callable[[Job], None]) -> None:
+    """Do it to all of the jobs or to none, in one transaction."""
+
+    def change(connection: Any) -> list[tuple[str, str]]:
+        found = [_found(connection, database, job_id) for job_id in dict.fromkeys(ids)]
+        for job in found:
+            do(job)
+        return [(str(job.id), job.description) for job in found]
+
+    with opened(database) as db:
+        changed = _changed(db, change, lambda value: value)
+    for job_id, description in changed:
+        click.echo(f"{done}: {job_id} {description}")
+
+
+def _changed(db: Any, change: Callable[[Any], Any], read: Callable[[Any], Any]) -> Any:
+    """Commit `change`, again after a conflict; returns what `read` makes of its value then."""
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    try:
+        for attempt in manager.attempts(_ATTEMPTS):
+            with attempt:
+                value = change(connection)
+        return read(value)
+    finally:
+        manager.abort()
+        connection.close()

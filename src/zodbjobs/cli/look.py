@@ -1,0 +1,221 @@
+"""How jobs, queues and workers look in a terminal or a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from zodbjobs.cli.problem import one_line
+from zodbjobs.insights import JobDetails, JobInfo, QueueStats, WorkerInfo
+
+_PIPE_WIDTH = 240  # a pipe has no width; nothing is cut off there
+_BARS = " ▁▂▃▄▅▆▇█"
+
+_STYLES = {
+    "active": "cyan",
+    "assigned": "cyan",
+    "waiting": "",
+    "held": "blue",
+    "parked": "yellow",
+    "succeeded": "green",
+    "failed": "bold red",
+    "aborted": "bold red",
+    "expired": "yellow",
+    "cancelled": "yellow",
+}
+
+
+def console(stderr: bool = False) -> Console:
+    """The terminal or the pipe that the command writes to."""
+    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    if not made.is_terminal:
+        made = Console(
+            stderr=stderr, highlight=False, emoji=False, markup=False, width=_PIPE_WIDTH
+        )
+    return made
+
+
+def print_json(value: Any) -> None:
+    """Write `value` as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def state_text(state: str) -> Text:
+    """The state in its colour."""
+    return Text(state, _STYLES.get(state, ""))
+
+
+def queue_text(name: str) -> str:
+    """The name of a queue for people; the default queue has none."""
+    return name or "(default)"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def since(moment: datetime | None) -> str:
+    """How long ago, or in how long."""
+    if moment is None:
+        return ""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return f"in {duration(-seconds)}" if seconds < 0 else f"{duration(seconds)} ago"
+
+
+def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
+    """A table, one job a line."""
+    out = console()
+    if not jobs:
+        out.print("no such jobs")
+        return
+    several = len({job.queue for job in jobs}) > 1
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("ID", justify="right", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
+    if several:
+        table.add_column("QUEUE", no_wrap=True)
+    table.add_column("JOB", overflow="ellipsis", no_wrap=True, min_width=16)
+    table.add_column("WHEN", no_wrap=True, justify="right")
+    table.add_column("TOOK", no_wrap=True, justify="right")
+    table.add_column("", overflow="ellipsis", no_wrap=True, style="dim")
+    for job in jobs:
+        row: list[Any] = [job.id, state_text(job.state)]
+        row += [queue_text(job.queue)] if several else []
+        row += [job.description, since(_when(job)), duration(job.seconds), _note(job)]
+        table.add_row(*row)
+    out.print(table)
+    if len(jobs) == limit:
+        out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
+
+
+def _when(job: JobInfo) -> datetime | None:
+    if job.state == "held":
+        return job.begin_after
+    return job.finished or job.started or job.created
+
+
+def _note(job: JobInfo) -> str:
+    if job.parked or job.failure:
+        return one_line(job.parked or job.failure)
+    if job.percent is None or job.outcome:
+        return job.message or ""
+    return f"{job.percent:.0f} % {job.message or ''}"
+
+
+def print_job(job: JobDetails) -> None:
+    """All about one job."""
+    out = console()
+    head = Text.assemble((f"{job.description}({', '.join(job.arguments)})", "bold"), "  ")
+    out.print(head.append_text(state_text(job.state)), soft_wrap=True)
+    for name, value in _fields(job):
+        out.print(Text.assemble((f"{name:>13}  ", "dim"), value), soft_wrap=True)
+    for title, lines in (("log", job.log), ("traceback", (job.traceback or "").splitlines())):
+        if lines:
+            out.print()
+            out.print(title, style="dim")
+            for line in lines:
+                out.print(f"  {line}", soft_wrap=True)
+
+
+def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
+    progress = None if job.percent is None else f"{job.percent:.0f} % {job.message or ''}".strip()
+    extra = {n: v for n, v in job.annotations.items() if n not in ("percent", "message")}
+    fields = {
+        "id": f"{job.id} ({job.kind} in queue {queue_text(job.queue)})",
+        "parked": job.parked,
+        "failure": job.failure,
+        "result": job.result,
+        "file": job.result_file,
+        "progress": progress or job.message,
+        "annotations": ", ".join(f"{name}={value!r}" for name, value in extra.items()),
+        "put": _moment(job.created),
+        "due": _moment(job.begin_after) if job.begin_after != job.created else None,
+        "begin by": None if job.begin_by is None else f"{duration(job.begin_by)} after due",
+        "started": _moment(job.started),
+        "finished": _moment(job.finished),
+        "took": duration(job.seconds),
+        "priority": str(job.priority) if job.priority else None,
+        "attempts": str(job.attempts) if job.attempts > 1 else None,
+        "interrupted": f"{job.interruptions} times" if job.interruptions else None,
+        "worker": job.worker,
+    }
+    return [(name, value) for name, value in fields.items() if value]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    local = moment.astimezone()
+    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} ({since(moment)})"
+
+
+def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> None:
+    """The queues and the workers in numbers."""
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("QUEUE", no_wrap=True)
+    for title in ("WAITING", "HELD", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED", "LAST HOUR"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for queue in queues:
+        numbers = (queue.waiting, queue.held, queue.parked, queue.assigned, queue.active)
+        done = sum(minute.finished for minute in queue.chart)
+        bad = sum(minute.failed for minute in queue.chart)
+        hour = f"{done:,}" + (f", {bad:,} failed" if bad else "")
+        counts = [f"{number:,}" for number in (*numbers, queue.finished)]
+        table.add_row(queue_text(queue.name), *counts, hour)
+    out.print(table)
+    for queue in queues:
+        if queue.chart:
+            out.print(f"\n{queue_text(queue.name)}, jobs per minute in the last hour", style="dim")
+            out.print(_chart(queue))
+    out.print()
+    _print_workers(out, workers)
+
+
+def _chart(queue: QueueStats) -> str:
+    """A character for each of the last 60 minutes."""
+    now = datetime.now(UTC)
+    heights = [0] * 60
+    for minute in queue.chart:
+        age = int((now - minute.start).total_seconds() // 60)
+        if 0 <= age < 60:
+            heights[59 - age] = minute.finished
+    top = max(heights) or 1
+    bars = "".join(_BARS[-(-height * 8 // top)] for height in heights)
+    return f"{bars} most: {top:,}"
+
+
+def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
+    if not workers:
+        out.print("no worker is registered")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("WORKER", no_wrap=True)
+    table.add_column("PROCESS", no_wrap=True)
+    for title in ("THREADS", "ASSIGNED", "ACTIVE", "BEATS", "SINCE"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for worker in workers:
+        process = f"{worker.pid} on {worker.host}" + (" (gone)" if worker.gone else "")
+        numbers = (worker.threads, worker.assigned, worker.active, worker.beat)
+        table.add_row(
+            worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started)
+        )
+    out.print(table)

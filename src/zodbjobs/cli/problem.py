@@ -1,0 +1,44 @@
+"""What goes wrong is told in one line, with the cure; the exit status is 2."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import click
+from transaction.interfaces import TransientError
+from ZODB.POSException import ReadOnlyError
+
+from zodbjobs.errors import ZodbjobsError
+
+
+class Problem(click.ClickException):
+    """Ends the command with one line on stderr."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the line."""
+        click.echo(f"zodbjobs: {one_line(self.message)}", file=file, err=True)
+
+
+def one_line(text: object) -> str:
+    """The text without line ends."""
+    return " ".join(str(text).split())
+
+
+@contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Make a Problem of each error that its text explains."""
+    try:
+        yield
+    except ZodbjobsError as error:
+        raise Problem(str(error)) from error
+    except ReadOnlyError as error:
+        raise Problem("the database was opened read-only; nothing was changed") from error
+    except TransientError as error:
+        raise Problem(
+            f"the database can't be reached, or others write all the time "
+            f"({type(error).__name__}: {error}); try again"
+        ) from error

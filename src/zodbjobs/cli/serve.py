@@ -1,0 +1,49 @@
+"""``zodbjobs worker``: what it says, and its log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from rich.logging import RichHandler
+
+from zodbjobs.cli import look
+from zodbjobs.cli.database import reading
+from zodbjobs.installer import queue_installer, job_container_installer
+from zodbjobs.insights import all_queue_stats
+from zodbjobs.runtime.worker import Worker
+from zodbjobs.stored.root import get_queues
+
+
+def set_up_logging() -> None:
+    """Log what is INFO or worse to stderr: in colours to a terminal, else plain."""
+    if sys.stderr.isatty():
+        handler: logging.Handler = RichHandler(
+            console=look.console(stderr=True), show_path=False, log_time_format="%H:%M:%S"
+        )
+        style = "%(message)s"
+    else:
+        handler = logging.StreamHandler()
+        style = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=style, handlers=[handler])
+
+
+def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> None:
+    """Make the queues if there are none, and work until a signal."""
+    queue_installer.install(db)
+    job_container_installer.install(db)
+    with reading(db) as connection:
+        stored = get_queues(connection)
+        names = [stored[name].name for name in queues or stored]
+        stats = [s for s in all_queue_stats(connection, minutes=1) if s.name in names]
+    waiting = sum(s.waiting + s.held + s.assigned + s.active for s in stats)
+    out = look.console(stderr=True)
+    threads_text = "1 thread" if threads == 1 else f"{threads} threads"
+    out.print(
+        f"Serving {database} with {threads_text}: "
+        f"{', '.join(look.queue_text(name) for name in names)}; {waiting:,} jobs to do.\n"
+        "Ctrl-C or SIGTERM stops it in order, a second one at once.",
+        soft_wrap=True,
+    )
+    Worker(db, queues, threads).run()

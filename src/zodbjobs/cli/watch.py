@@ -1,0 +1,95 @@
+"""Follows one job to its end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from zodbjobs.cli.look import state_text
+from zodbjobs.insights import JobDetails, JobInfo, job_details, job_info
+from zodbjobs.stored.job import Job
+
+_LOOK_SECONDS = 0.1
+_SAY_SECONDS = 2.0  # between two lines in a pipe, while only the percentage changes
+
+
+def follow(connection: Any, job: Job, console: Console) -> JobDetails:
+    """Show the job in `console` until it ends or is parked; runs transactions of its own."""
+    face = _Bar(console) if console.is_terminal else _Lines(console)
+    with face:
+        while True:
+            connection.transaction_manager.begin()
+            info = job_info(job)
+            face.show(info)
+            if info.outcome is not None or info.parked is not None:
+                return job_details(job)
+            time.sleep(_LOOK_SECONDS)
+
+
+class _Lines:
+    """A line for each change, for a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._state = ""
+        self._said = (0.0, "")
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def show(self, info: JobInfo) -> None:
+        """Say what is new."""
+        text = _text(info)
+        at, said = self._said
+        now = time.monotonic()
+        if info.state == self._state and (text == said or now < at + _SAY_SECONDS):
+            return
+        self._state, self._said = info.state, (now, text)
+        self._console.print(f"{info.id} {info.description} {info.state} {text}".rstrip())
+
+
+class _Bar:
+    """One live line, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[job]}"),
+            TextColumn("{task.fields[state]}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+    def show(self, info: JobInfo) -> None:
+        """Draw the state of now."""
+        if self._task is None:
+            self._task = self._progress.add_task("", total=None, job="", state="", text="")
+        self._progress.update(
+            self._task,
+            total=None if info.percent is None else 100.0,
+            completed=info.percent or 0.0,
+            job=f"{info.id} {info.description}",
+            state=state_text(info.state),
+            text=_text(info),
+        )
+
+
+def _text(info: JobInfo) -> str:
+    parts = ["" if info.percent is None else f"{info.percent:.0f} %", info.message or ""]
+    return " ".join(part for part in parts if part)
