@@ -18,7 +18,7 @@ from zodbjobs.stored.queue import Ticket
 log = logging.getLogger("zodbjobs")
 
 # Seconds per job, for each thread at work, below which one thread is faster than several.
-_SHORT_SECONDS = 0.0003
+_SHORT_SECONDS = 0.001
 
 # Seconds without a job begun after which the threads at work are taken to be stuck; the
 # commit of a group takes less.

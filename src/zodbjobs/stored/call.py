@@ -11,6 +11,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from ZODB.broken import Broken
@@ -35,6 +36,8 @@ def unfold(
 
 def to_stored(function: Callable[..., Any]) -> StoredCall:
     """What to store for `function`; TypeError or BadArgument if it can't be."""
+    if type(function) is FunctionType:
+        return _dotted(function, f"{function.__module__}:{function.__qualname__}")
     if not callable(function):
         raise TypeError(f"a job needs a callable, not {function!r}")
     owner = getattr(function, "__self__", None)
@@ -49,11 +52,16 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
 
 
 def _dotted(function: Callable[..., Any], path: str) -> str:
+    found = _found.get(path)
+    if found is function:
+        return path
     try:
         found = _look_up(path)
     except Exception:
         found = None
-    if found != function:
+    if found == function:
+        _found[path] = function
+    else:
         raise BadArgument(
             f"{function!r} can't be stored: looking up {path!r} doesn't give it back; "
             "define it at the top of a module that the worker can import"

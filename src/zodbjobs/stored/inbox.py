@@ -113,10 +113,10 @@ class _Delivery:
         return found.add(key, job)
 
 
-def deliver(queue: Queue, job: Job, later: int | None, priority: int) -> tuple[int, Shard]:
-    """Put `job` into an inbox of `queue`; due at once, or at `later` (microseconds).
+def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
+    """Put `job` into an inbox of `queue` under `key`, or the next free one.
 
-    Returns its key and its shard. Joins the transaction of the queue's connection.
+    Returns the key and the shard. Joins the transaction of the queue's connection.
     """
     txn = queue._p_jar.transaction_manager.get()
     try:
@@ -125,7 +125,6 @@ def deliver(queue: Queue, job: Job, later: int | None, priority: int) -> tuple[i
         delivery = _Delivery(queue)
         txn.set_data(queue, delivery)
         txn.addAfterCommitHook(_after_commit)
-    key = keys.now_key(priority) if later is None else keys.key_for_later(priority, later)
     return delivery.add(key, job), delivery.shard
 
 

@@ -11,8 +11,6 @@ import random
 import threading
 from typing import Any
 
-from zodbjobs import clock
-
 #: Smallest key of an inbox or a lease, never removed: with it a producer and a worker
 #: merge without a conflict.
 SENTINEL = -(2**63)
@@ -111,7 +109,3 @@ def free_held(tree: Any, held: int) -> int:
         held = ((top >> _PRIORITY_BITS) + 2) << _PRIORITY_BITS | priority
     return held
 
-
-def now_key(priority: int) -> int:
-    """A key for a job that is due now, by the clock in use."""
-    return key_for_now(priority, clock.now())

@@ -104,9 +104,10 @@ class Queue(Persistent):
         priority: int | None = None,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
-        return self.put_many(
-            (job,), begin_after=begin_after, begin_by=begin_by, priority=priority
-        )[0]
+        terms = self._terms(begin_after, begin_by, priority)
+        job = self._checked(job)
+        self._put(job, *terms)
+        return job
 
     def put_many(
         self,
@@ -117,20 +118,27 @@ class Queue(Persistent):
         priority: int | None = None,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
-        after = due_micros(begin_after)
-        within = duration_micros(begin_by)
-        if priority is not None:
-            checked_priority(priority)
+        terms = self._terms(begin_after, begin_by, priority)
+        checked = [self._checked(job) for job in jobs]
+        if len({id(job) for job in checked}) < len(checked):
+            raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
+        for job in checked:
+            self._put(job, *terms)
+        return checked
+
+    def _terms(
+        self,
+        begin_after: datetime | timedelta | None,
+        begin_by: timedelta | None,
+        priority: int | None,
+    ) -> tuple[int | None, int | None, int | None]:
         if self._p_jar is None:
             raise NotStored(
                 f"queue {self.name!r} isn't stored; take it from zodbjobs.get_queue()"
             )
-        checked = [self._checked(job) for job in jobs]
-        if len(checked) > 1 and len({id(job) for job in checked}) < len(checked):
-            raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
-        for job in checked:
-            self._put(job, after, within, priority)
-        return checked
+        if priority is not None:
+            checked_priority(priority)
+        return due_micros(begin_after), duration_micros(begin_by), priority
 
     def _checked(self, job: Job | Callable[..., Any]) -> Job:
         if not isinstance(job, Job):
@@ -156,12 +164,16 @@ class Queue(Persistent):
                 job._begin_after = after
         if within is not None:
             job._begin_by = within
-        self._deliver(job, after, job._priority if priority is None else priority)
+        self._deliver(job, now, after, job._priority if priority is None else priority)
         if job._p_jar is None:
             self._p_jar.add(job)
 
-    def _deliver(self, job: Job, after: int | None, priority: int) -> None:
-        job._key, job._shard = inbox.deliver(self, job, after, priority)
+    def _deliver(self, job: Job, now: int, later: int | None, priority: int) -> None:
+        if later is None:
+            key = keys.key_for_now(priority, now)
+        else:
+            key = keys.key_for_later(priority, later)
+        job._key, job._shard = inbox.deliver(self, job, key)
 
     # Look up
 
@@ -277,7 +289,7 @@ class Queue(Persistent):
         priority = job.priority
         job.renew()
         job._begin_after = None
-        self._deliver(job, None, priority)
+        self._deliver(job, clock.now(), None, priority)
 
     # Claim
 
