@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,9 +23,11 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> int:
+        """Microseconds since 1970 in UTC."""
         return time.time_ns() // 1000
 
     def monotonic(self) -> float:
+        """Seconds that only ever grow."""
         return time.monotonic()
 
 

@@ -16,9 +16,9 @@ from zodbjobs.errors import NotStored, WaitTimeout
 from zodbjobs.interfaces import COMPLETED
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.progress import logs_are_kept
+from zodbjobs.runtime.registration import Registration
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.runtime.registration import Registration
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
 

@@ -13,7 +13,7 @@ from typing import Any
 from zodbjobs import defaults
 from zodbjobs.cli.problem import Problem
 from zodbjobs.errors import BadStatus
-from zodbjobs.interfaces import ASSIGNED, COMPLETED, ACTIVE
+from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED
 from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.root import get_queue
 
@@ -36,9 +36,7 @@ def make_job(path: str, words: Sequence[str], progress: bool) -> Callable[[], Jo
     return lambda: kind(function, *args, **kwargs)
 
 
-def put(
-    connection: Any, job: Job, queue: str, priority: int | None, delay: float | None
-) -> Job:
+def put(connection: Any, job: Job, queue: str, priority: int | None, delay: float | None) -> Job:
     """Put `job`, due in `delay` seconds; the caller commits."""
     after = None if delay is None else timedelta(seconds=delay)
     put_job: Job = get_queue(connection, queue).put(job, begin_after=after, priority=priority)
@@ -48,7 +46,7 @@ def put(
 def remove(job: Job) -> None:
     """Take a job out of its queue or its history, and out of the job container."""
     queue, status = job.queue, job.status
-    assert queue is not None and job._p_jar is not None
+    assert queue is not None
     if status in (ASSIGNED, ACTIVE):
         raise BadStatus(f"{job!r} is {status}; cancel it first, then remove it")
     container = job._p_jar.root().get(defaults.CONTAINER_KEY, {})

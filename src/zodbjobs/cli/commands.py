@@ -222,8 +222,12 @@ def stats(database: str, read_only: bool, as_json: bool) -> None:
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         queues, workers = all_queue_stats(connection), list_workers(connection)
     if as_json:
-        value = {"queues": queues, "workers": workers}
-        look.print_json({name: [i.as_json() for i in infos] for name, infos in value.items()})
+        look.print_json(
+            {
+                "queues": [queue.as_json() for queue in queues],
+                "workers": [worker.as_json() for worker in workers],
+            }
+        )
     else:
         look.print_stats(queues, workers)
 

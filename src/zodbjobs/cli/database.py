@@ -76,9 +76,7 @@ def _open_path(path: str, create: bool, read_only: bool) -> Any:
     try:
         if file.exists():
             _check_format(file)
-        return DB(
-            FileStorage(path, read_only=read_only, blob_dir=blobs), cache_size=_CACHE_SIZE
-        )
+        return DB(FileStorage(path, read_only=read_only, blob_dir=blobs), cache_size=_CACHE_SIZE)
     except LockError as error:
         raise Problem(_held(path)) from error
     except (OSError, POSError) as error:

@@ -215,7 +215,5 @@ def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
     for worker in workers:
         process = f"{worker.pid} on {worker.host}" + (" (gone)" if worker.gone else "")
         numbers = (worker.threads, worker.assigned, worker.active, worker.beat)
-        table.add_row(
-            worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started)
-        )
+        table.add_row(worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started))
     out.print(table)

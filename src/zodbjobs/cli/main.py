@@ -12,7 +12,8 @@ def main() -> None:
     """Run the command line; ends the process with its status."""
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         sys.stderr.write(
-            'zodbjobs: the command line needs click, rich and zodburi: pip install "zodbjobs[cli]"\n'
+            "zodbjobs: the command line needs click, rich and zodburi: "
+            'pip install "zodbjobs[cli]"\n'
         )
         sys.exit(2)
     from zodbjobs.cli.commands import cli

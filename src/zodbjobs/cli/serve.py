@@ -10,8 +10,8 @@ from rich.logging import RichHandler
 
 from zodbjobs.cli import look
 from zodbjobs.cli.database import reading
-from zodbjobs.installer import queue_installer, job_container_installer
 from zodbjobs.insights import all_queue_stats
+from zodbjobs.installer import job_container_installer, queue_installer
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.stored.root import get_queues
 

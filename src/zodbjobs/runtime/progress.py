@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -47,7 +47,7 @@ class Running:
         self.changes += 1
 
 
-def write_board(record: WorkerRecord, running: list[Running]) -> None:
+def write_board(record: WorkerRecord, running: Sequence[Running]) -> None:
     """Put what changed onto the board; joins the transaction of `record`."""
     for live in running:
         if live.changes == live.written or live.key not in record.lease:

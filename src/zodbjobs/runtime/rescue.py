@@ -130,5 +130,3 @@ def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:
             shard.queue.abort(job, error)
         else:
             shard.rescued[key] = job
-
-

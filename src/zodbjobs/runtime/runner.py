@@ -172,7 +172,7 @@ class Runner:
 
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
-        job = self.desk.record.leased(ticket)
+        job: Job | None = self.desk.record.leased(ticket)
         if job is None:
             self._drop(ticket)
             return None
@@ -354,8 +354,8 @@ def _retry_delay(job: Job, failure: Failure, attempts: int) -> float | None:
     if policy is None:
         return None
     try:
-        return policy.delay(failure, attempts)
+        delay = policy.delay(failure, attempts)
+        return None if delay is None else float(delay)
     except Exception:
         log.exception("the retry policy of %r failed; there is no further attempt", job)
         return None
-

@@ -53,7 +53,7 @@ class Failure:
         return error if isinstance(error, BaseException) else None
 
     def chain(self) -> Iterator[Failure]:
-        """This failure, then its cause, then the cause of that."""
+        """The failure itself, then its cause, then the cause of that."""
         failure: Failure | None = self
         while failure is not None:
             yield failure

@@ -71,7 +71,7 @@ class Bundle(Persistent):
 
 
 class _Producer(threading.local):
-    """This thread's choice of an inbox."""
+    """A thread's choice of an inbox."""
 
     def __init__(self) -> None:
         self.number = random.getrandbits(30)

@@ -28,7 +28,6 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
     IJob,
     IProgressable,
-    IRetryPolicy,
 )
 from zodbjobs.stored import call, keys
 from zodbjobs.stored.failure import Failure
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.workers import BoardEntry, WorkerRecord
+
+
+_GIVEN_BY_THE_QUEUE = (
+    *("_key", "_shard", "_created", "_unsuccessful", "_result", "_started", "_finished"),
+    *("_last_failure", "_attempts", "_interruptions", "_parked", "_log"),
+)
 
 
 class Progress(NamedTuple):
@@ -84,7 +89,7 @@ class Job(Persistent):
     quota_names: tuple[str, ...] = ()
 
     #: An IRetryPolicy; None for the default one.
-    retry_policy: IRetryPolicy | None = None
+    retry_policy: Any = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         callable, args, kwargs = call.unfold(callable, args, kwargs)
@@ -237,9 +242,7 @@ class Job(Persistent):
 
     def renew(self) -> None:
         """Back to NEW; for the queue, which has taken the job out of its trees."""
-        for name in ("_key", "_shard", "_created", "_unsuccessful", "_result", "_started"):
-            self.__dict__.pop(name, None)
-        for name in ("_finished", "_last_failure", "_attempts", "_interruptions", "_parked", "_log"):
+        for name in _GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
         self._p_changed = True
 

@@ -108,4 +108,3 @@ def free_held(tree: Any, held: int) -> int:
         top: int = tree.maxKey(held | _TIE_MASK << _PRIORITY_BITS | _PRIORITY_MASK)
         held = ((top >> _PRIORITY_BITS) + 2) << _PRIORITY_BITS | priority
     return held
-

@@ -133,9 +133,7 @@ class Queue(Persistent):
         priority: int | None,
     ) -> tuple[int | None, int | None, int | None]:
         if self._p_jar is None:
-            raise NotStored(
-                f"queue {self.name!r} isn't stored; take it from zodbjobs.get_queue()"
-            )
+            raise NotStored(f"queue {self.name!r} isn't stored; take it from zodbjobs.get_queue()")
         if priority is not None:
             checked_priority(priority)
         return due_micros(begin_after), duration_micros(begin_by), priority
@@ -246,15 +244,14 @@ class Queue(Persistent):
         """Take a waiting or parked job out, as NEW again; LookupError if it isn't here."""
         shard = job._shard
         if shard is None or shard.queue is not self or not shard.discard(job._key or 0, job):
-            raise LookupError(
-                f"{job!r} doesn't wait in queue {self.name!r}; it is {job.status}"
-            )
+            raise LookupError(f"{job!r} doesn't wait in queue {self.name!r}; it is {job.status}")
         job.renew()
 
     def cancel(self, job: Job) -> None:
         """What Job.cancel() does."""
         key, shard = job._key, job._shard
-        assert key is not None and shard is not None
+        assert key is not None
+        assert shard is not None
         holder = self.holder(job)
         if holder is not None:
             holder.release(key)
@@ -300,7 +297,7 @@ class Queue(Persistent):
         """
         complete = min(shard.drain(now) for shard in self.shards)
         claimed = self._claim_rescued(worker, now)
-        heap = [(s.first(), s.index) for s in self.shards if s.ready]
+        heap = [(first, s.index) for s in self.shards if (first := s.first()) is not None]
         heapq.heapify(heap)
         while heap and len(claimed) < limit:
             shard = self.shards[heapq.heappop(heap)[1]]
@@ -326,7 +323,8 @@ class Queue(Persistent):
 
     def next_due(self) -> int | None:
         """When the first held job is due, in microseconds, or None."""
-        return min((due for s in self.shards if (due := s.next_due()) is not None), default=None)
+        dues = [due for shard in self.shards if (due := shard.next_due()) is not None]
+        return min(dues, default=None)
 
 
 def _lease(

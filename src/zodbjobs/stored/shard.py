@@ -6,7 +6,7 @@ died goes to `rescued`, one whose code is missing to `parked`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -192,11 +192,8 @@ class Shard(Persistent):
 
     def discard(self, key: int, job: Job) -> bool:
         """Take a waiting or parked job out, wherever it is; whether it was here."""
-        held = keys.held_key(key)
-        places: list[tuple[Any, int]] = [(self.ready, key), (self.held, held)]
-        places += [(self.rescued, key), (self.parked, key)]
-        places += [(inbox, key) for inbox in self.inboxes]
-        for tree, place in places:
+        trees = (self.ready, self.rescued, self.parked, *self.inboxes)
+        for tree, place in ((self.held, keys.held_key(key)), *((tree, key) for tree in trees)):
             if tree.get(place) is job:
                 del tree[place]
                 return True

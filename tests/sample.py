@@ -1,0 +1,175 @@
+"""What the jobs of the tests call: a module that any process can import."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import transaction
+from persistent import Persistent
+from ZODB.POSException import ConflictError
+
+import zodbjobs
+from zodbjobs import local
+
+log = logging.getLogger("sample")
+
+#: Jobs that `wait` wait for it; a test sets it.
+gate = threading.Event()
+
+#: What `note` was called with, in the order of the calls.
+noted: list[Any] = []
+
+
+class Account(Persistent):
+    """Something of the application's."""
+
+    def __init__(self, balance: int = 0) -> None:
+        self.balance = balance
+
+    def deposit(self, amount: int) -> int:
+        self.balance += amount
+        return self.balance
+
+    def overdraw(self) -> None:
+        self.balance = -1
+        raise ValueError("no credit")
+
+    def __call__(self, amount: int) -> int:
+        return self.deposit(amount)
+
+
+class Unpicklable:
+    """Refuses to be pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be pickled")
+
+
+class Refused(Exception):
+    """An error that can't be pickled."""
+
+    def __init__(self, one: object, two: object) -> None:
+        super().__init__("refused")
+        self.lock = threading.Lock()
+
+
+def nothing() -> None:
+    pass
+
+
+def add(*numbers: int, more: int = 0) -> int:
+    return sum(numbers) + more
+
+
+def note(value: Any) -> Any:
+    noted.append(value)
+    return value
+
+
+def identity(value: Any) -> Any:
+    return value
+
+
+def fail(message: str = "it went wrong") -> None:
+    try:
+        raise KeyError("the cause")
+    except KeyError as error:
+        raise ValueError(message) from error
+
+
+def fail_for_good() -> None:
+    raise Refused(1, 2)
+
+
+def wait() -> str:
+    assert gate.wait(60)
+    return "waited"
+
+
+def deposit_and_wait(account: Account, amount: int) -> int:
+    balance = account.deposit(amount)
+    assert gate.wait(60)
+    return balance
+
+
+def leave(how: type[BaseException]) -> None:
+    raise how("a job tries to end its worker")
+
+
+def unpicklable() -> Any:
+    return Unpicklable()
+
+
+def store_unpicklable(account: Account) -> None:
+    account.extra = Unpicklable()  # type: ignore[attr-defined]
+
+
+async def later(value: Any) -> Any:
+    return value
+
+
+def conflicts(times: int) -> int:
+    """Raise a ConflictError `times` times, then return how often it ran."""
+    noted.append("ran")
+    if len(noted) <= times:
+        raise ConflictError("of the job's own making")
+    return len(noted)
+
+
+def put_another(account: Account) -> str:
+    queue = zodbjobs.get_queue(account)
+    return str(zodbjobs.get_job_id(queue.put(account.deposit)) if False else queue.name)
+
+
+def chain(account: Account, times: int) -> None:
+    """Put a job that does the same, `times` times."""
+    account.deposit(1)
+    if times > 1:
+        local.get_queue().put(zodbjobs.Job(chain, account, times - 1))
+
+
+def report(*percents: float) -> Any:
+    for percent in percents:
+        local.set_progress(percent, f"at {percent}")
+    return local.get_job().annotations.get("percent")
+
+
+def report_and_wait(percent: float) -> None:
+    local.set_progress(percent, "half way")
+    local.set_live_annotation("phase", "middle")
+    log.warning("a line of the log")
+    assert gate.wait(60)
+
+
+def wait_for_cancel() -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if local.cancel_requested():
+            noted.append("cancelled")
+            return "cancelled"
+        gate.wait(0.01)
+    return "not cancelled"
+
+
+def log_lines(number: int) -> None:
+    for n in range(number):
+        log.warning("line %s", n)
+
+
+def touch(path: str) -> None:
+    Path(path).touch()
+
+
+def count_in_root(account: Account) -> int:
+    account.deposit(1)
+    return os.getpid()
+
+
+def commit_by_itself(account: Account) -> None:
+    account.deposit(1)
+    transaction.commit()
