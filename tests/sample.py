@@ -43,6 +43,16 @@ class Account(Persistent):
         return self.deposit(amount)
 
 
+class Selfish(zodbjobs.Job):
+    """A job that calls a method of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(self.double, number)
+
+    def double(self, number: int) -> int:
+        return 2 * number
+
+
 class Unpicklable:
     """Refuses to be pickled."""
 
@@ -119,11 +129,6 @@ def conflicts(times: int) -> int:
     if len(noted) <= times:
         raise ConflictError("of the job's own making")
     return len(noted)
-
-
-def put_another(account: Account) -> str:
-    queue = zodbjobs.get_queue(account)
-    return str(zodbjobs.get_job_id(queue.put(account.deposit)) if False else queue.name)
 
 
 def chain(account: Account, times: int) -> None:

@@ -38,7 +38,7 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
         runner = Runner(
             db, registration.desk_in, lambda ends: dispatcher.report(ends), group_seconds=0
         )
-        dispatcher = Dispatcher(registration.desk, [runner], hands, Wakeup(db))
+        dispatcher = Dispatcher(registration.desk, [runner], hands, Wakeup(registration.db))
         runner.open()
         try:
             while _step(dispatcher, room=1):

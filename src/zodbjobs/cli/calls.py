@@ -17,6 +17,9 @@ from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED
 from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.root import get_queue
 
+#: The longest delay of a job: ten years.
+_MOST_SECONDS = 10 * 365 * 86_400
+
 _KEYWORD = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
@@ -38,7 +41,7 @@ def make_job(path: str, words: Sequence[str], progress: bool) -> Callable[[], Jo
 
 def put(connection: Any, job: Job, queue: str, priority: int | None, delay: float | None) -> Job:
     """Put `job`, due in `delay` seconds; the caller commits."""
-    after = None if delay is None else timedelta(seconds=delay)
+    after = None if delay is None else _delta(delay)
     put_job: Job = get_queue(connection, queue).put(job, begin_after=after, priority=priority)
     return put_job
 
@@ -58,21 +61,30 @@ def remove(job: Job) -> None:
         queue.remove(job)
 
 
+def _delta(seconds: float) -> timedelta:
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise Problem(f"--in takes 0 to {_MOST_SECONDS:,} seconds, not {seconds:g}")
+    return timedelta(seconds=seconds)
+
+
 def _find(path: str) -> Callable[..., Any]:
     module, _, names = path.partition(":")
     if not module or not names:
         raise Problem(f"{path!r} doesn't name a function; write MODULE:FUNCTION")
     try:
         found: Any = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter from a script
         raise Problem(
             f"can't import {module} ({type(error).__name__}: {error}); go to its directory, or "
             "install it where zodbjobs is"
         ) from error
     for name in names.split("."):
         found = getattr(found, name, None)
-    if not callable(found):
+    if found is None:
         raise Problem(f"{module} has no function {names}; check the name")
+    if not callable(found):
+        kind = type(found).__name__
+        raise Problem(f"{path} is of the type {kind}, not a function; check the name")
     function: Callable[..., Any] = found
     return function
 
@@ -81,6 +93,11 @@ def _value(word: str) -> Any:
     try:
         return json.loads(word)
     except ValueError:
+        if word.startswith("-"):  # more often a misspelt option than an argument
+            raise Problem(
+                f"there is no option {word}; an argument with a dash in front is written as "
+                f"JSON: '\"{word}\"'"
+            ) from None
         return word
 
 

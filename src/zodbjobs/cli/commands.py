@@ -12,7 +12,7 @@ import click
 import transaction
 
 from zodbjobs import defaults
-from zodbjobs.cli import calls, demo, look, serve, watch
+from zodbjobs.cli import calls, look, serve, watch
 from zodbjobs.cli.database import is_for_one_process, opened, reading
 from zodbjobs.cli.problem import Problem, told_in_one_line
 from zodbjobs.insights import (
@@ -25,13 +25,18 @@ from zodbjobs.insights import (
 )
 from zodbjobs.insights.jobs import STATUS_WORDS
 from zodbjobs.interfaces import NEW, OUTCOMES
+from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.job import Job
 
 _ATTEMPTS = 5
 
 
 class _Group(click.Group):
-    """Tells the errors of the package in one line, and lists commands in their order."""
+    """Tells errors in one line, and lists commands in their order."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with told_in_one_line():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         # What is in the current directory can be imported, as with ``python -m``.
@@ -77,8 +82,7 @@ def worker(database: str, queues: tuple[str, ...], threads: int, create: bool) -
     Makes the queues if the database has none. Running jobs get 30 seconds to end; a second
     signal ends the process at once, and the next worker runs their jobs again.
     """
-    serve.set_up_logging()
-    with opened(database, create=create) as db:
+    with opened(database, create=create, wait_seconds=serve.WAIT_SECONDS) as db:
         serve.serve(db, database, list(queues) or None, threads)
 
 
@@ -175,9 +179,10 @@ def watch_(database: str, id: str, as_json: bool) -> None:
     """
     with opened(database) as db, reading(db) as connection:
         job = _found(connection, database, id)
-        if job.outcome is None and is_for_one_process(db):
+        info = job_info(job)
+        if info.outcome is None and info.parked is None and is_for_one_process(db):
             raise Problem(
-                f"job {id} is {job.status}, and can't run while {database} is open here; start "
+                f"job {id} is {info.state}, and can't run while {database} is open here; start "
                 f"`zodbjobs worker {database}`, or serve the file by ZEO to watch it"
             )
         found = watch.follow(connection, job, look.console(stderr=True))
@@ -249,6 +254,8 @@ def demo_(keep: Path | None, students: int, seconds: float) -> None:
     CSV export, the test job, a job that fails, one that starts in 3 seconds, and 2,000 small
     ones. The status is 1 if anything is not as promised.
     """
+    from zodbjobs.cli import demo
+
     if not demo.run(look.console(), keep, students, seconds):
         sys.exit(1)
 
@@ -256,7 +263,9 @@ def demo_(keep: Path | None, students: int, seconds: float) -> None:
 def _found(connection: Any, database: str, job_id: str) -> Job:
     job = find_job(connection, job_id)
     if job is None:
-        raise Problem(f"there is no job {job_id} in {database}; `zodbjobs jobs` lists the ids")
+        raise Problem(
+            f"there is no job {job_id} in {database}; `zodbjobs jobs {database}` lists the ids"
+        )
     return job
 
 
@@ -265,6 +274,8 @@ def _each(database: str, ids: Sequence[str], done: str, do: Callable[[Job], None
 
     def change(connection: Any) -> list[tuple[str, str]]:
         found = [_found(connection, database, job_id) for job_id in dict.fromkeys(ids)]
+        for job in found:
+            check_whole(job)
         for job in found:
             do(job)
         return [(str(job.id), job.description) for job in found]

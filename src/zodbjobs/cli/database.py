@@ -5,34 +5,48 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import transaction
+from transaction.interfaces import TransientError
 from zc.lockfile import LockError
 from ZODB.DB import DB
-from ZODB.FileStorage import FileStorage
-from ZODB.FileStorage.format import packed_version
+from ZODB.FileStorage import FileStorage, packed_version
 from ZODB.POSException import POSError
 
 from zodbjobs.cli.problem import Problem, one_line
 from zodbjobs.errors import NotInstalled
 
+#: Seconds that a command waits for a ZEO server, unless the URI has a wait_timeout.
+WAIT_SECONDS = 5
+
 #: Objects that a connection keeps in memory.
 _CACHE_SIZE = 10_000
 
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|\()")
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//|\()")
 
 
 @contextlib.contextmanager
-def opened(database: str, *, create: bool = False, read_only: bool = False) -> Iterator[Any]:
+def opened(
+    database: str,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    wait_seconds: int | None = None,
+) -> Iterator[Any]:
     """The open ZODB.DB of a path or a URI, closed at the end; Problem if it can't be had.
 
     `create`: make the file if it is missing. `read_only`: look at a file that another
-    process has open. Both are for paths.
+    process has open. Both are for paths. `wait_seconds`: how long to wait for a ZEO server.
     """
     if _URI.match(database):
-        db = _open_uri(database, create, read_only)
+        if create or read_only:
+            raise Problem(
+                "--create and --read-only are for paths; add ?create=1 or ?read_only=1 to the URI"
+            )
+        db = _open_uri(database, wait_seconds or WAIT_SECONDS)
     else:
         db = _open_path(database, create, read_only)
     try:
@@ -64,18 +78,11 @@ def is_for_one_process(db: Any) -> bool:
 
 
 def _open_path(path: str, create: bool, read_only: bool) -> Any:
-    file = Path(path)
-    if not create and not file.exists():
-        raise Problem(
-            f"there is no file {path}; check the path, or make a new database with "
-            f"`zodbjobs worker --create {path}`"
-        )
+    _check_file(path, create, f"make a new database with `zodbjobs worker --create {path}`")
     blobs: str | None = f"{path}.blobs"
     if read_only and not Path(f"{path}.blobs").is_dir():
         blobs = None
     try:
-        if file.exists():
-            _check_format(file)
         return DB(FileStorage(path, read_only=read_only, blob_dir=blobs), cache_size=_CACHE_SIZE)
     except LockError as error:
         raise Problem(_held(path)) from error
@@ -83,14 +90,23 @@ def _open_path(path: str, create: bool, read_only: bool) -> Any:
         raise Problem(f"can't open {path} ({one_line(error)}); check the path") from error
 
 
-def _check_format(file: Path) -> None:
-    with file.open("rb") as data:
-        start = data.read(len(packed_version))
-    if start and start != packed_version:
-        raise Problem(
-            f"{file} isn't a FileStorage; give the path of one (often Data.fs), or a URI "
-            "such as zeo://localhost:8100"
-        )
+def _check_file(path: str, create: bool, how_to_create: str) -> None:
+    """Raise Problem if there is no FileStorage at `path`, and none is to be made there."""
+    file = Path(path)
+    if file.is_dir():
+        raise Problem(f"{path} is a directory; give the path of a file in it, often Data.fs")
+    if file.exists():
+        with file.open("rb") as data:
+            start = data.read(len(packed_version))
+        if start != packed_version and not (create and not start):
+            raise Problem(
+                f"{path} isn't a FileStorage; give the path of one, often Data.fs, or a URI "
+                "such as zeo://localhost:8100"
+            )
+    elif not create:
+        raise Problem(f"there is no file {path}; check the path, or {how_to_create}")
+    elif not file.parent.is_dir():
+        raise Problem(f"there is no directory {file.parent}; make it, or check the path")
 
 
 def _held(path: str) -> str:
@@ -100,36 +116,45 @@ def _held(path: str) -> str:
         pid = "?"
     return (
         f"{path} is held by process {pid}, and a FileStorage has room for one; stop that "
-        "process, look with --read-only, or serve the file by ZEO and use zeo://HOST:PORT"
+        "process, look with jobs, show or stats --read-only, or serve the file by ZEO and use "
+        "zeo://HOST:PORT"
     )
 
 
-def _open_uri(uri: str, create: bool, read_only: bool) -> Any:
-    from zodburi import resolve_uri
+def _open_uri(uri: str, wait_seconds: int) -> Any:
+    from zodburi import NoResolverForScheme, resolve_uri
 
-    if create or read_only:
-        raise Problem("--create and --read-only are for paths; put it into the URI")
-    _check_file_uri(uri)
+    file = re.match(r"file://([^?#]*)", uri)
+    bounded = _bounded(uri, wait_seconds)
     try:
-        factory, arguments = resolve_uri(uri)
+        if file:
+            _check_file(file[1], "create=" in uri, "add ?create=1 to the URI")
+        factory, arguments = resolve_uri(bounded)
         return DB(factory(), **arguments)
+    except Problem:
+        raise
     except LockError as error:
-        raise Problem(_held(_file_of(uri) or uri)) from error
+        raise Problem(_held(file[1] if file else uri)) from error
+    except TransientError as error:
+        raise Problem(
+            f"no server answers at {bounded}; start it, or check host and port"
+        ) from error
+    except NoResolverForScheme as error:
+        schemes = ", ".join(sorted({e.name for e in entry_points(group="zodburi.resolvers")}))
+        raise Problem(
+            f"nothing here opens {uri} (known schemes: {schemes}); check the scheme, or install "
+            "its package, such as RelStorage for postgresql"
+        ) from error
     except Exception as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise Problem(
             f"can't open {uri} ({type(error).__name__}: {one_line(reason)}); check the address, "
-            "and that its server runs and its package is installed"
+            "and that its server runs"
         ) from error
 
 
-def _file_of(uri: str) -> str | None:
-    match = re.match(r"file://([^?#]*)", uri)
-    return match and match[1]
-
-
-def _check_file_uri(uri: str) -> None:
-    """A URI of a file that is missing would make an empty one."""
-    path = _file_of(uri)
-    if path is not None and not Path(path).exists() and "create=" not in uri:
-        raise Problem(f"there is no file {path}; check the path, or add ?create=1 to the URI")
+def _bounded(uri: str, seconds: int) -> str:
+    """The URI with a limit to the wait for a ZEO server, unless it has one."""
+    if not uri.startswith("zeo:") or "wait_timeout=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}wait_timeout={seconds}"

@@ -15,7 +15,7 @@ from rich.text import Text
 from zodbjobs.cli.problem import one_line
 from zodbjobs.insights import JobDetails, JobInfo, QueueStats, WorkerInfo
 
-_PIPE_WIDTH = 240  # a pipe has no width; nothing is cut off there
+_PIPE_WIDTH = 240  # a pipe has no width; what is longer is cut off, --json has it all
 _BARS = " ▁▂▃▄▅▆▇█"
 
 _STYLES = {
@@ -44,7 +44,7 @@ def console(stderr: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """Write `value` as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=2))
 
 
 def state_text(state: str) -> Text:
@@ -92,18 +92,23 @@ def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
     table.add_column("STATE", no_wrap=True)
     if several:
         table.add_column("QUEUE", no_wrap=True)
-    table.add_column("JOB", overflow="ellipsis", no_wrap=True, min_width=16)
+    table.add_column("JOB", min_width=16)
     table.add_column("WHEN", no_wrap=True, justify="right")
     table.add_column("TOOK", no_wrap=True, justify="right")
-    table.add_column("", overflow="ellipsis", no_wrap=True, style="dim")
+    table.add_column("", style="dim")
     for job in jobs:
         row: list[Any] = [job.id, state_text(job.state)]
         row += [queue_text(job.queue)] if several else []
-        row += [job.description, since(_when(job)), duration(job.seconds), _note(job)]
+        row += [_cut(job.description), since(_when(job)), duration(job.seconds), _cut(_note(job))]
         table.add_row(*row)
     out.print(table)
     if len(jobs) == limit:
         out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
+
+
+def _cut(text: str) -> Text:
+    """Text that stays on one line. Its column alone shrinks when the terminal is narrow."""
+    return Text(one_line(text), no_wrap=True, overflow="ellipsis")
 
 
 def _when(job: JobInfo) -> datetime | None:
@@ -114,7 +119,7 @@ def _when(job: JobInfo) -> datetime | None:
 
 def _note(job: JobInfo) -> str:
     if job.parked or job.failure:
-        return one_line(job.parked or job.failure)
+        return job.parked or job.failure or ""
     if job.percent is None or job.outcome:
         return job.message or ""
     return f"{job.percent:.0f} % {job.message or ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 
 _NEEDED = ("click", "rich", "zodburi")
@@ -16,6 +17,11 @@ def main() -> None:
             'pip install "zodbjobs[cli]"\n'
         )
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without Unicode shows the rest all the same.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # What the ZODB warns of while a file is opened isn't for people; `worker` logs more.
+    logging.basicConfig(level=logging.ERROR, format="zodbjobs: %(message)s")
     from zodbjobs.cli.commands import cli
 
     cli(prog_name="zodbjobs")

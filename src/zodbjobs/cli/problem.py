@@ -30,15 +30,23 @@ def one_line(text: object) -> str:
 
 @contextlib.contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Make a Problem of each error that its text explains."""
+    """Make a Problem of each error that its text explains, and of wrong usage."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "zodbjobs"
+        text = error.format_message().rstrip(".?")
+        raise Problem(f"{text}; see `{command} --help`") from error
     except ZodbjobsError as error:
         raise Problem(str(error)) from error
     except ReadOnlyError as error:
-        raise Problem("the database was opened read-only; nothing was changed") from error
+        raise Problem(
+            "the database was opened read-only, nothing was changed; open it without read_only"
+        ) from error
     except TransientError as error:
         raise Problem(
             f"the database can't be reached, or others write all the time "
-            f"({type(error).__name__}: {error}); try again"
+            f"({type(error).__name__}: {error}); try again when it is there"
         ) from error

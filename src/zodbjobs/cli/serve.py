@@ -15,8 +15,11 @@ from zodbjobs.installer import job_container_installer, queue_installer
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.stored.root import get_queues
 
+#: Seconds that a worker waits for its ZEO server, which may start at the same time.
+WAIT_SECONDS = 30
 
-def set_up_logging() -> None:
+
+def _set_up_logging() -> None:
     """Log what is INFO or worse to stderr: in colours to a terminal, else plain."""
     if sys.stderr.isatty():
         handler: logging.Handler = RichHandler(
@@ -26,7 +29,9 @@ def set_up_logging() -> None:
     else:
         handler = logging.StreamHandler()
         style = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=style, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, format=style, handlers=[handler], force=True)
+    # Says every second that there is no server; that it went away is told elsewhere.
+    logging.getLogger("ZEO.asyncio.client").setLevel(logging.WARNING)
 
 
 def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> None:
@@ -46,4 +51,5 @@ def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> Non
         "Ctrl-C or SIGTERM stops it in order, a second one at once.",
         soft_wrap=True,
     )
+    _set_up_logging()
     Worker(db, queues, threads).run()

@@ -11,7 +11,7 @@ from typing import Any
 from ZODB.blob import Blob
 from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
-from ZODB.utils import u64
+from ZODB.utils import p64, u64
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument
@@ -57,12 +57,24 @@ def job_details(job: Job) -> JobDetails:
 
 
 def find_job(place: Any, job_id: str) -> Job | None:
-    """The job with that decimal id in whichever queue, or None."""
-    for queue in get_queues(place).values():
-        job = queue.get(job_id)
-        if job is not None:
-            return job
-    return None
+    """The job with that decimal id in whichever queue, or None.
+
+    One whose class is missing in this process comes as a ``ZODB.broken.Broken``;
+    `job_info` and `job_details` take that too.
+    """
+    queues = get_queues(place)
+    try:
+        found = queues._p_jar.get(p64(int(job_id)))
+    except (POSKeyError, ValueError):
+        return None
+    if not isinstance(found, Job | Broken):
+        return None
+    found._p_activate()
+    shard = (found.__Broken_state__ if isinstance(found, Broken) else vars(found)).get("_shard")
+    job: Job | None = (
+        found if isinstance(shard, Shard) and shard.queue in queues.values() else None
+    )
+    return job
 
 
 def list_jobs(

@@ -20,9 +20,19 @@ log = logging.getLogger("zodbjobs")
 # Seconds per job, for each thread at work, below which one thread is faster than several.
 _SHORT_SECONDS = 0.001
 
-# Seconds without a job begun after which the threads at work are taken to be stuck; the
-# commit of a group takes less.
-_STUCK_SECONDS = 0.02
+# Seconds in one job after which its thread isn't counted on any more; the commit of a
+# group takes less.
+_LONG_SECONDS = 0.05
+
+
+class _Hand:
+    """One thread, and what it is doing."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.thread: threading.Thread
+        self.began: float | None = None  # the job that it runs; None between jobs
+        self.is_away = False  # in a long job
 
 
 class Crew:
@@ -36,22 +46,19 @@ class Crew:
         self._fetch = fetch
         self._work: deque[Ticket] = deque()
         self._change = threading.Condition()
-        self._active = 0
+        self._present = 0  # threads at work that aren't away
         self._stopping = False
         self._average = 0.01
-        self._begun = self._begun_before = 0
-        self._begun_at = 0.0
-        self._threads = [
-            threading.Thread(
-                target=self._main, args=(runner,), name=f"zodbjobs runner {n}", daemon=True
+        self._hands = [_Hand(runner) for runner in runners]
+        for number, hand in enumerate(self._hands, 1):
+            hand.thread = threading.Thread(
+                target=self._main, args=(hand,), name=f"zodbjobs runner {number}", daemon=True
             )
-            for n, runner in enumerate(runners, 1)
-        ]
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        for hand in self._hands:
+            hand.thread.start()
 
     def hand_out(self, tickets: Sequence[Ticket]) -> None:
         """Let the threads run these jobs, in this order."""
@@ -59,26 +66,27 @@ class Crew:
             return
         with self._change:
             self._work.extend(tickets)
-            wanted = 1 if self._jobs_are_short() else len(tickets)
-            self._change.notify(max(0, wanted - self._active))
+            self._call(1 if self._jobs_are_short() else len(tickets))
 
     @property
     def is_busy(self) -> bool:
         """Whether jobs wait for a thread, or one is about to fetch more by itself."""
         if self._work:
             return True
-        return self._active > 0 and self._begun != self._begun_before and self._jobs_are_short()
+        return self._jobs_are_short() and any(
+            hand.began is not None and not hand.is_away for hand in self._hands
+        )
 
     def help_out(self) -> None:
-        """Wake another thread if jobs wait and none was begun for a while."""
-        now = time.monotonic()
+        """Count on those that are in a long job no more; let others do the rest."""
+        long_ago = time.monotonic() - _LONG_SECONDS
         with self._change:
-            if self._begun != self._begun_before:
-                self._begun_before = self._begun
-                self._begun_at = now
-            elif self._work and now - self._begun_at >= _STUCK_SECONDS:
-                self._change.notify()
-                self._begun_at = now
+            for hand in self._hands:
+                if hand.began is not None and hand.began < long_ago and not hand.is_away:
+                    hand.is_away = True
+                    self._present -= 1
+            if self._work:
+                self._call(1)
 
     def stop(self) -> list[Ticket]:
         """Let the threads end after the jobs that they run; returns the jobs not begun."""
@@ -91,15 +99,20 @@ class Crew:
 
     def is_alive(self) -> bool:
         """Whether a thread still runs."""
-        return any(thread.is_alive() for thread in self._threads)
+        return any(hand.thread.is_alive() for hand in self._hands)
+
+    def _call(self, wanted: int) -> None:
+        """Wake threads until `wanted` are present."""
+        self._change.notify(max(0, wanted - self._present))
 
     def _jobs_are_short(self) -> bool:
-        return self._average < _SHORT_SECONDS * max(1, self._active)
+        return self._average < _SHORT_SECONDS * max(1, self._present)
 
-    def _main(self, runner: Runner) -> None:
+    def _main(self, hand: _Hand) -> None:
+        runner = hand.runner
         runner.open()
         with self._change:
-            self._active += 1
+            self._present += 1
         while not self._stopping:
             try:
                 ticket = self._work.popleft()
@@ -109,27 +122,31 @@ class Crew:
                 if not self._work:
                     self._rest()
                 continue
-            self._run(runner, ticket)
-            if self._active > 1 and self._jobs_are_short():
+            self._run(hand, ticket)
+            if self._present > 1 and self._jobs_are_short():
                 runner.flush()
                 self._rest()
         runner.close()
 
-    def _run(self, runner: Runner, ticket: Ticket) -> None:
-        self._begun += 1
-        start = time.perf_counter()
+    def _run(self, hand: _Hand, ticket: Ticket) -> None:
+        start = hand.began = time.monotonic()
         try:
-            runner.run(ticket)
+            hand.runner.run(ticket)
         except Exception:
             # The runner answers for jobs; this is a fault of its own or of the storage.
             log.exception("the runner of %s failed", ticket)
-        self._average += (time.perf_counter() - start - self._average) * 0.1
+        self._average += (time.monotonic() - start - self._average) * 0.1
+        with self._change:
+            hand.began = None
+            if hand.is_away:
+                hand.is_away = False
+                self._present += 1
 
     def _rest(self) -> None:
         with self._change:
-            needed = self._active == 1 or not self._jobs_are_short()
+            needed = self._present == 1 or not self._jobs_are_short()
             if self._stopping or (self._work and needed):
                 return
-            self._active -= 1
+            self._present -= 1
             self._change.wait()
-            self._active += 1
+            self._present += 1

@@ -139,7 +139,7 @@ class Dispatcher:
             raise
         self._committed(beat)
         if room:
-            self._pace.claimed(len(tickets), room)
+            self._pace.claimed(len(tickets), room, self._outstanding)
             if len(tickets) < room:
                 self._wakeup.looked(seen, next_due)
         self._watched = seen

@@ -8,16 +8,18 @@ from zodbjobs import defaults
 
 
 class Pace:
-    """As many as are done in CLAIM_SECONDS, and at least one for each thread.
+    """As many as were lately done in CLAIM_SECONDS, and at least one for each thread.
 
-    Four times as many while claims are used up faster, half when they last longer; so long jobs
-    stay with the queue, where other workers can get them.
+    So long jobs stay with the queue, where other workers can get them, and what is put
+    with a higher priority doesn't wait behind many that were claimed before.
     """
 
     def __init__(self, threads: int) -> None:
         self.size = threads
         self._least = threads
+        self._most = max(threads, defaults.CLAIM_MOST)
         self._claimed_at = 0.0
+        self._outstanding = 0  # after the last claim
         self._full = False
 
     def room(self, outstanding: int) -> int:
@@ -27,14 +29,14 @@ class Pace:
             return max(0, room)
         return 0
 
-    def claimed(self, number: int, room: int) -> None:
-        """`number` jobs were claimed when there was room for `room`."""
+    def claimed(self, number: int, room: int, outstanding: int) -> None:
+        """`number` jobs were claimed when there was room for `room`, beside `outstanding`."""
         # The machine's time, not the clock in use: this measures the machine.
         now = time.monotonic()
-        elapsed = now - self._claimed_at
-        if elapsed > 2 * defaults.CLAIM_SECONDS:
-            self.size = max(self._least, self.size // 2)
-        elif self._full and elapsed < defaults.CLAIM_SECONDS:
-            self.size = min(self.size * 4, max(self._least, defaults.CLAIM_MOST))
+        if self._full:
+            # Else time may have passed with nothing to do.
+            done = (self._outstanding - outstanding) / (now - self._claimed_at)
+            self.size = int(min(max(done * defaults.CLAIM_SECONDS, self._least), self._most))
         self._full = number == room
+        self._outstanding = outstanding + number
         self._claimed_at = now

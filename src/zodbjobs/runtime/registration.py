@@ -26,6 +26,7 @@ _ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
 class Registration:
     """A worker's record in the database: made at the start, dropped at the end.
 
+    `db` is the database of the queues, maybe another one of the same family than was given.
     Rescues the jobs of workers that are known to be dead. All in transactions of its own,
     on a connection of its own.
     """
@@ -43,7 +44,8 @@ class Registration:
             rescue.alive.add(self.id)
             self._commit(lambda: stored.workers.__setitem__(self.id, self._make(threads)))
             self.desk = self.desk_in(self.connection)
-            only_process = isinstance(db.storage, _ONE_PROCESS)
+            self.db = self.desk.record._p_jar.db()
+            only_process = isinstance(self.db.storage, _ONE_PROCESS)
             rescue.rescue_dead(self.manager, stored, only_process)
         except BaseException:
             self.close()

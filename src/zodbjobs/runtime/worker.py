@@ -81,10 +81,11 @@ class Worker:
             raise RuntimeError("this worker was started already")
         registration = self._registration = Registration(self._db, self._names, self._count)
         # One connection for each thread and one for the record, beyond what others use.
-        self._pool_size = self._db.getPoolSize()
-        self._db.setPoolSize(self._pool_size + self._count + 1)
+        self._pool_sizes = {db: db.getPoolSize() for db in (self._db, registration.db)}
+        for db, size in self._pool_sizes.items():
+            db.setPoolSize(size + self._count + 1)
         self._stopping.clear()
-        self._wakeup = Wakeup(self._db)
+        self._wakeup = Wakeup(registration.db)
         runners = [
             Runner(self._db, registration.desk_in, self._report, self._group_commit)
             for _ in range(self._count)
@@ -112,7 +113,8 @@ class Worker:
         self._wakeup.set()
         self._thread.join()
         self._thread = None
-        self._db.setPoolSize(self._pool_size)
+        for db, size in self._pool_sizes.items():
+            db.setPoolSize(size)
         log.info("worker %s has stopped", self.id)
 
     def run(self) -> None:

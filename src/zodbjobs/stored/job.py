@@ -175,7 +175,7 @@ class Job(Persistent):
             return COMPLETED
         if self._v_running:
             return ACTIVE
-        if self._shard is None:
+        if self._shard is None or self._p_jar is None:
             return NEW
         holder = self._holder()
         if holder is None:

@@ -141,6 +141,8 @@ class Queue(Persistent):
     def _checked(self, job: Job | Callable[..., Any]) -> Job:
         if not isinstance(job, Job):
             job = Job(job)
+        if job._shard is not None and job._p_jar is None:
+            job.renew()  # the transaction of its put was aborted
         if job._shard is not None or job._finished is not None:
             raise BadStatus(
                 f"{job!r} is {job.status}, only a new one can be put into queue "

@@ -1,0 +1,39 @@
+"""What the measured jobs call."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from persistent import Persistent
+
+#: When each `enter` was entered.
+entered: list[float] = []
+
+
+class Thing(Persistent):
+    """An object with one attribute."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def change(self) -> int:
+        """Write the object."""
+        self.value += 1
+        return self.value
+
+
+def nothing() -> int:
+    """As little as a job can do that has a result."""
+    return 1
+
+
+def enter() -> None:
+    """Say when it was called."""
+    entered.append(time.perf_counter())
+
+
+def touch(thing: Any) -> int:
+    """Write one object."""
+    result: int = thing.change()
+    return result

@@ -1,0 +1,99 @@
+"""Several jobs at a time: live bars in a terminal, a line for each change in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from zodbjobs.cli.look import duration, state_text
+
+_SAY_SECONDS = 2.0  # between two lines of a pipe, while only the text changes
+_BAR_WIDTH = 14
+_STATE_WIDTH = 9  # of the longest word, so that nothing jumps
+
+
+class Row(NamedTuple):
+    """What is shown of a job: its name, state, percentage, a text, and seconds of work."""
+
+    name: str
+    state: str
+    percent: float | None
+    text: str
+    seconds: float | None
+
+
+def face_for(console: Console) -> Bars | Lines:
+    """The face that `console` can show; a context manager."""
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+class Bars:
+    """A line for each job, drawn again and again."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Bars:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Draw the state of now."""
+        table = Table.grid(padding=(0, 2))
+        # Where the terminal is too narrow, the text at the end is cut off.
+        table.add_column(min_width=max(len(row.name) for row in rows))
+        table.add_column(min_width=_STATE_WIDTH)
+        table.add_column(min_width=_BAR_WIDTH)
+        table.add_column(min_width=5, justify="right")
+        table.add_column(min_width=6, justify="right")
+        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+        for row in rows:
+            # A job that doesn't tell how far it is has no bar.
+            bar = "" if row.percent is None else ProgressBar(100, row.percent, _BAR_WIDTH)
+            state, seconds = state_text(row.state), duration(row.seconds)
+            table.add_row(row.name, state, bar, _percent(row), seconds, row.text)
+        self._live.update(table, refresh=True)
+
+
+class Lines:
+    """A line for each change of a state, and now and then how far a job is."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said: dict[str, tuple[Row, float]] = {}
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Say what is new."""
+        now = time.monotonic()
+        for row in rows:
+            if self._is_new(row, now):
+                self._said[row.name] = row, now
+                words = (f"{row.name}: {row.state}", _percent(row), row.text)
+                self._console.print("  ".join(word for word in words if word))
+
+    def _is_new(self, row: Row, now: float) -> bool:
+        if row.name not in self._said:
+            return True
+        said, at = self._said[row.name]
+        if row.state != said.state:
+            return True
+        return row.percent != said.percent and now >= at + _SAY_SECONDS
+
+
+def _percent(row: Row) -> str:
+    return "" if row.percent is None else f"{row.percent:.0f} %"

@@ -1,0 +1,73 @@
+"""A worker inside the web process; ``worker.zcml`` subscribes it.
+
+For sites on a FileStorage, which one process holds, and for those too small for a worker
+of their own. Jobs share the interpreter with the requests.
+
+It ends with the process: what runs is let finish, the rest goes back to the queue. That is
+when the interpreter exits in order, as after SystemExit or KeyboardInterrupt. If the server
+lets SIGTERM kill the process, nothing is lost either: the next worker takes the jobs over.
+Threads don't survive a fork, so servers that fork must open the database afterwards.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Any
+
+from zope.component import getGlobalSiteManager
+from zope.processlifetime import DatabaseOpened, IDatabaseOpened
+
+from zodbjobs import defaults
+from zodbjobs.errors import BadArgument
+from zodbjobs.interfaces import IInstaller
+from zodbjobs.runtime.worker import Worker
+
+#: The environment variable with the number of threads.
+THREADS_VARIABLE = "ZODBJOBS_THREADS"
+
+_workers: dict[Any, Worker] = {}
+
+
+def start_worker(event: Any) -> None:
+    """Start a worker for ``event.database``, unless this process has one already.
+
+    The installers that subscribe to the database-opened event have done their work then.
+    Raises what they raise, BadArgument if ZODBJOBS_THREADS is no number, and NotInstalled
+    if there are no queues and no installer makes them.
+    """
+    db = event.database
+    threads = _threads()
+    if db in _workers or threads == 0:
+        return
+    _run_installers(db)
+    worker = Worker(db, threads=threads)
+    worker.start()
+    _workers[db] = worker
+    atexit.register(worker.stop)
+
+
+def stop_worker(db: Any, seconds: float | None = None) -> None:
+    """Stop this process's worker for `db`, if there is one; call it before closing `db`.
+
+    `seconds` is how long to wait for running jobs, as in Worker.stop.
+    """
+    worker = _workers.pop(db, None)
+    if worker is not None:
+        atexit.unregister(worker.stop)
+        worker.stop(seconds)
+
+
+def _run_installers(db: Any) -> None:
+    # Of two subscribers either may be called first, and the event with the root may be
+    # sent by a subscriber of the other one. Installers may run any number of times.
+    for handler in getGlobalSiteManager().adapters.subscriptions([IDatabaseOpened], None):
+        if IInstaller.providedBy(handler):
+            handler(DatabaseOpened(db))
+
+
+def _threads() -> int:
+    text = os.environ.get(THREADS_VARIABLE, "").strip() or str(defaults.THREADS)
+    if not text.isdecimal():
+        raise BadArgument(f"{THREADS_VARIABLE} is how many threads to start, not {text!r}")
+    return int(text)

@@ -1,0 +1,144 @@
+"""Runs commands: in this process where that is enough, else in one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transaction
+import ZEO
+from click.testing import CliRunner
+from storages import file_storage
+
+import zodbjobs
+from zodbjobs.cli.commands import cli
+
+_TESTS = Path(__file__).parent.parent
+
+# Seconds after which a command that should have ended has failed its test.
+_PATIENCE = 60
+
+
+@dataclass
+class Ended:
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def problem(self) -> str:
+        """The one line that it ended with."""
+        assert self.status == 2, (self.status, self.out, self.err)
+        assert self.out == ""
+        assert self.err.startswith("zodbjobs: ")
+        assert self.err.count("\n") == 1
+        return self.err
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command in this process, in a folder of its own."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object, **env: str) -> Ended:
+        done = CliRunner().invoke(cli, [*map(str, words)], prog_name="zodbjobs", env=env)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Ended(done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command in a process of its own, which is killed at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: object) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "zodbjobs.cli.main", *map(str, words)],
+                env={**os.environ, "PYTHONPATH": str(_TESTS), "PYTHONWARNINGS": "error"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def run_process(start: Callable[..., subprocess.Popen[str]]) -> Run:
+    """Runs a command in a process of its own."""
+
+    def run(*words: object) -> Ended:
+        process = start(*words)
+        out, err = process.communicate(timeout=_PATIENCE)
+        return Ended(process.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture
+def worker(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a worker in a process of its own, and returns when it works."""
+
+    def worker(*words: object) -> subprocess.Popen[str]:
+        process = start("worker", *words)
+        said = []
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if " works with " in line:
+                return process
+        raise AssertionError("".join(said))
+
+    return worker
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with queues in it, that nobody has open."""
+    db = file_storage(tmp_path)
+    zodbjobs.install(db)
+    db.close()
+    return tmp_path / "Data.fs"
+
+
+@pytest.fixture
+def put(path: Path) -> Callable[..., list[str]]:
+    """Puts jobs into the default queue of the file; returns the ids."""
+
+    def put(*jobs: zodbjobs.Job, **terms: Any) -> list[str]:
+        with contextlib.closing(file_storage(path.parent)) as db:
+            connection = db.open(transaction.TransactionManager())
+            queued = zodbjobs.get_queue(connection).put_many(jobs, **terms)
+            connection.transaction_manager.commit()
+            ids = [zodbjobs.get_job_id(job) for job in queued]
+            connection.close()
+        return ids
+
+    return put
+
+
+@pytest.fixture
+def zeo(path: Path) -> Iterator[str]:
+    """The URI of a ZEO server that has the file open."""
+    (host, port), stop = ZEO.server(str(path))
+    yield f"zeo://{host}:{port}"
+    stop()

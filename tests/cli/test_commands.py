@@ -1,0 +1,365 @@
+"""The commands as a stranger types them, on a file that nobody else has open."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample
+from storages import file_storage
+
+import zodbjobs
+from zodbjobs.testing import run_jobs
+
+Run = Callable[..., Any]
+Put = Callable[..., list[str]]
+
+# What makes rich believe that it writes to a terminal of this width.
+TERMINAL = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}
+
+
+def work(path: Path) -> None:
+    """Run what is due, as a worker would."""
+    with contextlib.closing(file_storage(path.parent)) as db:
+        run_jobs(db)
+
+
+def shown(run: Run, path: Path, job_id: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(run("show", path, job_id, "--json").out)
+    return told
+
+
+@pytest.fixture
+def busy(path: Path, put: Put) -> dict[str, str]:
+    """Ids of jobs in all states that a file without a worker can have."""
+    ids = {}
+    (ids["added"],) = put(zodbjobs.Job(sample.add, 1, 2, more=3))
+    (ids["failed"],) = put(zodbjobs.Job(sample.fail, "a message that is long " * 20))
+    (ids["logged"],) = put(zodbjobs.Job(sample.log_lines, 3))
+    (ids["reported"],) = put(zodbjobs.ProgressableJob(sample.report, 12.5, 99.4))
+    work(path)
+    (ids["held"],) = put(zodbjobs.Job(sample.nothing), begin_after=timedelta(hours=1))
+    (ids["waiting"],) = put(zodbjobs.Job(sample.wait), priority=3)
+    return ids
+
+
+# put
+
+
+def test_put_prints_the_id(run: Run, path: Path) -> None:
+    put = run("put", path, "sample:add", "1", "2")
+    assert put.status == 0
+    assert put.err == ""
+    job_id = put.out.strip()
+    assert job_id.isdigit()
+    work(path)
+    assert shown(run, path, job_id)["result"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("words", "result"),
+    [
+        (["5"], "5"),
+        (["-5"], "-5"),
+        (["2.5"], "2.5"),
+        (["true"], "True"),
+        (["null"], None),
+        (["hello"], "'hello'"),
+        (["two words"], "'two words'"),
+        (["value=7"], "7"),
+        (["value=x=y"], "'x=y'"),
+        (['["a", {"b": 1}]'], "['a', {'b': 1}]"),
+        (['"5"'], "'5'"),
+        (['"--x"'], "'--x'"),
+        (["http://host/?a=b"], "'http://host/?a=b'"),
+        (["2026-01-31"], "'2026-01-31'"),
+        (["value=Größe"], "'Größe'"),
+    ],
+)
+def test_put_takes_json_or_text(
+    run: Run, path: Path, words: list[str], result: str | None
+) -> None:
+    job_id = run("put", path, "sample:identity", *words).out.strip()
+    work(path)
+    job = shown(run, path, job_id)
+    assert (job["outcome"], job["result"]) == ("succeeded", result)
+
+
+def test_put_with_options_between_the_arguments(run: Run, path: Path) -> None:
+    call = ["sample:add", "1", "--priority", "-3", "-2", "--progress", "more=4", "--in", "90.5"]
+    job = json.loads(run("put", path, *call, "--json").out)
+    assert job["kind"] == "ProgressableJob"
+    assert job["priority"] == -3
+    assert job["state"] == "held"
+    due = datetime.fromisoformat(job["begin_after"])
+    assert due - datetime.fromisoformat(job["created"]) == timedelta(seconds=90.5)
+    assert shown(run, path, job["id"])["arguments"] == ["1", "-2", "more=4"]
+
+
+def test_put_of_other_callables(run: Run, path: Path) -> None:
+    for call in (["math:floor", "2.5"], ["sample:later", "2"], ["builtins:max", "1", "2"]):
+        job_id = run("put", path, *call).out.strip()
+        work(path)
+        assert shown(run, path, job_id)["result"] == "2", call
+
+
+def test_put_of_a_module_in_the_current_directory(run: Run, path: Path) -> None:
+    Path("here_and_now.py").write_text("def answer():\n    return 42\n")
+    assert run("put", path, "here_and_now:answer").status == 0
+    assert "here_and_now:answer" in run("jobs", path).out
+
+
+def test_put_into_a_named_queue(run: Run, path: Path) -> None:
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        zodbjobs.get_queues(connection).create("mail")
+    job_id = run("put", path, "sample:nothing", "--queue", "mail").out.strip()
+    assert [job["id"] for job in json.loads(run("jobs", path, "--queue", "mail", "--json").out)]
+    assert run("jobs", path, "--queue", "").out == "no such jobs\n"
+    assert shown(run, path, job_id)["queue"] == "mail"
+    assert "mail" in run("stats", path).out
+
+
+def test_worker_makes_a_file_only_if_told(run: Run, tmp_path: Path) -> None:
+    assert run("put", tmp_path / "new.fs", "sample:nothing").status == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+# jobs, show, stats
+
+
+def test_jobs_lists_the_newest_first(run: Run, path: Path, busy: dict[str, str]) -> None:
+    listed = json.loads(run("jobs", path, "--json").out)
+    assert {job["id"] for job in listed} == set(busy.values())
+    assert [job["id"] for job in listed[:2]] == [busy["held"], busy["waiting"]]
+    assert json.loads(run("jobs", path, "--json", "--limit", "2").out) == listed[:2]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--status", "completed"], {"added", "failed", "logged", "reported"}),
+        (["--status", "pending"], {"held", "waiting"}),
+        (["--status", "held"], {"held"}),
+        (["--status", "waiting"], {"waiting"}),
+        (["--status", "active"], set()),
+        (["--outcome", "failed"], {"failed"}),
+        (["--outcome", "succeeded", "--callable", "*:log*"], {"logged"}),
+        (["--callable", "sample:wait"], {"waiting"}),
+        (["--queue", ""], {"added", "failed", "logged", "reported", "held", "waiting"}),
+    ],
+)
+def test_jobs_filters(
+    run: Run, path: Path, busy: dict[str, str], options: list[str], names: set[str]
+) -> None:
+    found = json.loads(run("jobs", path, "--json", *options).out)
+    assert {job["id"] for job in found} == {busy[name] for name in names}
+
+
+def test_tables_fit_a_terminal(run: Run, path: Path, busy: dict[str, str]) -> None:
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        queue = zodbjobs.get_queues(connection).create("a queue with a name")
+        queue.put(zodbjobs.Job(sample.nothing))
+    table = run("jobs", path, **TERMINAL).out
+    assert max(map(len, table.splitlines())) <= 80
+    for name, job_id in busy.items():
+        (line,) = (line for line in table.splitlines() if job_id in line)
+        assert {"added": "succeeded", "reported": "succeeded"}.get(name, name[:6]) in line or (
+            name == "logged" and "succeeded" in line
+        )
+    assert "ValueError" in table
+    stats = run("stats", path, **TERMINAL).out
+    assert max(map(len, stats.splitlines())) <= 80
+    assert "FINISHED" in stats
+    assert "4, 1 failed" in stats
+
+
+def test_a_job_is_one_line_of_a_pipe(run: Run, path: Path, busy: dict[str, str]) -> None:
+    lines = run("jobs", path).out.splitlines()
+    assert len(lines) == 1 + len(busy)
+    assert "a message that is long a message" in "".join(lines)
+
+
+def test_jobs_tells_of_the_limit(run: Run, path: Path, busy: dict[str, str]) -> None:
+    assert "the newest 2; --limit shows more" in run("jobs", path, "--limit", "2").out
+    assert "--limit" not in run("jobs", path).out
+
+
+def test_show_tells_all(run: Run, path: Path, busy: dict[str, str]) -> None:
+    failed = run("show", path, busy["failed"])
+    assert failed.status == 0
+    assert "failed" in failed.out.splitlines()[0]
+    assert "KeyError: 'the cause'" in failed.out
+    assert "ValueError: a message that is long" in failed.out
+    assert "line 2" in run("show", path, busy["logged"]).out
+    assert "99 % at 99.4" in run("show", path, busy["reported"]).out
+    assert "sample:add(1, 2, more=3)" in run("show", path, busy["added"]).out
+    assert "priority  3" in run("show", path, busy["waiting"]).out
+
+
+def test_show_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:
+    job = shown(run, path, busy["reported"])
+    assert job["percent"] == 99.4
+    assert job["annotations"]["percent"] == 99.4
+    assert datetime.fromisoformat(job["finished"]).tzinfo == UTC
+    job = shown(run, path, busy["logged"])
+    assert [line.rpartition(": ")[2] for line in job["log"]] == ["line 0", "line 1", "line 2"]
+    assert "the cause" in shown(run, path, busy["failed"])["traceback"]
+
+
+def test_json_has_no_numbers_that_are_none(run: Run, path: Path, put: Put) -> None:
+    job = zodbjobs.Job(sample.nothing)
+    job.annotations["ratio"] = float("nan")
+    (job_id,) = put(job)
+    told = json.loads(
+        run("show", path, job_id, "--json").out, parse_constant=lambda word: pytest.fail(word)
+    )
+    assert told["annotations"] == {"ratio": "nan"}
+
+
+def test_stats_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:
+    stats = json.loads(run("stats", path, "--json").out)
+    (queue,) = stats["queues"]
+    assert (queue["waiting"], queue["held"], queue["finished"]) == (1, 1, 4)
+    assert sum(minute["finished"] for minute in queue["chart"]) == 4
+    assert sum(minute["failed"] for minute in queue["chart"]) == 1
+    assert stats["workers"] == []
+
+
+def test_reading_changes_nothing(run: Run, path: Path, busy: dict[str, str]) -> None:
+    before = path.read_bytes()
+    for words in (["jobs"], ["stats"], ["show"]):
+        ids = [busy["added"]] if words == ["show"] else []
+        assert run(*words, path, *ids).status == 0
+    assert path.read_bytes() == before
+
+
+def test_looking_at_a_file_that_is_open(run: Run, path: Path, busy: dict[str, str]) -> None:
+    with contextlib.closing(file_storage(path.parent)):
+        assert len(json.loads(run("jobs", path, "--read-only", "--json").out)) == len(busy)
+        assert "succeeded" in run("show", path, busy["added"], "--read-only").out
+        assert "FINISHED" in run("stats", path, "--read-only").out
+
+
+def test_looking_makes_no_blob_directory(run: Run, path: Path) -> None:
+    blobs = Path(f"{path}.blobs")
+    for left in blobs.rglob("*"):
+        if left.is_file():
+            left.unlink()
+    for left in sorted(blobs.rglob("*"), reverse=True):
+        left.rmdir()
+    blobs.rmdir()
+    assert run("jobs", path, "--read-only").status == 0
+    assert not blobs.exists()
+
+
+# cancel, retry, remove, watch
+
+
+def test_cancel(run: Run, path: Path, busy: dict[str, str]) -> None:
+    done = run("cancel", path, busy["held"], busy["waiting"], busy["held"])
+    assert (done.status, done.err) == (0, "")
+    assert done.out == (
+        f"cancelled: {busy['held']} sample:nothing\ncancelled: {busy['waiting']} sample:wait\n"
+    )
+    assert shown(run, path, busy["held"])["outcome"] == "cancelled"
+
+
+def test_retry(run: Run, path: Path, busy: dict[str, str]) -> None:
+    assert (
+        run("retry", path, busy["failed"]).out == f"put in again: {busy['failed']} sample:fail\n"
+    )
+    assert shown(run, path, busy["failed"])["state"] == "waiting"
+
+
+def test_retry_of_a_parked_job(
+    run: Run, path: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("comes_later.py").write_text("def answer():\n    return 42\n")
+    job_id = run("put", path, "comes_later:answer").out.strip()
+    hidden = Path("comes_later.py").rename("hidden.py")
+    with monkeypatch.context() as patch:
+        patch.setattr("zodbjobs.stored.call._found", {})
+        patch.delitem(__import__("sys").modules, "comes_later")
+        work(path)
+        assert "comes_later" in shown(run, path, job_id)["parked"]
+        assert "parked" in run("jobs", path, "--status", "parked").out
+        hidden.rename("comes_later.py")
+        assert run("retry", path, job_id).status == 0
+        work(path)
+    assert shown(run, path, job_id)["result"] == "42"
+
+
+def test_remove(run: Run, path: Path, busy: dict[str, str]) -> None:
+    done = run("remove", path, busy["waiting"], busy["added"])
+    assert done.out == (
+        f"removed: {busy['waiting']} sample:wait\nremoved: {busy['added']} sample:add\n"
+    )
+    left = {job["id"] for job in json.loads(run("jobs", path, "--json").out)}
+    assert left == set(busy.values()) - {busy["waiting"], busy["added"]}
+    assert run("show", path, busy["waiting"]).status == 2
+
+
+def test_remove_takes_a_job_out_of_the_container(run: Run, path: Path) -> None:
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        site = connection.root()["site"] = sample.Account()
+        connection.add(site)
+        job_id = zodbjobs.JobManager().put(zodbjobs.Job(sample.nothing), site)
+    assert run("remove", path, job_id).status == 0
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        assert list(zodbjobs.JobManager().jobs(connection.root()["site"])) == []
+
+
+def test_watch_of_a_job_that_has_ended(run: Run, path: Path, busy: dict[str, str]) -> None:
+    added = run("watch", path, busy["added"])
+    assert added.status == 0
+    assert added.err == f"{busy['added']} sample:add succeeded\n"
+    assert "result  6" in added.out
+    failed = run("watch", path, busy["failed"], "--json")
+    assert failed.status == 1
+    assert json.loads(failed.out)["outcome"] == "failed"
+
+
+def test_watch_draws_a_bar(run: Run, path: Path, busy: dict[str, str]) -> None:
+    drawn = run("watch", path, busy["reported"], **{**TERMINAL, "TERM": "xterm"})
+    assert "99 % at 99.4" in drawn.err
+    assert "━" in drawn.err
+
+
+# help
+
+
+def test_help_names_each_command(run: Run) -> None:
+    told = run("--help").out
+    names = [line.split()[0] for line in told.partition("Commands:")[2].splitlines() if line]
+    assert names == [
+        "worker",
+        "put",
+        "jobs",
+        "show",
+        "watch",
+        "cancel",
+        "retry",
+        "remove",
+        "stats",
+        "demo",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["worker", "put", "jobs", "show", "watch", "cancel", "retry", "remove", "stats", "demo"],
+)
+def test_help_of_a_command(run: Run, name: str) -> None:
+    told = run(name, "-h")
+    assert told.status == 0
+    assert told.out.startswith(f"Usage: zodbjobs {name} ")
+    assert max(map(len, told.out.splitlines())) <= 80
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"zodbjobs {zodbjobs.__version__}\n"

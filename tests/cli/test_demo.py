@@ -1,0 +1,194 @@
+"""`zodbjobs demo`: does the work, says what it did, and notices what isn't as promised."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from zodbjobs.cli import orders, portal
+from zodbjobs.cli.commands import cli
+from zodbjobs.cli.database import opened, reading
+from zodbjobs.stored import call
+
+STUDENTS = 300
+
+
+def zodbjobs(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "zodbjobs.cli.main", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "kept"
+
+
+@pytest.fixture(scope="module")
+def made(kept: Path) -> subprocess.CompletedProcess[str]:
+    """The demo, run once for all tests that look at what it leaves."""
+    return zodbjobs("demo", "--students", STUDENTS, "--seconds", 0.5, "--keep", kept)
+
+
+class TestTheCommand:
+    def test_all_is_as_promised(self, made: Any) -> None:
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert "All as promised." in made.stdout
+        assert "300 rows" in made.stdout
+        assert made.stderr == ""  # the error that the failing job logs isn't in between
+
+    def test_it_says_how_each_job_ended(self, made: Any) -> None:
+        summary = made.stdout[made.stdout.index("OUTCOME") :]
+        outcomes = [line.split("  ")[1].split()[0] for line in _cells(summary)[:5]]
+        assert outcomes == ["succeeded", "succeeded", "failed", "succeeded", "succeeded"]
+        assert "46" in summary
+        assert "X25000000, who is no student" in summary
+        assert "jobs a second" in summary
+
+    def test_states_are_told_as_they_change(self, made: Any) -> None:
+        assert "close registration: held" in made.stdout
+        assert "close registration: succeeded" in made.stdout
+        assert "2,000 of 2,000" in made.stdout
+
+    def test_the_csv_has_the_students_of_the_database(self, made: Any, kept: Path) -> None:
+        with (kept / "students.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        with opened(str(kept / "Data.fs")) as db, reading(db) as connection:
+            students = connection.root()["students"]
+            assert [row["matric_number"] for row in rows] == list(students)
+            for row in rows:
+                student = students[row["matric_number"]]
+                assert row["given_name"] == student["given_name"]
+                assert row["date_of_birth"] == student["date_of_birth"].isoformat()
+        assert len(rows) == STUDENTS
+
+    def test_other_commands_read_what_it_leaves(self, made: Any, kept: Path) -> None:
+        path = kept / "Data.fs"
+        assert f"jobs {path}" in made.stdout
+        assert f"stats {path}" in made.stdout
+
+        failed = json.loads(zodbjobs("jobs", path, "--outcome", "failed", "--json").stdout)
+        assert [job["description"] for job in failed] == ["zodbjobs.cli.portal:import_payments"]
+        stats = json.loads(zodbjobs("stats", path, "--json").stdout)
+        assert [queue["finished"] for queue in stats["queues"]] == [orders.SMALL + 4]
+        assert stats["workers"] == []
+
+    def test_what_a_job_logged_is_kept_with_it(self, made: Any, kept: Path) -> None:
+        path = kept / "Data.fs"
+        export = json.loads(zodbjobs("jobs", path, "--callable", "*:export_*", "--json").stdout)
+        shown = zodbjobs("show", path, export[0]["id"]).stdout
+        assert f"exported {STUDENTS} students" in shown
+
+    def test_what_is_there_isnt_overwritten(self, made: Any, kept: Path) -> None:
+        before = (kept / "Data.fs").stat()
+        again = zodbjobs("demo", "--keep", kept)
+        assert again.returncode == 2
+        assert again.stderr.count("\n") == 1
+        assert "is there already" in again.stderr
+        assert (kept / "Data.fs").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def _cells(summary: str) -> list[str]:
+    """The lines of the table, two spaces between their cells."""
+    lines = summary.splitlines()[1:]
+    return ["  ".join(part for part in line.split("  ") if part.strip()) for line in lines]
+
+
+# In this process, with something changed
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(orders, "LATE", timedelta(seconds=0.2))
+    monkeypatch.setattr(orders, "SMALL", 100)
+
+    def run_demo(*args: str) -> Result:
+        words = ["demo", "--students", "50", "--seconds", "0.2", *args]
+        return CliRunner().invoke(cli, words)
+
+    return run_demo
+
+
+def test_a_fine_run_has_status_0(demo: Any) -> None:
+    done = demo()
+    assert done.exit_code == 0, done.output
+    assert "The database is removed" in done.output
+    assert "--keep DIR" in done.output
+
+
+def test_a_csv_with_a_row_too_few(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    track = portal.local.track
+    monkeypatch.setattr(
+        portal.local, "track", lambda values, total: islice(track(values, total), total - 1)
+    )
+    done = demo()
+    assert done.exit_code == 1
+    assert "Not as promised: the CSV's 49 rows aren't those of the 50 students" in done.output
+    assert "All as promised" not in done.output
+
+
+def test_a_fee_that_is_charged_twice(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    charge = portal.charge
+
+    def twice(student: portal.Record, amount: int) -> int:
+        return charge(student, 2 * amount)
+
+    _replace(monkeypatch, "charge", twice)
+    done = demo()
+    assert done.exit_code == 1
+    assert "Not as promised: 50 students don't owe what they should" in done.output
+
+
+def test_an_import_that_takes_bad_payments(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace(monkeypatch, "import_payments", lambda students, payments: len(payments))
+    done = demo()
+    assert done.exit_code == 1
+    assert "the import of bad payments is succeeded, not failed" in done.output
+
+
+def test_a_job_that_fails_and_shouldnt(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(the_portal: portal.Record) -> str:
+        raise RuntimeError("the office has closed")
+
+    _replace(monkeypatch, "close_registration", broken)
+    done = demo()
+    assert done.exit_code == 1
+    assert "the late job is failed, not succeeded (RuntimeError: the off" in done.output
+    assert "registration is open, not closed" in done.output
+    assert "Logged: ERROR zodbjobs: " in done.output
+
+
+def _replace(monkeypatch: pytest.MonkeyPatch, name: str, function: Any) -> None:
+    """Let `function` be called instead of the job function of that name."""
+    # Jobs are stored by name, and what a name led to is remembered.
+    function.__module__, function.__qualname__ = portal.__name__, name
+    monkeypatch.setattr(portal, name, function)
+    monkeypatch.setitem(call._found, f"{portal.__name__}:{name}", function)
+
+
+def test_logging_is_as_before(demo: Any) -> None:
+    handlers, level = list(logging.root.handlers), portal.log.level
+    demo()
+    assert logging.root.handlers == handlers
+    assert portal.log.level == level
+
+
+def test_a_directory_that_cant_be_made(demo: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = demo("--keep", str(tmp_path / "file" / "below"))
+    assert done.exit_code == 2
+    assert "name another directory" in done.output
