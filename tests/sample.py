@@ -39,6 +39,9 @@ class Account(Persistent):
         self.balance = -1
         raise ValueError("no credit")
 
+    def vanishing(self) -> int:
+        return self.balance
+
     def __call__(self, amount: int) -> int:
         return self.deposit(amount)
 
@@ -66,6 +69,18 @@ class Refused(Exception):
     def __init__(self, one: object, two: object) -> None:
         super().__init__("refused")
         self.lock = threading.Lock()
+
+
+class BadRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class BadPolicy:
+    """A retry policy with a fault."""
+
+    def delay(self, failure: object, attempts: int) -> float:
+        raise RuntimeError("the policy is broken")
 
 
 def nothing() -> None:
@@ -178,3 +193,59 @@ def count_in_root(account: Account) -> int:
 def commit_by_itself(account: Account) -> None:
     account.deposit(1)
     transaction.commit()
+
+
+def vanishing(value: Any) -> Any:
+    """A test takes it away."""
+    return value
+
+
+def new_account(balance: int) -> Account:
+    return Account(balance)
+
+
+def give_up(account: Account) -> zodbjobs.Failure:
+    account.deposit(1)
+    return zodbjobs.Failure("sample.GaveUp", "no more", "")
+
+
+def fail_until(attempt: int) -> int:
+    noted.append("tried")
+    if len(noted) < attempt:
+        raise ValueError("not yet")
+    return len(noted)
+
+
+def deposit_with_a_rival(account: Account, amount: int) -> int:
+    """The first time, somebody else deposits 10 meanwhile."""
+    balance = account.deposit(amount)
+    if not noted:
+        noted.append("rival")
+        manager = transaction.TransactionManager()
+        connection = account._p_jar.db().open(manager)
+        connection.get(account._p_oid).deposit(10)
+        manager.commit()
+        connection.close()
+    return balance
+
+
+def track_to(number: int) -> list[Any]:
+    seen = []
+    for _ in local.track(iter(range(number)), total=number):
+        seen.append(local.get_live_annotation("percent"))
+    return seen
+
+
+def annotate() -> None:
+    local.set_live_annotation("phase", (1, "two"))
+    local.set_live_annotation("none", None)
+    assert local.get_live_annotation("phase") == (1, "two")
+    assert local.get_live_annotation("none", 5) is None
+    assert local.get_live_annotation("other", 5) == 5
+    assert local.get_job().status == "active"
+    for bad in ([], {}, ([],), object()):
+        try:
+            local.set_live_annotation("bad", bad)
+        except ValueError:
+            continue
+        raise AssertionError(bad)

@@ -91,14 +91,14 @@ def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
     table.add_column("ID", justify="right", no_wrap=True)
     table.add_column("STATE", no_wrap=True)
     if several:
-        table.add_column("QUEUE", no_wrap=True)
+        table.add_column("QUEUE")
     table.add_column("JOB", min_width=16)
     table.add_column("WHEN", no_wrap=True, justify="right")
     table.add_column("TOOK", no_wrap=True, justify="right")
     table.add_column("", style="dim")
     for job in jobs:
         row: list[Any] = [job.id, state_text(job.state)]
-        row += [queue_text(job.queue)] if several else []
+        row += [_cut(queue_text(job.queue))] if several else []
         row += [_cut(job.description), since(_when(job)), duration(job.seconds), _cut(_note(job))]
         table.add_row(*row)
     out.print(table)
@@ -176,7 +176,7 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
     """The queues and the workers in numbers."""
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("QUEUE", no_wrap=True)
+    table.add_column("QUEUE")
     for title in ("WAITING", "HELD", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED", "LAST HOUR"):
         table.add_column(title, justify="right", no_wrap=True)
     for queue in queues:
@@ -185,7 +185,7 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
         bad = sum(minute.failed for minute in queue.chart)
         hour = f"{done:,}" + (f", {bad:,} failed" if bad else "")
         counts = [f"{number:,}" for number in (*numbers, queue.finished)]
-        table.add_row(queue_text(queue.name), *counts, hour)
+        table.add_row(_cut(queue_text(queue.name)), *counts, hour)
     out.print(table)
     for queue in queues:
         if queue.chart:
@@ -214,11 +214,11 @@ def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("WORKER", no_wrap=True)
-    table.add_column("PROCESS", no_wrap=True)
+    table.add_column("PROCESS")
     for title in ("THREADS", "ASSIGNED", "ACTIVE", "BEATS", "SINCE"):
         table.add_column(title, justify="right", no_wrap=True)
     for worker in workers:
-        process = f"{worker.pid} on {worker.host}" + (" (gone)" if worker.gone else "")
+        process = _cut(f"{worker.pid}{' (gone)' if worker.gone else ''} on {worker.host}")
         numbers = (worker.threads, worker.assigned, worker.active, worker.beat)
         table.add_row(worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started))
     out.print(table)

@@ -212,8 +212,10 @@ class Job(Persistent):
 
     @property
     def failure(self) -> Failure | None:
-        """The Failure that the job ended with, or that its last attempt met."""
-        return self._result if isinstance(self._result, Failure) else self._last_failure
+        """The Failure that the job ended with; that of the last attempt until the next one."""
+        if self._finished is None:
+            return self._last_failure
+        return self._result if isinstance(self._result, Failure) else None
 
     @property
     def parked(self) -> str | None:

@@ -54,6 +54,8 @@ class Queues(Persistent):
             if shards < 1:
                 raise BadArgument(f"queue {name!r} needs at least one shard, not {shards}")
             queue = self._queues[name] = Queue(name, self, shards)
+            if self._p_jar is not None:
+                self._p_jar.add(queue)  # it can be put into before the commit
         return queue
 
     def __getitem__(self, name: str) -> Queue:

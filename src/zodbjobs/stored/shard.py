@@ -177,7 +177,7 @@ class Shard(Persistent):
         """
         surplus = self.history_length() - most
         bound = before << _HISTORY_TIE
-        places = []
+        places: list[int] = []
         for place in islice(self.history.keys(), limit):
             if place >= bound and len(places) >= surplus:
                 break

@@ -1,0 +1,341 @@
+"""What becomes of a job when it is run: results, failures, retries, what it tells of itself."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sample
+import transaction
+
+import zodbjobs
+from zodbjobs import local
+from zodbjobs.errors import BadArgument, BadStatus, MissingCode, NoCurrentJob
+from zodbjobs.testing import moving_clock, run_jobs
+
+
+def run(db: Any, job: zodbjobs.Job) -> zodbjobs.Job:
+    """Put by the caller: commit, run, and look at it anew."""
+    transaction.commit()
+    run_jobs(db)
+    transaction.begin()
+    return job
+
+
+@pytest.mark.promise(12, 14, 15, 16, 150)
+def test_an_exception(any_db: Any, queue: Any, caplog: pytest.LogCaptureFixture) -> None:
+    job = run(any_db, queue.put(zodbjobs.Job(sample.fail, "no luck")))
+    assert (job.status, job.outcome) == ("completed", "failed")
+    failure = job.failure
+    assert job.result is failure
+    assert str(failure) == "ValueError: no luck"
+    assert "in fail" in failure.traceback
+    assert failure.traceback.endswith("ValueError: no luck\n")
+    assert [part.type for part in failure.chain()] == ["ValueError", "KeyError"]
+    assert failure.render().index("the cause") < failure.render().index("no luck")
+    assert isinstance(failure.exception, ValueError)
+    assert any(r.levelno == logging.ERROR and "no luck" in r.message for r in caplog.records)
+
+
+def test_an_exception_that_cannot_be_pickled(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(sample.fail_for_good))
+    assert job.failure.exception is None
+    assert str(job.failure) == "sample.Refused: refused"
+
+
+@pytest.mark.promise(14)
+def test_effects_of_a_failure_are_rolled_back(any_db: Any, queue: Any, account: Any) -> None:
+    job = run(any_db, queue.put(account.overdraw))
+    assert job.outcome == "failed"
+    assert account.balance == 0
+
+
+@pytest.mark.promise(17)
+def test_a_failure_that_is_returned_keeps_the_effects(
+    any_db: Any, queue: Any, account: Any
+) -> None:
+    job = run(any_db, queue.put(zodbjobs.Job(sample.give_up, account)))
+    assert job.outcome == "failed"
+    assert account.balance == 1
+
+
+@pytest.mark.promise(122)
+def test_a_result_that_cannot_be_pickled(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(sample.unpicklable))
+    assert job.outcome == "failed"
+    assert "the result of" in job.failure.message
+    assert "not to be pickled" in job.failure.message
+
+
+@pytest.mark.promise(122, 123)
+def test_an_effect_that_cannot_be_pickled(any_db: Any, queue: Any, account: Any) -> None:
+    neighbour = queue.put(zodbjobs.Job(sample.add, 1))
+    job = run(any_db, queue.put(zodbjobs.Job(sample.store_unpicklable, account)))
+    assert job.outcome == "failed"
+    assert "not to be pickled" in str(job.failure)
+    assert not hasattr(account, "extra")
+    assert neighbour.result == 1
+
+
+def test_results_may_be_stored_objects(any_db: Any, queue: Any, account: Any) -> None:
+    old = queue.put(zodbjobs.Job(sample.identity, account))
+    new = queue.put(zodbjobs.Job(sample.new_account, 5))
+    run(any_db, old)
+    assert old.result is account
+    assert new.result.balance == 5
+
+
+@pytest.mark.promise(109, 110)
+def test_conflicts_in_the_job_are_retried(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(zodbjobs.Job(sample.conflicts, 3)))
+    assert (job.outcome, job.result, job.attempts) == ("succeeded", 4, 4)
+
+
+@pytest.mark.promise(109)
+def test_conflicts_without_end_are_a_failure(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(zodbjobs.Job(sample.conflicts, 99)))
+    assert job.outcome == "failed"
+    assert job.failure.type.endswith("ConflictError")
+    assert (job.attempts, len(sample.noted)) == (5, 5)
+
+
+@pytest.mark.promise(109)
+def test_conflicts_of_the_commit_are_retried(any_db: Any, queue: Any, account: Any) -> None:
+    job = run(any_db, queue.put(zodbjobs.Job(sample.deposit_with_a_rival, account, 2)))
+    assert (job.outcome, job.result, job.attempts) == ("succeeded", 12, 2)
+    assert account.balance == 12
+
+
+@pytest.mark.promise(135)
+@pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_job_cannot_end_its_worker(any_db: Any, queue: Any, how: type) -> None:
+    job = queue.put(zodbjobs.Job(sample.leave, how))
+    after = queue.put(zodbjobs.Job(sample.add, 1))
+    run(any_db, job)
+    assert job.outcome == "failed"
+    assert job.failure.type == how.__name__
+    assert after.result == 1
+
+
+def test_coroutines(any_db: Any, queue: Any) -> None:
+    first = queue.put(zodbjobs.Job(sample.later, "one"))
+    second = queue.put(zodbjobs.Job(sample.later, "two"))
+    run(any_db, first)
+    assert (first.result, second.result) == ("one", "two")
+
+
+@pytest.mark.promise(112)
+def test_no_retry_by_default(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(sample.fail))
+    assert job.attempts == 1
+
+
+@pytest.mark.promise(116, 117, 119)
+def test_a_retry_policy(any_db: Any, queue: Any, account: Any) -> None:
+    job = zodbjobs.Job(account.overdraw)
+    job.retry_policy = zodbjobs.Retry(times=2, delay=10.0)
+    queue.put(job)
+    with moving_clock() as clock:
+        run(any_db, job)
+        assert (job.status, job.attempts) == ("pending", 1)
+        assert job.failure.message == "no credit"
+        assert job.begin_after == clock.datetime() + timedelta(seconds=10)
+        clock.advance(10)
+        run(any_db, job)
+        assert job.attempts == 2
+        clock.advance(10)
+        assert run_jobs(any_db) == 0
+        clock.advance(10)
+        run(any_db, job)
+    assert (job.outcome, job.attempts) == ("failed", 3)
+    assert account.balance == 0
+
+
+def test_a_retry_at_once(any_db: Any, queue: Any) -> None:
+    job = zodbjobs.Job(sample.fail_until, 3)
+    job.retry_policy = zodbjobs.Retry(times=5)
+    run(any_db, queue.put(job))
+    assert (job.outcome, job.result, job.attempts) == ("succeeded", 3, 3)
+    assert job.failure is None
+
+
+@pytest.mark.promise(120)
+def test_a_retry_policy_that_fails(any_db: Any, queue: Any) -> None:
+    job = zodbjobs.Job(sample.fail)
+    job.retry_policy = sample.BadPolicy()
+    run(any_db, queue.put(job))
+    assert job.outcome == "failed"
+    assert job.failure.message == "it went wrong"
+
+
+@pytest.mark.parametrize("values", [(-1, 0.0, 2.0), (1, -1.0, 2.0), (1, 1.0, 0.5)])
+def test_bad_retry_policies_are_refused(values: Any) -> None:
+    with pytest.raises(ValueError, match="negative"):
+        zodbjobs.Retry(*values)
+
+
+def test_missing_code_parks_the_job(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, account: Any
+) -> None:
+    from zodbjobs.stored import call
+
+    gone = queue.put(zodbjobs.Job(sample.vanishing, 5))
+    method = queue.put(account.vanishing)
+    after = queue.put(zodbjobs.Job(sample.add, 1))
+    transaction.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(call, "_found", {})
+        patch.delattr(sample, "vanishing")
+        patch.delattr(sample.Account, "vanishing")
+        run(any_db, gone)
+        assert (gone.status, gone.outcome) == ("pending", None)
+        assert "sample:vanishing can't be loaded" in gone.parked
+        assert "install the code" in gone.parked
+        assert "no method 'vanishing'" in method.parked
+        assert after.result == 1
+        with pytest.raises(MissingCode):
+            gone.callable  # noqa: B018
+        assert run_jobs(any_db) == 0
+    for job in (gone, method):
+        queue.retry(job)
+    run(any_db, gone)
+    assert (gone.parked, gone.result, method.result) == (None, 5, 0)
+
+
+def test_retry_is_for_what_went_wrong(any_db: Any, queue: Any) -> None:
+    good = queue.put(sample.nothing)
+    bad = queue.put(zodbjobs.Job(sample.fail_until, 2))
+    run(any_db, good)
+    with pytest.raises(BadStatus, match="succeeded; only"):
+        queue.retry(good)
+    queue.retry(bad)
+    assert (bad.status, bad.result, bad.failure) == ("pending", None, None)
+    assert bad not in list(queue.finished())
+    run(any_db, bad)
+    assert bad.outcome == "succeeded"
+    waiting = queue.put(sample.nothing)
+    with pytest.raises(BadStatus, match="pending"):
+        queue.retry(waiting)
+
+
+# Inside a job
+
+
+@pytest.mark.promise(44, 46, 50, 166, 167)
+def test_progress_is_stored_with_the_job(any_db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.ProgressableJob(sample.report, 10, 55.5))
+    assert job.percent is None
+    run(any_db, job)
+    assert job.percent == 55.5
+    assert job.annotations["percent"] == 55.5
+    assert job.progress == (55.5, "at 55.5")
+    assert job.result is None  # it is not visible in the snapshot of the job
+
+
+@pytest.mark.promise(50)
+def test_a_job_can_put_jobs_and_reach_its_queue(any_db: Any, queue: Any, account: Any) -> None:
+    run(any_db, queue.put(zodbjobs.Job(sample.chain, account, 4)))
+    assert account.balance == 4
+    assert len(list(queue.finished())) == 4
+
+
+def test_track(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(zodbjobs.ProgressableJob(sample.track_to, 5)))
+    assert job.result == [0.0, 20.0, 40.0, 60.0, 80.0]
+    assert job.percent == 100.0
+
+
+@pytest.mark.promise(45, 48)
+def test_live_annotations(any_db: Any, queue: Any) -> None:
+    job = run(any_db, queue.put(sample.annotate))
+    assert job.outcome == "succeeded", job.failure
+    assert dict(job.annotations) == {"phase": (1, "two"), "none": None}
+    with pytest.raises(BadArgument, match="immutable"):
+        job.annotations["bad"] = []
+    job.annotations["good"] = "text"
+    transaction.commit()
+    assert job.annotations["good"] == "text"
+    del job.annotations["good"]
+    assert "good" not in job.annotations
+
+
+@pytest.mark.promise(49)
+def test_outside_a_job_there_is_none() -> None:
+    for call in (local.get_job, local.get_queue, local.cancel_requested):
+        with pytest.raises(ValueError, match="no job is running here"):
+            call()
+    with pytest.raises(NoCurrentJob):
+        local.set_progress(5)
+    for bad in (None, "5", float("nan"), True):
+        with pytest.raises(BadArgument):
+            local.set_progress(bad)
+
+
+def test_what_a_job_logs_is_kept(any_db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.Job(sample.log_lines, 250))
+    other = queue.put(sample.nothing)
+    run(any_db, job)
+    assert len(job.log_lines) == 200
+    assert job.log_lines[-1].endswith("WARNING sample: line 249")
+    assert other.log_lines == ()
+
+
+@pytest.mark.promise(21)
+def test_times(any_db: Any, queue: Any) -> None:
+    job = queue.put(sample.nothing)
+    assert (job.started, job.finished, job.attempts) == (None, None, 0)
+    run(any_db, job)
+    assert job.created <= job.started <= job.finished
+    assert job.attempts == 1
+
+
+# Outside a queue
+
+
+@pytest.mark.promise(1, 4, 12, 22, 24)
+def test_a_job_can_be_called(connection: Any, account: Any) -> None:
+    job = zodbjobs.Job(account.deposit, 5)
+    assert job.status == "new"
+    assert job() == 5
+    assert (job.status, job.outcome, job.result) == ("completed", "succeeded", 5)
+    with pytest.raises(BadStatus, match="completed"):
+        job()
+    assert zodbjobs.Job(sample.add, 1, more=1)(2, more=5) == 8
+
+
+@pytest.mark.promise(14, 24, 25)
+def test_a_call_that_fails_rolls_back_its_own_changes_only(connection: Any, account: Any) -> None:
+    account.deposit(3)
+    job = zodbjobs.Job(account.overdraw)
+    failure = job()
+    assert isinstance(failure, zodbjobs.Failure)
+    assert job.outcome == "failed"
+    assert account.balance == 3
+
+
+@pytest.mark.promise(24)
+def test_a_waiting_job_cannot_be_called(queue: Any) -> None:
+    with pytest.raises(BadStatus, match="pending"):
+        queue.put(sample.nothing)()
+
+
+@pytest.mark.promise(13)
+def test_status_and_result_are_read_only() -> None:
+    job = zodbjobs.Job(sample.nothing)
+    for name in ("status", "result", "outcome", "failure", "id"):
+        with pytest.raises(AttributeError):
+            setattr(job, name, "x")
+
+
+@pytest.mark.promise(9)
+def test_repr(any_db: Any, connection: Any, queue: Any, account: Any) -> None:
+    job = zodbjobs.Job(sample.add, 1, more=2)
+    assert repr(job) == "<zodbjobs.stored.job.Job (not stored): sample:add(1, more=2)>"
+    queue.put(job)
+    assert f"Job {job.id} in 'unnamed': sample:add(1" in repr(job)
+    method = zodbjobs.Job(account.deposit, sample.BadRepr())
+    assert "Account.deposit(<BadRepr instance at" in repr(method)
+    del method._call
+    assert "can't be shown" in repr(method)

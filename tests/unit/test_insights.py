@@ -1,0 +1,392 @@
+"""What the command line, and later pages and metrics, read from the database."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from ZODB.blob import Blob
+from ZODB.DB import DB
+from ZODB.MappingStorage import MappingStorage
+
+import zodbjobs
+from zodbjobs import insights
+from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
+from zodbjobs.stored.workers import WorkerRecord
+from zodbjobs.testing import moving_clock, run_jobs, wait_for
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+class Rude:
+    def __repr__(self) -> str:
+        raise RuntimeError("not to be shown")
+
+
+def put(queue: Any, function: Any, *args: Any, **terms: Any) -> zodbjobs.Job:
+    """A job that is put in a transaction of its own."""
+    job: zodbjobs.Job = queue.put(zodbjobs.Job(function, *args), **terms)
+    transaction.commit()
+    return job
+
+
+def ids(jobs: Any) -> list[str]:
+    return [job.id for job in jobs]
+
+
+@contextlib.contextmanager
+def gone_from_sample(name: str) -> Iterator[Any]:
+    """A kind of job whose class is missing in the module afterwards."""
+    kind = type(name, (zodbjobs.Job,), {"__module__": "sample"})
+    setattr(sample, name, kind)
+    try:
+        yield kind
+    finally:
+        delattr(sample, name)
+
+
+# One job
+
+
+def test_row_of_a_waiting_job(connection: Any, queue: Any) -> None:
+    with moving_clock(START):
+        job = put(queue, sample.add, 1, priority=2)
+        row = insights.job_info(job)
+    assert row == insights.JobInfo(
+        id=job.id,
+        queue="",
+        description="sample:add",
+        kind="Job",
+        state="waiting",
+        status="pending",
+        priority=2,
+        created=START,
+        begin_after=START,
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "outcome", "failure"),
+    [
+        (sample.add, (1, 2), "succeeded", None),
+        (sample.fail, ("so it is",), "failed", "ValueError: so it is"),
+    ],
+)
+def test_row_of_a_job_that_has_ended(
+    db: Any, queue: Any, function: Any, args: Any, outcome: str, failure: str | None
+) -> None:
+    job = put(queue, function, *args)
+    run_jobs(db)
+    transaction.begin()
+    row = insights.job_info(job)
+    assert (row.state, row.status, row.outcome) == (outcome, "completed", outcome)
+    assert row.failure == failure
+    assert row.attempts == 1
+    assert row.finished is not None
+    assert row.started is not None
+    assert row.seconds == (row.finished - row.started).total_seconds()
+
+
+def test_a_job_for_later_is_held_until_it_is_due(queue: Any) -> None:
+    with moving_clock() as clock:
+        job = put(queue, sample.nothing, begin_after=timedelta(minutes=1))
+        assert insights.job_info(job).state == "held"
+        clock.advance(61)
+        assert insights.job_info(job).state == "waiting"
+
+
+def test_a_job_while_it_runs(db: Any, queue: Any, connection: Any) -> None:
+    job = put(queue, sample.report_and_wait, 40)
+    with zodbjobs.Worker(db, threads=1) as worker:
+        second = put(queue, sample.nothing)
+        while insights.job_details(job).percent is None or second.status == "pending":
+            connection.sync()
+        details = insights.job_details(job)
+        assert (details.state, details.percent, details.message) == ("active", 40, "half way")
+        assert details.worker == worker.id
+        assert details.seconds is not None
+        assert details.annotations["phase"] == "middle"
+        assert [line.rpartition(": ")[2] for line in details.log] == ["a line of the log"]
+        (info,) = insights.list_workers(connection)
+        assert (info.id, info.threads, info.active, info.gone) == (worker.id, 1, 1, False)
+        stats = insights.queue_stats(connection, "")
+        assert (stats.active, stats.active + stats.assigned + stats.waiting) == (1, 2)
+        assert ids(insights.list_jobs(connection, status="active")) == [job.id]
+        sample.gate.set()
+        wait_for([job, second])
+    connection.sync()
+    assert insights.list_workers(connection) == []
+
+
+@pytest.mark.promise(100)
+def test_details(db: Any, queue: Any) -> None:
+    job = zodbjobs.Job(sample.identity, value="x" * 20_000)
+    queue.put(job, begin_by=timedelta(hours=1))
+    failed = put(queue, sample.fail)
+    run_jobs(db)
+    transaction.begin()
+    details = insights.job_details(job)
+    assert details.begin_by == 3600
+    (argument,) = details.arguments
+    assert argument.startswith("value='xxx")
+    assert len(argument) < 300
+    assert details.result is not None
+    assert details.result.endswith("... (20002 characters)")
+    assert len(details.result) < 10_100
+    details = insights.job_details(failed)
+    assert details.result is None
+    assert details.traceback is not None
+    assert "KeyError: 'the cause'" in details.traceback
+
+
+def test_a_result_that_is_a_blob(db: Any, queue: Any) -> None:
+    job = put(queue, sample.identity, Blob(b"data"))
+    run_jobs(db)
+    transaction.begin()
+    details = insights.job_details(job)
+    assert details.result == "a blob"
+    assert details.result_file is not None
+    with open(details.result_file, "rb") as file:
+        assert file.read() == b"data"
+
+
+def test_what_cannot_be_shown_is_named() -> None:
+    assert insights.infos.show(Rude(), 100) == "(Rude that can't be shown: RuntimeError)"
+
+
+def test_everything_is_json(db: Any, queue: Any, connection: Any) -> None:
+    job = zodbjobs.Job(sample.identity, 1)
+    job.annotations["many"] = (1, float("inf"), frozenset({2}), START, timedelta(minutes=1), b"x")
+    queue.put(job)
+    transaction.commit()
+    run_jobs(db)
+    transaction.begin()
+    told = json.loads(json.dumps(insights.job_details(job).as_json(), allow_nan=False))
+    assert told["annotations"]["many"] == [1, "inf", [2], START.isoformat(), 60.0, "b'x'"]
+    json.dumps([q.as_json() for q in insights.all_queue_stats(connection)], allow_nan=False)
+    json.dumps([j.as_json() for j in insights.list_jobs(connection)], allow_nan=False)
+
+
+# Find
+
+
+def test_find_job(connection: Any, queue: Any) -> None:
+    other = zodbjobs.get_queues(connection).create("other")
+    transaction.commit()
+    jobs = [put(queue, sample.nothing), put(other, sample.nothing)]
+    for job in jobs:
+        assert insights.find_job(connection, zodbjobs.get_job_id(job)) is job
+    strange = [str(int.from_bytes(queue._p_oid)), "0", "-1", "x", "", "9" * 30, "99999"]
+    for job_id in strange:
+        assert insights.find_job(connection, job_id) is None
+    removed = zodbjobs.get_job_id(jobs[0])
+    queue.remove(jobs[0])
+    assert insights.find_job(connection, removed) is None
+
+
+def test_jobs_whose_class_is_missing(db: Any, queue: Any, connection: Any) -> None:
+    whole = put(queue, sample.nothing)
+    with gone_from_sample("Special") as kind:
+        special = queue.put(kind(sample.add, 1))
+        transaction.commit()
+        job_id = zodbjobs.get_job_id(special)
+    with contextlib.closing(DB(db.storage)) as other:
+        # The class of the object in the first connection's cache is still there.
+        place = other.open()
+        rows = insights.list_jobs(place)
+        assert set(ids(rows)) == {whole.id, job_id}
+        (row,) = (row for row in rows if row.id == job_id)
+        assert (row.state, row.description, row.kind) == ("parked", "sample:add", "Special")
+        found = insights.find_job(place, job_id)
+        assert found is not None
+        why = insights.job_details(found).parked
+        assert why == "the class sample.Special is missing in this process"
+        place.close()
+
+
+# List
+
+
+def test_the_newest_first(db: Any, queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        expected = []
+        for number in range(60):
+            clock.advance(60)
+            terms: dict[str, Any] = {"priority": number % 3 - 1}
+            if number % 7 == 0:
+                terms["begin_after"] = timedelta(seconds=30)
+            expected.append(put(queue, sample.nothing, **terms).id)
+            if number == 20:
+                run_jobs(db)  # these have ended ...
+            if number == 40:
+                record = WorkerRecord("w", "host", 1, "", 0, 1)
+                queue.parent.workers["w"] = record
+                queue.claim(record, 10, int(clock.datetime().timestamp() * 1e6))
+                transaction.commit()  # ... and some of these are claimed
+        expected.reverse()
+        listed = insights.list_jobs(connection, limit=100)
+        assert sorted(ids(listed)) == sorted(expected)
+        # Those of one run ended at one time of this clock, in any order among themselves.
+        moments = [job.finished or job.begin_after for job in listed]
+        assert moments == sorted(moments, reverse=True)
+        assert ids(listed)[:39] == expected[:39]
+        assert insights.list_jobs(connection, limit=7) == listed[:7]
+        for status in ("waiting", "held", "assigned", "completed", "pending"):
+            some = insights.list_jobs(connection, status=status, limit=100)
+            assert some == [job for job in listed if status in (job.status, job.state)]
+            assert some or status in ("held",)
+
+
+def test_jobs_of_one_transaction_are_listed_singly(connection: Any, queue: Any) -> None:
+    with moving_clock(START):
+        now = queue.put_many(zodbjobs.Job(sample.add, n) for n in range(30))
+        later = queue.put_many(
+            (zodbjobs.Job(sample.add, n) for n in range(30)), begin_after=timedelta(hours=1)
+        )
+        transaction.commit()
+        listed = ids(insights.list_jobs(connection, limit=100))
+        assert set(listed[:30]) == set(ids(later))
+        assert set(listed[30:]) == set(ids(now))
+        assert len(insights.list_jobs(connection, limit=5)) == 5
+
+
+def test_a_short_list_reads_little(db: Any, queue: Any) -> None:
+    for _ in range(5):
+        queue.put_many(zodbjobs.Job(sample.add, n) for n in range(200))
+        transaction.commit()
+    run_jobs(db)
+    queue.put_many(zodbjobs.Job(sample.add, n) for n in range(1_000))
+    transaction.commit()
+    fresh = db.open(transaction.TransactionManager())
+    fresh.cacheMinimize()
+    before = fresh.getTransferCounts(clear=True)
+    assert len(insights.list_jobs(fresh, limit=5)) == 5
+    assert len(insights.list_jobs(fresh, limit=5, outcome="succeeded")) == 5
+    loaded, _ = fresh.getTransferCounts()
+    fresh.close()
+    assert before is not None
+    assert loaded < 500
+
+
+@pytest.mark.promise(153)
+def test_filters(db: Any, queue: Any, connection: Any) -> None:
+    other = zodbjobs.get_queues(connection).create("other")
+    transaction.commit()
+    failed = put(queue, sample.fail)
+    added = put(other, sample.add)
+    run_jobs(db)
+    waiting = put(other, sample.add)
+    cancelled = put(queue, sample.add)
+    cancelled.cancel()
+    transaction.commit()
+
+    def found(**words: Any) -> set[str]:
+        return set(ids(insights.list_jobs(connection, **words)))
+
+    assert found() == {failed.id, added.id, waiting.id, cancelled.id}
+    assert found(queue="other") == {added.id, waiting.id}
+    assert found(callable="*:add") == {added.id, waiting.id, cancelled.id}
+    assert found(callable="*:ADD") == set()
+    assert found(outcome="failed") == {failed.id}
+    assert found(outcome="cancelled", queue="other") == set()
+    assert found(status="pending") == {waiting.id}
+    assert found(status="completed", callable="sample:*") == {failed.id, added.id, cancelled.id}
+
+
+@pytest.mark.promise(154)
+def test_unknown_words(connection: Any, queue: Any) -> None:
+    with pytest.raises(BadArgument, match="unknown status 'done'; use one of new, pending"):
+        insights.list_jobs(connection, status="done")
+    with pytest.raises(BadArgument, match="unknown outcome 'good'; use one of succeeded"):
+        insights.list_jobs(connection, outcome="good")
+    with pytest.raises(UnknownQueue):
+        insights.list_jobs(connection, queue="nosuch")
+    with pytest.raises(UnknownQueue):
+        insights.queue_stats(connection, "nosuch")
+
+
+def test_places() -> None:
+    with pytest.raises(NotStored):
+        insights.list_jobs(object())
+    with contextlib.closing(DB(MappingStorage())) as db, db.transaction() as empty:
+        for read in (insights.list_jobs, insights.all_queue_stats, insights.list_workers):
+            with pytest.raises(NotInstalled):
+                read(empty)
+
+
+# Numbers
+
+
+def test_counts(db: Any, queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        put(queue, sample.add)
+        put(queue, sample.fail)
+        run_jobs(db)
+        for _ in range(2):  # in the inboxes, then filed by a claim
+            queue.put_many([zodbjobs.Job(sample.add) for _ in range(3)])
+            transaction.commit()
+            queue.put_many([zodbjobs.Job(sample.add)] * 1, begin_after=timedelta(minutes=5))
+            queue.put_many(
+                [zodbjobs.Job(sample.add) for _ in range(2)], begin_after=timedelta(minutes=9)
+            )
+            put(queue, sample.add, begin_after=timedelta(minutes=5))
+
+            stats = insights.queue_stats(connection, "")
+            queue.claim(WorkerRecord("w", "host", 1, "", 0, 1), 0, 0)
+            transaction.commit()
+        assert (stats.waiting, stats.held, stats.finished) == (6, 8, 2)
+        clock.advance(6 * 60)
+        stats = insights.queue_stats(connection, "")
+        assert (stats.waiting, stats.held) == (10, 4)
+        assert (stats.parked, stats.assigned, stats.active) == (0, 0, 0)
+        assert insights.all_queue_stats(connection) == [stats]
+
+
+def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        for function in (sample.add, sample.fail):
+            for _ in range(3):
+                put(queue, function)
+            run_jobs(db)
+            clock.advance(120)
+        transaction.begin()
+        chart = insights.queue_stats(connection, "").chart
+        assert [(m.start, m.finished, m.failed) for m in chart] == [
+            (START, 3, 0),
+            (START + timedelta(minutes=2), 3, 3),
+        ]
+        assert len(insights.queue_stats(connection, "", minutes=3).chart) == 1
+        clock.advance(3600)
+        assert insights.queue_stats(connection, "").chart == ()
+
+
+def test_a_worker_that_died(connection: Any, queue: Any) -> None:
+    import os
+    import socket
+
+    host = socket.gethostname()
+    records = {
+        "elsewhere": WorkerRecord("elsewhere", "another.host", 1, "", 0, 4),
+        "dead": WorkerRecord("dead", host, os.getpid(), "another start", 0, 4),
+    }
+    queue.parent.workers.update(records)
+    transaction.commit()
+    gone = {worker.id: worker.gone for worker in insights.list_workers(connection)}
+    assert gone == {"elsewhere": False, "dead": True}
+
+
+def test_values_outlive_the_connection(db: Any, queue: Any, connection: Any) -> None:
+    put(queue, sample.add, 1)
+    other = db.open(transaction.TransactionManager())
+    (row,) = insights.list_jobs(other)
+    details = insights.job_details(insights.find_job(other, row.id))  # type: ignore[arg-type]
+    other.close()
+    assert details.as_json()["arguments"] == ["1"]
+    with pytest.raises(AttributeError):
+        row.state = "held"  # type: ignore[misc]
