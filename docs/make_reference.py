@@ -50,7 +50,8 @@ def _package() -> str:
         if inspect.ismodule(found):
             text += f"\n### {name}\n\nA module, see [below](#zodbjobs{name}).\n"
         elif name in instances:
-            text += f"\n### {name}\n\n`{instances[name][0]}`. {instances[name][1]}\n"
+            value, comment = instances[name]
+            text += f"\n### {name}\n\n`{value}`\n\n{comment}\n"
         else:
             text += "\n" + _thing(found)
     return text
@@ -63,7 +64,8 @@ def _module(path: str) -> str:
         name
         for name, value in vars(module).items()
         if (inspect.isclass(value) or inspect.isfunction(value))
-        and name[0] != "_" and value.__module__ == module.__name__
+        and name[0] != "_"
+        and value.__module__ == module.__name__
     ]
     things = [_thing(getattr(module, name)) for name in names]
     return f"## {path}\n\n{_doc(module)}\n\n" + "\n".join(things)
@@ -73,42 +75,39 @@ def _thing(thing: Any) -> str:
     """A class or a function."""
     name, nodes = thing.__name__, _nodes(thing.__module__)
     if not inspect.isclass(thing):
-        return f"### {name}{_signature(nodes[name])}\n\n{_doc(thing)}\n"
+        return f"### {name}\n\n`{name}{_signature(nodes[name])}`\n\n{_doc(thing)}\n"
     start = nodes.get(f"{name}.__init__")
-    text = f"### class {name}{_signature(start) if start else ''}\n\n"
-    bases = [base.__name__ for base in thing.__bases__ if not base.__name__.startswith("_")]
-    if bases not in ([], ["object"]):
-        text += f"Of {', '.join(f'`{base}`' for base in bases)}. "
-    return text + f"{_doc(thing)}\n" + "".join(_members(thing))
+    bases = ", ".join(base.__name__ for base in thing.__bases__ if base.__name__[0] != "_")
+    call = f"{name}{_signature(start)}" if start else f"{name}({bases})".replace("(object)", "")
+    return f"### {name}\n\n`class {call}`\n\n{_doc(thing)}\n" + _members(thing)
 
 
-def _members(kind: type) -> list[str]:
+def _members(kind: type) -> str:
     """The public members; of a class with an interface, those that it promises."""
     promised = {name for found in implementedBy(kind) for name in found.names(all=True)}
-    own, found = [*vars(kind)], []
+    own, text = [*vars(kind)], ""
     for base in kind.__mro__[1:]:
-        own += vars(base) if base.__name__.startswith("_") else []
+        own += vars(base) if base.__name__[0] == "_" else []
     for name in own:
         value = inspect.getattr_static(kind, name)
-        if name in promised if promised else not name.startswith("_"):
+        if name in promised if promised else name[0] != "_":
             if isinstance(value, property):
-                settable = "; settable" if value.fset else ""
-                found.append(f"\n- `{name}`: {_inline(value)}{settable}\n")
+                text += f"\n- `{name}`{' (settable)' if value.fset else ''}: {_inline(value)}"
             elif inspect.isfunction(value) or isinstance(value, classmethod):
                 node = _nodes(value.__module__)[value.__qualname__]
-                found.append(f"\n- `{name}{_signature(node)}`: {_inline(value)}\n")
+                text += f"\n- `{name}{_signature(node)}`: {_inline(value)}"
     fields = [
         f"`{node.target.id}`"
         for node in _nodes(kind.__module__)[kind.__name__].body
-        if isinstance(node, ast.AnnAssign) and not promised and not node.target.id[0] == "_"
+        if isinstance(node, ast.AnnAssign) and not promised and node.target.id[0] != "_"
     ]
-    return ([f"\nFields: {', '.join(fields)}.\n"] if fields else []) + found
+    return (f"\nFields: {', '.join(fields)}.\n" if fields else "") + text + "\n" * bool(text)
 
 
 def _interfaces() -> str:
     text = f"## zodbjobs.interfaces\n\n{_doc(interfaces)}\n"
-    for name, (value, comment) in _constants(interfaces.__name__).items():
-        text += f"\n- `{name} = {value}` {comment}"
+    for name, (value, _) in _constants(interfaces.__name__).items():
+        text += f"\n- `{name} = {value}`"
     for name, found in vars(interfaces).items():
         if getattr(found, "__module__", None) != interfaces.__name__:
             continue
@@ -116,28 +115,24 @@ def _interfaces() -> str:
         for key, value in found.namesAndDescriptions():
             is_call = isinstance(value, Method)
             node = _nodes(interfaces.__name__).get(f"{name}.{key}")
-            text += f"\n- `{key}{_signature(node) if is_call else ''}`: {_inline(value)}\n"
-    return text
+            text += f"\n- `{key}{_signature(node) if is_call else ''}`: {_inline(value)}"
+    return text + "\n"
 
 
 def _defaults() -> str:
     module = importlib.import_module("zodbjobs.defaults")
-    rows = [
-        f"| `{name}` | `{value}` | {comment or 'as above'} |"
-        for name, (value, comment) in _constants(module.__name__).items()
-    ]
-    head = "| name | value | meaning |\n|---|---|---|\n"
-    return f"## zodbjobs.defaults\n\n{_doc(module)}\n\n{head}" + "\n".join(rows) + "\n"
+    text = f"## zodbjobs.defaults\n\n{_doc(module)}\n\n| name | value | meaning |\n|---|---|---|\n"
+    for name, (value, comment) in _constants(module.__name__).items():
+        text += f"| `{name}` | `{value}` | {comment or 'as above'} |\n"
+    return text
 
 
 def _command_line() -> str:
     text = "## The command line\n\nNeeds the extra `cli`.\n"
-    for name, command in [("", cli), *cli.commands.items()]:
-        path = f"zodbjobs {name}".strip()
-        parent = click.Context(cli, info_name="zodbjobs") if name else None
-        context = click.Context(command, parent, path.split()[-1], max_content_width=88)
-        context.terminal_width = 88
-        text += f"\n### {path}\n\n```text\n{command.get_help(context)}\n```\n"
+    root = click.Context(cli, info_name="zodbjobs", **cli.context_settings, terminal_width=88)
+    for name, command in cli.commands.items():
+        context = click.Context(command, root, name, terminal_width=88)
+        text += f"\n### zodbjobs {name}\n\n```text\n{command.get_help(context)}\n```\n"
     return text
 
 
@@ -158,29 +153,29 @@ def _nodes(path: str) -> dict[str, Any]:
 
 
 def _signature(node: Any) -> str:
-    words = ast.unparse(node.args)
-    words = re.sub(r"^(self|cls)(, )?(/, )?", "", words)
-    return f"({words})" + (f" -> {ast.unparse(node.returns)}" if node.returns else "").replace(
-        " -> None", ""
-    )
+    words = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
+    words = re.sub(r"(: [^=]+)=", r"\1 = ", words)
+    returns = ast.unparse(node.returns) if node.returns else "None"
+    return f"({words})" + ("" if returns == "None" else f" -> {returns}")
 
 
 def _constants(path: str) -> dict[str, tuple[str, str]]:
     """Name: value and meaning, of what has a ``#:`` comment or is upper case."""
     pattern = r"^((?:#: .*\n)*)([A-Z_]+|\w+_installer) = (.+)$"
     return {
-        name: (value, " ".join(re.findall(r"#: (.*)", comment)))
+        name: (value, " ".join(re.findall(r"#: (.*)", comment)).replace("``", "`"))
         for comment, name, value in re.findall(pattern, _source(path), re.M)
     }
 
 
 def _doc(thing: Any) -> str:
-    return inspect.cleandoc(thing.__doc__ or "").replace("``", "`")
+    text = inspect.cleandoc(thing.__doc__ or "").replace("``", "`")
+    return re.sub(r"(^>>> .*(?:\n.+)*)", r"```python\n\1\n```", text, flags=re.M)
 
 
 def _inline(thing: Any) -> str:
     """A docstring as the text of a list item."""
-    return _doc(thing).replace("\n\n", "\n\n  ").replace("\n", "\n  ").replace("  \n", "\n")
+    return re.sub(r"\n(?=.)", "\n  ", _doc(thing))
 
 
 if __name__ == "__main__":

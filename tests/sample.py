@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ class Account(Persistent):
 
     def __init__(self, balance: int = 0) -> None:
         self.balance = balance
+        self.transfers = 0
 
     def deposit(self, amount: int) -> int:
         self.balance += amount
@@ -249,3 +251,26 @@ def annotate() -> None:
         except ValueError:
             continue
         raise AssertionError(bad)
+
+
+def note_and_fail(value: Any) -> None:
+    noted.append(value)
+    raise ValueError(value)
+
+
+def kill() -> None:
+    """End the process as a crash would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def kill_once(marker: str) -> None:
+    if not Path(marker).exists():
+        Path(marker).touch()
+        kill()
+
+
+def transfer(one: Account, other: Account, amount: int) -> None:
+    one.balance -= amount
+    other.balance += amount
+    one.transfers += 1

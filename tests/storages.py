@@ -15,10 +15,14 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
 
+def open_file(path: str) -> Any:
+    """A file, with blobs beside it."""
+    return ZODB.DB(FileStorage(path, blob_dir=path + ".blobs"))
+
+
 def file_storage(folder: Path) -> Any:
-    """On a file, with blobs beside it."""
-    storage = FileStorage(str(folder / "Data.fs"), blob_dir=str(folder / "Data.fs.blobs"))
-    return ZODB.DB(storage)
+    """On a file."""
+    return open_file(str(folder / "Data.fs"))
 
 
 def mapping_storage(folder: Path) -> Any:

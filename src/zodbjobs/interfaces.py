@@ -47,8 +47,10 @@ class IJob(IContained):
     status = Attribute(f"One of {STATUSES}, derived from where the job is.")
     outcome = Attribute(f"How it ended, one of {OUTCOMES}; None until then.")
     result = Attribute("What the callable returned, a Failure, or None; read-only.")
-    failure = Attribute("The Failure that the job ended with, or that of an attempt which is to be "
-        "followed by another one; else None.")
+    failure = Attribute(
+        "The Failure that the job ended with, or that of an attempt which is to be "
+        "followed by another one; else None."
+    )
     id = Attribute("The decimal object id as str; None before the job is stored.")
     queue = Attribute("The IQueue that the job was put into, or None.")
     priority = Attribute("Int from -8 to 7, larger first, 0 by default; set by put.")

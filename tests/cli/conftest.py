@@ -67,10 +67,11 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a command in a process of its own, which is killed at the end of the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(*words: object) -> subprocess.Popen[str]:
+        def start(*words: object, **env: str) -> subprocess.Popen[str]:
+            more = {"PYTHONPATH": str(_TESTS), "PYTHONWARNINGS": "error", **env}
             process = subprocess.Popen(
                 [sys.executable, "-m", "zodbjobs.cli.main", *map(str, words)],
-                env={**os.environ, "PYTHONPATH": str(_TESTS), "PYTHONWARNINGS": "error"},
+                env={**os.environ, **more},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -86,8 +87,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def run_process(start: Callable[..., subprocess.Popen[str]]) -> Run:
     """Runs a command in a process of its own."""
 
-    def run(*words: object) -> Ended:
-        process = start(*words)
+    def run(*words: object, **env: str) -> Ended:
+        process = start(*words, **env)
         out, err = process.communicate(timeout=_PATIENCE)
         return Ended(process.returncode, out, err)
 

@@ -238,6 +238,12 @@ def test_stats_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:
     assert stats["workers"] == []
 
 
+def test_a_terminal_without_unicode(run_process: Run, path: Path, busy: dict[str, str]) -> None:
+    stats = run_process("stats", path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (stats.status, stats.err) == (0, "")
+    assert "most: 4" in stats.out
+
+
 def test_reading_changes_nothing(run: Run, path: Path, busy: dict[str, str]) -> None:
     before = path.read_bytes()
     for words in (["jobs"], ["stats"], ["show"]):

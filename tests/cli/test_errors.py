@@ -17,6 +17,7 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
 import zodbjobs
+from zodbjobs.cli.main import main
 
 Run = Callable[..., Any]
 Put = Callable[..., list[str]]
@@ -52,12 +53,13 @@ def test_held_file(run: Run, path: Path, name: str) -> None:
 
 
 def test_file_that_a_worker_has_open(
-    run: Run, run_process: Run, worker: Callable[..., subprocess.Popen[str]], path: Path
+    run_process: Run, worker: Callable[..., subprocess.Popen[str]], path: Path
 ) -> None:
     process = worker(path)
     problem = run_process("put", path, "sample:nothing").problem
     assert f"held by process {process.pid}," in problem
-    assert run("jobs", path, "--read-only").out == "no such jobs\n"
+    jobs = run_process("jobs", path, "--read-only")
+    assert (jobs.status, jobs.out, jobs.err) == (0, "no such jobs\n", "")
 
 
 def test_held_file_by_uri(run: Run, path: Path) -> None:
@@ -241,3 +243,13 @@ def test_job_whose_class_is_missing(
     assert "the class sample.Special is missing" in run("show", path, special).out
     for name in ("cancel", "retry", "remove"):
         assert "the class sample.Special is missing" in run(name, path, special).problem
+
+
+def test_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert 'pip install "zodbjobs[cli]"' in capsys.readouterr().err

@@ -222,7 +222,7 @@ def test_arguments_that_cannot_be_pickled_are_refused(queue: Any) -> None:
 
 @pytest.mark.promise(53)
 def test_naive_times_are_refused(queue: Any) -> None:
-    naive = datetime(2030, 1, 1)  # noqa: DTZ001
+    naive = datetime(2030, 1, 1)
     refused(queue, BadArgument, "timezone", sample.nothing, begin_after=naive)
     refused(queue, ValueError, "timezone", sample.nothing, begin_after=naive)
     refused(queue, BadArgument, "datetime", sample.nothing, begin_after=5)

@@ -56,7 +56,7 @@ def test_priority_is_an_attribute_while_new(any_db: Any, queue: Any) -> None:
     job.priority = 5
     queue.put(zodbjobs.Job(sample.note, "normal"))
     queue.put(job)
-    assert list(queue)[0] is job
+    assert queue[0] is job
     with pytest.raises(BadStatus):
         job.priority = 1
 
@@ -99,16 +99,12 @@ def test_what_has_become_due_has_its_place_among_the_others(any_db: Any, queue: 
     assert sample.noted == ["held", "later"]
 
 
-def test_a_held_job_of_high_priority_does_not_wait_behind_others(
-    any_db: Any, queue: Any
-) -> None:
+def test_a_held_job_of_high_priority_does_not_wait_behind_others(any_db: Any, queue: Any) -> None:
     with moving_clock() as clock:
         queue.put_many(
             [zodbjobs.Job(sample.note, n) for n in range(3)], begin_after=timedelta(seconds=1)
         )
-        queue.put(
-            zodbjobs.Job(sample.note, "first"), begin_after=timedelta(seconds=2), priority=1
-        )
+        queue.put(zodbjobs.Job(sample.note, "first"), begin_after=timedelta(seconds=2), priority=1)
         transaction.commit()
         clock.advance(3)
         run_jobs(any_db)
@@ -146,7 +142,7 @@ def test_remove(any_db: Any, connection: Any, queue: Any) -> None:
         queue.remove(job)
         assert job.status == "new"
         assert job not in queue
-        with pytest.raises(LookupError, match="isn't|doesn't"):
+        with pytest.raises(LookupError, match=r"isn't|doesn't"):
             queue.remove(job)
     transaction.commit()
     assert list(queue) == [many[0], many[2]]
@@ -178,7 +174,7 @@ def test_a_job_that_has_ended_cannot_be_removed_but_forgotten(any_db: Any, queue
     queue.forget(job)
     transaction.commit()
     assert list(queue.finished()) == []
-    assert [job for job in queue] == [waiting]
+    assert list(queue) == [waiting]
 
 
 @pytest.mark.promise(80)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -105,7 +107,7 @@ def test_a_job_while_it_runs(db: Any, queue: Any, connection: Any) -> None:
     job = put(queue, sample.report_and_wait, 40)
     with zodbjobs.Worker(db, threads=1) as worker:
         second = put(queue, sample.nothing)
-        while insights.job_details(job).percent is None or second.status == "pending":
+        while insights.job_details(job).percent is None:
             connection.sync()
         details = insights.job_details(job)
         assert (details.state, details.percent, details.message) == ("active", 40, "half way")
@@ -257,21 +259,20 @@ def test_jobs_of_one_transaction_are_listed_singly(connection: Any, queue: Any) 
 
 
 def test_a_short_list_reads_little(db: Any, queue: Any) -> None:
-    for _ in range(5):
-        queue.put_many(zodbjobs.Job(sample.add, n) for n in range(200))
-        transaction.commit()
+    queue.put_many(zodbjobs.Job(sample.add, n) for n in range(500))
+    transaction.commit()
     run_jobs(db)
-    queue.put_many(zodbjobs.Job(sample.add, n) for n in range(1_000))
+    queue.put_many(zodbjobs.Job(sample.add, n) for n in range(500))
     transaction.commit()
     fresh = db.open(transaction.TransactionManager())
     fresh.cacheMinimize()
-    before = fresh.getTransferCounts(clear=True)
+    fresh.getTransferCounts(clear=True)
     assert len(insights.list_jobs(fresh, limit=5)) == 5
     assert len(insights.list_jobs(fresh, limit=5, outcome="succeeded")) == 5
     loaded, _ = fresh.getTransferCounts()
     fresh.close()
-    assert before is not None
-    assert loaded < 500
+    # The roots of 8 shards' trees, a few leaves, and the jobs.
+    assert loaded < 200
 
 
 @pytest.mark.promise(153)
@@ -367,9 +368,6 @@ def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
 
 
 def test_a_worker_that_died(connection: Any, queue: Any) -> None:
-    import os
-    import socket
-
     host = socket.gethostname()
     records = {
         "elsewhere": WorkerRecord("elsewhere", "another.host", 1, "", 0, 4),

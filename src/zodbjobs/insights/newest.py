@@ -20,9 +20,6 @@ WAITING = "waiting"
 HELD = "held"
 PARKED = "parked"
 
-# As many keys has one priority, which is in front of the time in a key.
-_SPAN = keys.from_held(1)
-
 # The microseconds by which a job is sorted, and the job.
 _Placed = tuple[int, Job]
 _Stream = Iterator[_Placed]
@@ -95,8 +92,8 @@ def _waiting(shard: Shard) -> Iterator[_Stream]:
 
 def _by_key(tree: Any) -> Iterator[_Stream]:
     """One stream for each priority."""
-    for first in range(0, keys.LAST, _SPAN):
-        last = first + _SPAN - 1
+    for first in range(0, keys.LAST, keys.PRIORITY_SPAN):
+        last = first + keys.PRIORITY_SPAN - 1
         if next(iter(tree.keys(first, last)), None) is not None:
             yield _unpacked(_backwards(tree, first, last), keys.micros_of)
 

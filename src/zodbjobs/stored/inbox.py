@@ -42,7 +42,7 @@ class Bundle(Persistent):
     def add(self, key: int, job: Job) -> int:
         """Add a job under `key`, or the next free one, and return that."""
         if self.for_later:
-            held = keys.free_held(self.jobs, keys.held_key(key))
+            held = keys.free_key(self.jobs, keys.held_key(key))
             self.jobs[held] = job
             return keys.from_held(held)
         key = keys.free_key(self.jobs, key)

@@ -24,8 +24,12 @@ HIGHEST_PRIORITY = 7
 _TIE_BITS = 17
 _MOMENT_BITS = 59
 _MOMENT_MASK = (1 << _MOMENT_BITS) - 1
-_PRIORITY_BITS = 4
-_PRIORITY_MASK = (1 << _PRIORITY_BITS) - 1
+
+#: As many keys has each priority.
+PRIORITY_SPAN = 1 << _MOMENT_BITS
+
+_PRIORITY_MASK = (1 << 4) - 1
+_HELD_BITS = _TIE_BITS + 4
 _TIE_MASK = (1 << _TIE_BITS) - 1
 _MICRO_SHIFT = 7  # the tie of a job for now: 10 bits microseconds, 6 bits chance, 0
 _BACKWARDS = 1_000 << _TIE_BITS  # a clock set back by more than a second is believed
@@ -75,18 +79,21 @@ def micros_of(key: int) -> int:
 
 
 def held_key(key: int) -> int:
-    """The same key with the time in front: the order of the jobs that aren't due yet."""
-    return (key & _MOMENT_MASK) << _PRIORITY_BITS | key >> _MOMENT_BITS
+    """The same key with the milliseconds in front: the order of jobs that aren't due yet."""
+    millis = (key & _MOMENT_MASK) >> _TIE_BITS
+    priority = key >> _MOMENT_BITS
+    return millis << _HELD_BITS | priority << _TIE_BITS | key & _TIE_MASK
 
 
 def from_held(held: int) -> int:
     """The key of a held key."""
-    return (held & _PRIORITY_MASK) << _MOMENT_BITS | held >> _PRIORITY_BITS
+    priority = held >> _TIE_BITS & _PRIORITY_MASK
+    return priority << _MOMENT_BITS | held >> _HELD_BITS << _TIE_BITS | held & _TIE_MASK
 
 
 def last_held(micros: int) -> int:
     """The largest held key that is due at `micros`."""
-    return ((micros // 1_000 + 1) << _TIE_BITS + _PRIORITY_BITS) - 1
+    return ((micros // 1_000 + 1) << _HELD_BITS) - 1
 
 
 def held_micros(held: int) -> int:
@@ -95,16 +102,7 @@ def held_micros(held: int) -> int:
 
 
 def free_key(tree: Any, key: int) -> int:
-    """`key`, or the next one of its kind that `tree` doesn't have."""
+    """`key`, or the next one of its kind that `tree` doesn't have; also for held keys."""
     while key in tree:
         key = tree.maxKey(key | _TIE_MASK) + 2
     return key
-
-
-def free_held(tree: Any, held: int) -> int:
-    """The same for a tree in the order of held keys."""
-    priority = held & _PRIORITY_MASK
-    while held in tree:
-        top: int = tree.maxKey(held | _TIE_MASK << _PRIORITY_BITS | _PRIORITY_MASK)
-        held = ((top >> _PRIORITY_BITS) + 2) << _PRIORITY_BITS | priority
-    return held

@@ -20,8 +20,9 @@ from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, Unknow
 from zodbjobs.interfaces import ABORTED, CANCELLED, IQueue, IQueues
 from zodbjobs.stored import inbox, keys, waiting
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.job import Job, checked_priority, due_micros, duration_micros
+from zodbjobs.stored.job import Job
 from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
 from zodbjobs.stored.workers import BoardEntry, WorkerRecord
 
 

@@ -77,13 +77,11 @@ class Shard(Persistent):
             first = item.first()
             if first is None:
                 return
-            tree, free = (
-                (self.held, keys.free_held) if item.for_later else (self.ready, keys.free_key)
-            )
-            tree[free(tree, first)] = item
+            tree = self.held if item.for_later else self.ready
+            tree[keys.free_key(tree, first)] = item
         elif keys.is_for_later(key):
             held = keys.held_key(key)
-            free_held = keys.free_held(self.held, held)
+            free_held = keys.free_key(self.held, held)
             self.held[free_held] = item
             if free_held != held:
                 item._key = keys.from_held(free_held)

@@ -52,16 +52,20 @@ def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
 
 
 def _sorted_out(inbox: Any) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
-    """The items of an inbox for now, and those for later by their held keys."""
-    for_now, for_later = [], []
+    """The items of an inbox for now, and those for later by their held keys.
+
+    A bundle goes by its first job; the inbox has it under the job that was put first.
+    """
+    for_now: list[tuple[int, Any]] = []
+    for_later: list[tuple[int, Any]] = []
     for key, item in inbox.items(SENTINEL + 1):
-        if not keys.is_for_later(key):
-            for_now.append((key, item))
-        elif isinstance(item, Bundle):
-            for_later.append((item.first() or 0, item))
-        else:
+        if isinstance(item, Bundle):
+            (for_later if item.for_later else for_now).append((item.first() or 0, item))
+        elif keys.is_for_later(key):
             for_later.append((keys.held_key(key), item))
-    return for_now, sorted(for_later, key=_key)
+        else:
+            for_now.append((key, item))
+    return sorted(for_now, key=_key), sorted(for_later, key=_key)
 
 
 def _unfolded(items: Any) -> Iterator[Keyed]:

@@ -1,0 +1,49 @@
+"""When, within what time and how urgently a job is to be begun: checked before it is stored."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from zodbjobs import clock
+from zodbjobs.errors import BadArgument
+from zodbjobs.stored import keys
+
+
+def due_micros(value: datetime | timedelta | None) -> int | None:
+    """Microseconds of an aware datetime or a timedelta from now; BadArgument if it is neither."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        if value < timedelta(0):
+            raise BadArgument(f"begin_after is negative: {value}; leave it out for now")
+        return clock.now() + value // timedelta(microseconds=1)
+    if not isinstance(value, datetime):
+        raise BadArgument(f"begin_after must be a datetime or a timedelta, not {value!r}")
+    if value.utcoffset() is None:
+        raise BadArgument(
+            f"begin_after has no timezone: {value!r}; write datetime(..., tzinfo=UTC)"
+        )
+    return clock.to_micros(value)
+
+
+def duration_micros(value: timedelta | None) -> int | None:
+    """Microseconds of a timedelta that isn't negative; BadArgument otherwise."""
+    if value is None:
+        return None
+    if not isinstance(value, timedelta):
+        raise BadArgument(f"begin_by must be a timedelta after begin_after, not {value!r}")
+    if value < timedelta(0):
+        raise BadArgument(f"begin_by is negative: {value}")
+    return value // timedelta(microseconds=1)
+
+
+def checked_priority(value: int) -> int:
+    """`value` if it is a priority, else BadArgument."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadArgument(f"priority must be an int, not {value!r}")
+    if not keys.LOWEST_PRIORITY <= value <= keys.HIGHEST_PRIORITY:
+        raise BadArgument(
+            f"priority {value} is out of range; "
+            f"use {keys.LOWEST_PRIORITY} to {keys.HIGHEST_PRIORITY}, larger first"
+        )
+    return value

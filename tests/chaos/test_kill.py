@@ -1,0 +1,123 @@
+"""kill -9 at any moment: no job is lost, and no effect on the database is there twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from storages import open_file
+
+import zodbjobs
+from zodbjobs.testing import wait_for
+
+TESTS = Path(__file__).parents[1]
+WRITERS = 60
+READERS = 60
+
+
+def start_victim(path: Path, point: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(TESTS / "chaos" / "victim.py"), str(path), point]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    return subprocess.Popen(command, env=environment)
+
+
+def prepare(path: Path, *first: zodbjobs.Job) -> list[str]:
+    """A database with jobs that write, and jobs that don't; the ids of all."""
+    db = open_file(str(path))
+    zodbjobs.install(db)
+    with db.transaction() as connection:
+        accounts = connection.root()["accounts"] = [sample.Account() for _ in range(WRITERS)]
+        began = str(path) + ".began"
+        jobs = [*first, zodbjobs.Job(sample.touch, began)]
+        for number, account in enumerate(accounts):
+            jobs.append(zodbjobs.Job(account.deposit, 1))
+            jobs.append(zodbjobs.Job(sample.identity, number))
+        zodbjobs.get_queue(connection).put_many(jobs)
+        ids = [zodbjobs.get_job_id(job) for job in jobs]
+    db.close()
+    return ids
+
+
+def finish_and_check(path: Path, ids: list[str]) -> dict[str, Any]:
+    """A new worker does what is left; then all is as if nothing had happened."""
+    db = open_file(str(path))
+    connection = db.open()
+    queue = zodbjobs.get_queue(connection)
+    jobs = [queue.get(job_id) for job_id in ids]
+    assert None not in jobs
+    with zodbjobs.Worker(db):
+        wait_for(jobs, 60)
+    transaction.begin()
+    assert [account.balance for account in connection.root()["accounts"]] == [1] * WRITERS
+    finished = list(queue.finished())
+    assert len(finished) == len(ids)
+    assert {job.id for job in finished} == set(ids)
+    assert len(queue) == 0
+    assert len(queue.parent.workers) == 0
+    seen = {
+        "outcomes": {job.id: job.outcome for job in jobs},
+        "interruptions": [job.interruptions for job in jobs],
+        "results": [job.result for job in jobs[-2 * READERS :]],
+    }
+    connection.close()
+    db.close()
+    return seen
+
+
+@pytest.mark.promise(93, 94, 113, 125)
+@pytest.mark.parametrize(
+    "point", ["after-claim", "before-commit", "in-commit", "after-commit", "before-booking"]
+)
+def test_killed_at(point: str, tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    ids = prepare(path)
+    victim = start_victim(path, point)
+    assert victim.wait(60) == -signal.SIGKILL
+    seen = finish_and_check(path, ids)
+    assert set(seen["outcomes"].values()) == {"succeeded"}
+    assert seen["results"] == [n for number in range(WRITERS) for n in (1, number)]
+
+
+@pytest.mark.promise(113, 128)
+def test_killed_in_a_job(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    ids = prepare(path, zodbjobs.Job(sample.kill_once, str(tmp_path / "killed")))
+    assert start_victim(path, "in-a-job").wait(60) == -signal.SIGKILL
+    seen = finish_and_check(path, ids)
+    assert set(seen["outcomes"].values()) == {"succeeded"}
+    assert seen["interruptions"][0] == 1
+
+
+@pytest.mark.promise(113)
+def test_a_job_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    ids = prepare(path, zodbjobs.Job(sample.kill))
+    kills = 0
+    while start_victim(path, "in-a-job").wait(60):
+        kills += 1
+        assert kills <= 10
+    assert kills == 10
+    seen = finish_and_check(path, ids)
+    assert seen["outcomes"].pop(ids[0]) == "aborted"
+    assert set(seen["outcomes"].values()) == {"succeeded"}
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    ids = prepare(path)
+    for _ in range(4):
+        victim = start_victim(path, "in-a-job")
+        time.sleep(random.uniform(0.1, 0.9))  # the moment is the point of the test
+        victim.kill()
+        victim.wait(60)
+    seen = finish_and_check(path, ids)
+    assert set(seen["outcomes"].values()) == {"succeeded"}

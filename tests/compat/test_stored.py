@@ -1,0 +1,91 @@
+"""What is in people's databases: class paths and attribute names, in stored.json.
+
+A change of that file is a change of the format. It needs code that reads the old one, a
+database of the last release here that is opened by a test, and a line in the change log.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from ZODB._compat import PersistentUnpickler
+
+import zodbjobs
+from zodbjobs.testing import moving_clock, run_jobs
+
+KNOWN = Path(__file__).with_name("stored.json")
+
+
+def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bring about each attribute that can get into a database."""
+    connection = db.open()
+    queue = zodbjobs.get_queue(connection)
+    account = connection.root()["account"] = sample.Account()
+    retried = zodbjobs.Job(sample.fail, "again")
+    retried.retry_policy = zodbjobs.Retry(times=1, delay=5.0)
+    container = connection.root()["zodbjobs.jobs"]
+    with moving_clock() as clock:
+        queue.put(zodbjobs.Job(sample.add, 1, more=1), begin_by=timedelta(hours=1), priority=1)
+        container["job"] = queue.put(zodbjobs.ProgressableJob(sample.report, 50))
+        queue.put(retried)
+        queue.put(zodbjobs.Job(sample.log_lines, 1))
+        queue.put(zodbjobs.Job(account.vanishing))
+        queue.put(sample.fail_for_good)
+        queue.put_many([sample.nothing] * 2, begin_after=timedelta(hours=1))
+        transaction.commit()
+        with monkeypatch.context() as patch:
+            patch.delattr(sample.Account, "vanishing")
+            run_jobs(db)
+        clock.advance(5)
+        run_jobs(db)
+    transaction.begin()
+    with zodbjobs.Worker(db) as worker:
+        job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
+        transaction.commit()
+        while not job.log_lines:
+            transaction.begin()
+        worker.stop(seconds=0)
+    sample.gate.set()
+    transaction.begin()
+    run_jobs(db)
+    transaction.abort()
+    connection.close()
+
+
+def stored_classes(db: Any) -> dict[str, list[str]]:
+    """The classes of this package in all records, with the names in their states."""
+    found: dict[str, set[str]] = {}
+
+    def note(kind: Any, state: Any) -> None:
+        path = f"{kind.__module__}.{kind.__qualname__}"
+        if path.startswith("zodbjobs.") and isinstance(state, dict):
+            found.setdefault(path, set()).update(state)
+
+    for record in (r for txn in db.storage.iterator() for r in txn):
+        unpickler = PersistentUnpickler(find_class, lambda ref: None, io.BytesIO(record.data))
+        kind = unpickler.load()
+        state = unpickler.load()
+        note(kind[0] if isinstance(kind, tuple) else kind, state)
+        for value in state.values() if isinstance(state, dict) else ():
+            if not isinstance(value, type) and hasattr(value, "__dict__"):
+                note(type(value), vars(value))
+    return {path: sorted(names) for path, names in sorted(found.items())}
+
+
+def find_class(module: str, name: str) -> Any:
+    found: Any = __import__(module, fromlist=[name])
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def test_nothing_new_is_stored(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_everything(db, monkeypatch)
+    assert stored_classes(db) == json.loads(KNOWN.read_text())

@@ -1,0 +1,56 @@
+"""What the documentation shows works, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted(DOCS.glob("how-to/*.md"))]
+LINKED = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+_RUNNER = Path(__file__).with_name("run_page.py")
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def test_the_reference_is_made_from_the_docstrings() -> None:
+    made = runpy.run_path(str(DOCS / "make_reference.py"))["reference"]()
+    written = (DOCS / "reference.md").read_text(encoding="utf-8")
+    assert made == written, "run python docs/make_reference.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-W", "error", str(_RUNNER), str(page)]
+    ended = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    for path, anchor in _LINK.findall(text):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{path} of {name_of(page)}"
+        if anchor:
+            assert anchor in anchors(target), f"{path}#{anchor} of {name_of(page)}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}

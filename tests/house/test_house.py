@@ -1,0 +1,117 @@
+"""The house: what an import costs, what is public, what is in the package, how files look."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import zodbjobs
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "zodbjobs"
+HEAVY = {"click", "rich", "ZEO", "grok", "zope.app", "relstorage", "asyncio", "zodburi"}
+
+PUBLIC = {
+    *("Failure", "Job", "JobContainer", "JobContainerInstaller", "JobManager", "ProgressableJob"),
+    *("Retry", "Worker", "compute", "get_job_id", "get_queue", "get_queues", "install", "local"),
+    *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
+    *("queue_installer", "testing"),
+}
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def loaded_by(code: str) -> set[str]:
+    modules = python(f"{code}\nimport sys, json; print(json.dumps(list(sys.modules)))")
+    return set(json.loads(modules))
+
+
+def test_the_import_is_light() -> None:
+    assert not loaded_by("import zodbjobs") & HEAVY
+
+
+def test_a_stored_job_loads_nothing_heavy() -> None:
+    loaded = loaded_by(
+        "import zodbjobs; from zodbjobs.stored import job, queue, shard, workers, container"
+    )
+    assert not loaded & HEAVY
+
+
+def test_the_import_takes_less_than_150_ms() -> None:
+    """What it adds to the interpreter's own start; the best of some, for a busy machine."""
+    code = "import time; t = time.perf_counter(); import zodbjobs; print(time.perf_counter() - t)"
+    assert min(float(python(code)) for _ in range(5)) < 0.150
+
+
+def test_the_public_names() -> None:
+    assert set(zodbjobs.__all__) == PUBLIC
+    for name in zodbjobs.__all__:
+        assert getattr(zodbjobs, name) is not None
+        assert getattr(zodbjobs, name).__doc__
+    assert set(zodbjobs.__all__) <= set(dir(zodbjobs))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        zodbjobs.nonsense  # noqa: B018
+
+
+def test_the_version() -> None:
+    assert zodbjobs.__version__ == "0.1.0"
+
+
+def test_classes_do_what_the_interfaces_say() -> None:
+    from zope.interface.verify import verifyClass
+
+    from zodbjobs import interfaces, manager
+    from zodbjobs.stored import job, queue, retry
+
+    pairs = [
+        (interfaces.IQueue, queue.Queue),
+        (interfaces.IQueues, queue.Queues),
+        (interfaces.IJobManager, manager.JobManager),
+        (interfaces.IRetryPolicy, retry.Retry),
+        (interfaces.IInstaller, zodbjobs.JobContainerInstaller),
+    ]
+    for interface, kind in pairs:
+        assert verifyClass(interface, kind)
+    names = set(interfaces.IJob.names(all=True)) - {"__parent__", "__name__"}
+    assert {name for name in names if not hasattr(job.Job, name)} == set()
+    assert hasattr(job.ProgressableJob, "percent")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE))
+)
+def test_files_are_short_and_say_what_they_are_for(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 410
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno
+            assert lines <= 60, f"{node.name} doesn't fit a screen"
+
+
+def test_no_module_is_named_utils() -> None:
+    assert not list(SOURCE.rglob("util*"))
+
+
+def test_time_comes_from_the_clock() -> None:
+    """Only the clock, and what measures the machine, may ask the machine for the time."""
+    asking = set()
+    for path in SOURCE.rglob("*.py"):
+        with path.open("rb") as file:
+            words = [token.string for token in tokenize.tokenize(file.readline)]
+        for first, dot, second in zip(words, words[1:], words[2:], strict=False):
+            if (first, dot) == ("time", ".") and second in ("time", "time_ns"):
+                asking.add(path.name)
+    assert asking == {"clock.py"}
