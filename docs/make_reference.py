@@ -1,4 +1,4 @@
-"""Writes reference.md from the docstrings and signatures: ``python docs/make_reference.py``.
+"""Writes reference.md: ``python docs/make_reference.py``.
 
 Signatures are taken from the sources, so that every Python writes the same text.
 """
@@ -15,14 +15,10 @@ from typing import Any
 
 import click
 from zope.interface import implementedBy
-from zope.interface.interface import Method
 
 import zodbjobs
-from zodbjobs import interfaces
+from zodbjobs import defaults, interfaces
 from zodbjobs.cli.commands import cli
-
-PAGE = Path(__file__).with_name("reference.md")
-MODULES = ("local", "testing", "insights", "errors", "web_worker")
 
 HEAD = """\
 # Reference
@@ -36,93 +32,68 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 
 def reference() -> str:
     """The whole page."""
-    parts = [HEAD, _package()]
-    parts += [_module(f"zodbjobs.{name}") for name in MODULES]
-    parts += [_interfaces(), _defaults(), _command_line()]
-    return "\n".join(parts)
+    names = [name for name in zodbjobs.__all__ if not inspect.ismodule(getattr(zodbjobs, name))]
+    parts = [HEAD, _module("zodbjobs", zodbjobs, names)]
+    for name in ("local", "testing", "insights", "errors", "web_worker"):
+        module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
+        names = [n for n in _nodes(module.__name__) if n[0] != "_" and "." not in n]
+        parts.append(_module(f"zodbjobs.{name}", module, getattr(module, "__all__", names)))
+    return "\n".join([*parts, _interfaces(), _defaults(), _command_line()])
 
 
-def _package() -> str:
-    text = f"## zodbjobs\n\n{_doc(zodbjobs)}\n"
-    instances = _constants("zodbjobs.installer")
-    for name in zodbjobs.__all__:
-        found = getattr(zodbjobs, name)
-        if inspect.ismodule(found):
-            text += f"\n### {name}\n\nA module, see [below](#zodbjobs{name}).\n"
-        elif name in instances:
-            value, comment = instances[name]
-            text += f"\n### {name}\n\n`{value}`\n\n{comment}\n"
-        else:
-            text += "\n" + _thing(found)
-    return text
-
-
-def _module(path: str) -> str:
-    name = path.removeprefix("zodbjobs.")
-    module = getattr(zodbjobs, name, None) or importlib.import_module(path)
-    names = getattr(module, "__all__", None) or [
-        name
-        for name, value in vars(module).items()
-        if (inspect.isclass(value) or inspect.isfunction(value))
-        and name[0] != "_"
-        and value.__module__ == module.__name__
-    ]
-    things = [_thing(getattr(module, name)) for name in names]
+def _module(path: str, module: Any, names: list[str]) -> str:
+    things = [_thing(name, getattr(module, name)) for name in names]
     return f"## {path}\n\n{_doc(module)}\n\n" + "\n".join(things)
 
 
-def _thing(thing: Any) -> str:
-    """A class or a function."""
-    name, nodes = thing.__name__, _nodes(thing.__module__)
+def _thing(name: str, thing: Any) -> str:
+    """A class, a function, or an installer."""
+    if not hasattr(thing, "__name__"):
+        value, comment = _constants(type(thing).__module__)[name]
+        return f"### {name}\n\n`{value}`\n\n{comment}\n"
+    nodes = _nodes(thing.__module__)
     if not inspect.isclass(thing):
         return f"### {name}\n\n`{name}{_signature(nodes[name])}`\n\n{_doc(thing)}\n"
     start = nodes.get(f"{name}.__init__")
     bases = ", ".join(base.__name__ for base in thing.__bases__ if base.__name__[0] != "_")
     call = f"{name}{_signature(start)}" if start else f"{name}({bases})".replace("(object)", "")
-    return f"### {name}\n\n`class {call}`\n\n{_doc(thing)}\n" + _members(thing)
+    return f"### {name}\n\n`class {call}`\n\n{_doc(thing)}\n{_members(thing, nodes[name])}"
 
 
-def _members(kind: type) -> str:
+def _members(kind: type, node: Any) -> str:
     """The public members; of a class with an interface, those that it promises."""
     promised = {name for found in implementedBy(kind) for name in found.names(all=True)}
-    own, text = [*vars(kind)], ""
-    for base in kind.__mro__[1:]:
-        own += vars(base) if base.__name__[0] == "_" else []
-    for name in own:
-        value = inspect.getattr_static(kind, name)
-        if name in promised if promised else name[0] != "_":
+    typed = [part.target.id for part in node.body if isinstance(part, ast.AnnAssign)]
+    fields = [f"`{name}`" for name in typed if name[0] != "_" and not promised]
+    text = f"\nFields: {', '.join(fields)}.\n" if fields else ""
+    for owner in [kind, *(base for base in kind.__bases__ if base.__name__[0] == "_")]:
+        for name, value in vars(owner).items():
+            if not (name in promised if promised else name[0] != "_"):
+                continue
             if isinstance(value, property):
                 text += f"\n- `{name}`{' (settable)' if value.fset else ''}: {_inline(value)}"
             elif inspect.isfunction(value) or isinstance(value, classmethod):
-                node = _nodes(value.__module__)[value.__qualname__]
-                text += f"\n- `{name}{_signature(node)}`: {_inline(value)}"
-    fields = [
-        f"`{node.target.id}`"
-        for node in _nodes(kind.__module__)[kind.__name__].body
-        if isinstance(node, ast.AnnAssign) and not promised and node.target.id[0] != "_"
-    ]
-    return (f"\nFields: {', '.join(fields)}.\n" if fields else "") + text + "\n" * bool(text)
+                method = _nodes(value.__module__)[value.__qualname__]
+                text += f"\n- `{name}{_signature(method)}`: {_inline(value)}"
+    return text.rstrip() + "\n" * bool(text)
 
 
 def _interfaces() -> str:
     text = f"## zodbjobs.interfaces\n\n{_doc(interfaces)}\n"
-    for name, (value, _) in _constants(interfaces.__name__).items():
-        text += f"\n- `{name} = {value}`"
-    for name, found in vars(interfaces).items():
-        if getattr(found, "__module__", None) != interfaces.__name__:
-            continue
+    nodes, constants = _nodes(interfaces.__name__), _constants(interfaces.__name__)
+    text += "".join(f"\n- `{name} = {value}`" for name, (value, _) in constants.items())
+    for name in (name for name in nodes if "." not in name):
+        found = getattr(interfaces, name)
         text += f"\n\n### {name}\n\n{_doc(found)}\n"
         for key, value in found.namesAndDescriptions():
-            is_call = isinstance(value, Method)
-            node = _nodes(interfaces.__name__).get(f"{name}.{key}")
-            text += f"\n- `{key}{_signature(node) if is_call else ''}`: {_inline(value)}"
+            method = nodes.get(f"{name}.{key}")
+            text += f"\n- `{key}{_signature(method) if method else ''}`: {_inline(value)}"
     return text + "\n"
 
 
 def _defaults() -> str:
-    module = importlib.import_module("zodbjobs.defaults")
-    text = f"## zodbjobs.defaults\n\n{_doc(module)}\n\n| name | value | meaning |\n|---|---|---|\n"
-    for name, (value, comment) in _constants(module.__name__).items():
+    text = f"## zodbjobs.defaults\n\n{_doc(defaults)}\n\n| name | value | meaning |\n|-|-|-|\n"
+    for name, (value, comment) in _constants(defaults.__name__).items():
         text += f"| `{name}` | `{value}` | {comment or 'as above'} |\n"
     return text
 
@@ -137,34 +108,29 @@ def _command_line() -> str:
 
 
 @functools.cache
-def _source(path: str) -> str:
-    return inspect.getsource(importlib.import_module(path))
-
-
-@functools.cache
 def _nodes(path: str) -> dict[str, Any]:
     """The classes, functions and methods of a module in its source."""
-    top = [node for node in ast.parse(_source(path)).body if hasattr(node, "name")]
-    found = {node.name: node for node in top}
-    for node in top:
-        if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{n.name}": n for n in node.body if hasattr(n, "name")}
+    tree = ast.parse(inspect.getsource(importlib.import_module(path)))
+    found = {node.name: node for node in tree.body if hasattr(node, "name")}
+    for node in [node for node in found.values() if isinstance(node, ast.ClassDef)]:
+        found |= {f"{node.name}.{n.name}": n for n in node.body if hasattr(n, "name")}
     return found
 
 
 def _signature(node: Any) -> str:
     words = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
     words = re.sub(r"(: [^=]+)=", r"\1 = ", words)
-    returns = ast.unparse(node.returns) if node.returns else "None"
-    return f"({words})" + ("" if returns == "None" else f" -> {returns}")
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"({words}){returns.removesuffix(' -> None')}"
 
 
 def _constants(path: str) -> dict[str, tuple[str, str]]:
     """Name: value and meaning, of what has a ``#:`` comment or is upper case."""
     pattern = r"^((?:#: .*\n)*)([A-Z_]+|\w+_installer) = (.+)$"
+    source = inspect.getsource(importlib.import_module(path))
     return {
         name: (value, " ".join(re.findall(r"#: (.*)", comment)).replace("``", "`"))
-        for comment, name, value in re.findall(pattern, _source(path), re.M)
+        for comment, name, value in re.findall(pattern, source, re.M)
     }
 
 
@@ -179,4 +145,4 @@ def _inline(thing: Any) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")
+    Path(__file__).with_name("reference.md").write_text(reference(), encoding="utf-8")

@@ -107,9 +107,9 @@ def test_a_job_while_it_runs(db: Any, queue: Any, connection: Any) -> None:
     job = put(queue, sample.report_and_wait, 40)
     with zodbjobs.Worker(db, threads=1) as worker:
         second = put(queue, sample.nothing)
-        while insights.job_details(job).percent is None:
+        # The log line is the last that it tells of itself.
+        while not (details := insights.job_details(job)).log:
             connection.sync()
-        details = insights.job_details(job)
         assert (details.state, details.percent, details.message) == ("active", 40, "half way")
         assert details.worker == worker.id
         assert details.seconds is not None

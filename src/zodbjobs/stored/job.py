@@ -221,6 +221,9 @@ class Job(Persistent):
     @property
     def parked(self) -> str | None:
         """Why the job can't be run with the code that is there, or None."""
+        if self._parked is None and self._shard is not None and self._shard.has_parked(self):
+            # The worker could load no more of it than to see that.
+            return "its class was missing in the worker's process; install it, then retry the job"
         return self._parked
 
     @property

@@ -279,7 +279,7 @@ class Queue(Persistent):
     def retry(self, job: Job) -> None:
         """Put a parked job, or one that ended without success, in again, due at once."""
         shard = self._shard_of(job)
-        if job._parked is not None:
+        if shard.has_parked(job):
             shard.discard(job._key or 0, job)
         elif job._unsuccessful is not None:
             shard.forget(job, job._finished or 0)

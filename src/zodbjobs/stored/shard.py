@@ -188,6 +188,10 @@ class Shard(Persistent):
             del self.minutes[minute]
         return len(places)
 
+    def has_parked(self, job: Job) -> bool:
+        """Whether `job` is among the parked ones."""
+        return self.parked.get(job._key or 0) is job
+
     def discard(self, key: int, job: Job) -> bool:
         """Take a waiting or parked job out, wherever it is; whether it was here."""
         trees = (self.ready, self.rescued, self.parked, *self.inboxes)

@@ -1,0 +1,65 @@
+"""A worker taken apart: its runner and its dispatcher, driven by hand in one thread."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import transaction
+
+from zodbjobs.runtime.dispatcher import Dispatcher
+from zodbjobs.runtime.registration import Registration
+from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.stored.queue import Ticket
+
+
+class Bench:
+    """`claim` and `run` as a worker would; what ended is in `ends` until it is booked."""
+
+    is_busy = False
+
+    def __init__(self, db: Any, group_seconds: float) -> None:
+        self.tickets: list[Ticket] = []
+        self.ends: list[Any] = []
+        self.registration = Registration(db, None, 1)
+        self.runner = Runner(db, self.registration.desk_in, self.report, group_seconds)
+        wakeup = Wakeup(self.registration.db)
+        self.dispatcher = Dispatcher(self.registration.desk, [self.runner], self, wakeup)
+        self.runner.open()
+
+    def hand_out(self, tickets: Any) -> None:
+        self.tickets += tickets
+
+    def report(self, ends: Any) -> None:
+        self.ends += ends
+        self.dispatcher.report(list(ends))
+
+    def claim(self, number: int = 100) -> list[Ticket]:
+        self.dispatcher.step(number)
+        claimed, self.tickets = self.tickets, []
+        return claimed
+
+    def run(self) -> None:
+        for ticket in self.claim():
+            self.runner.run(ticket)
+
+    def close(self) -> None:
+        self.runner.close()
+        self.dispatcher.step()
+        self.registration.drop()
+        self.registration.close()
+
+
+@contextlib.contextmanager
+def bench(db: Any, group_seconds: float = 3600.0) -> Iterator[Bench]:
+    """A Bench; by default results wait until they are flushed."""
+    mine = transaction.manager.manager
+    transaction.manager.manager = transaction.TransactionManager()
+    made = Bench(db, group_seconds)
+    try:
+        yield made
+    finally:
+        made.close()
+        transaction.manager.manager = mine

@@ -1,0 +1,163 @@
+"""What a new worker finds of one that died, and what it makes of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from bench import Bench
+
+import zodbjobs
+from zodbjobs import defaults
+from zodbjobs.runtime import rescue
+from zodbjobs.runtime.rescue import is_dead, process_started
+from zodbjobs.stored.workers import WorkerRecord
+from zodbjobs.testing import moving_clock, run_jobs
+
+
+@pytest.fixture
+def doomed(db: Any) -> Bench:
+    """A worker that a test lets die: what it wrote stays as it is."""
+    mine = transaction.manager.manager
+    transaction.manager.manager = transaction.TransactionManager()
+    worker = Bench(db, group_seconds=0)
+    transaction.manager.manager = mine
+    return worker
+
+
+def die(worker: Bench) -> None:
+    """As far as the database can see, this is what kill -9 leaves."""
+    worker.runner._manager.abort()
+    worker.runner.desk.connection.close()
+    worker.registration.close()
+
+
+def test_claimed_jobs_come_back_in_front(db: Any, queue: Any, doomed: Bench) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(3)])
+    transaction.commit()
+    assert len(doomed.claim()) == 3
+    transaction.begin()
+    assert {job.status for job in jobs} == {"assigned"}
+    die(doomed)
+    queue.put(zodbjobs.Job(sample.note, "urgent"), priority=7)
+    transaction.commit()
+    assert run_jobs(db) == 4
+    assert sorted(map(str, sample.noted)) == ["0", "1", "2", "urgent"]
+    transaction.begin()
+    assert {job.interruptions for job in jobs} == {1}
+    assert {job.outcome for job in jobs} == {"succeeded"}
+
+
+@pytest.mark.promise(93)
+def test_what_had_ended_is_booked(db: Any, queue: Any, account: Any, doomed: Bench) -> None:
+    good = queue.put(zodbjobs.Job(account.deposit, 1))
+    bad = queue.put(sample.fail)
+    retried = zodbjobs.Job(sample.fail)
+    retried.retry_policy = zodbjobs.Retry(1, delay=60.0)
+    queue.put(retried)
+    transaction.commit()
+    doomed.run()
+    die(doomed)
+    with moving_clock() as clock:
+        assert run_jobs(db) == 0
+        transaction.begin()
+        assert {job.outcome for job in queue.finished()} == {"succeeded", "failed"}
+        assert (good.interruptions, bad.outcome, account.balance) == (0, "failed", 1)
+        assert retried.status == "pending"
+        clock.advance(61)
+        assert run_jobs(db) == 1
+    transaction.begin()
+    assert (retried.outcome, retried.attempts) == ("failed", 2)
+    assert sum(shard.history_length() for shard in queue.shards) == 3
+
+
+def test_what_was_parked_stays_parked(
+    db: Any, queue: Any, account: Any, doomed: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.put(account.vanishing)
+    transaction.commit()
+    monkeypatch.delattr(sample.Account, "vanishing")
+    doomed.run()
+    die(doomed)
+    assert run_jobs(db) == 0
+    transaction.begin()
+    assert "no method" in job.parked
+
+
+def test_many_are_given_back_in_bounded_transactions(
+    db: Any, queue: Any, doomed: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "RESCUE_BATCH", 7)
+    jobs = queue.put_many([sample.nothing] * 30)
+    transaction.commit()
+    assert len(doomed.claim()) == 30
+    die(doomed)
+    assert run_jobs(db) == 30
+    transaction.begin()
+    assert {job.interruptions for job in jobs} == {1}
+
+
+@pytest.mark.promise(113)
+def test_the_tenth_interruption_is_the_last(db: Any, queue: Any) -> None:
+    job = queue.put(sample.nothing)
+    transaction.commit()
+    for number in range(10):
+        assert (job.status, job.interruptions) == ("pending", number)
+        worker = Bench(db, group_seconds=0)
+        (ticket,) = worker.claim()
+        assert ticket.alone == (number > 0)
+        die(worker)
+        come_and_go(db)
+        transaction.begin()
+    assert job.outcome == "aborted"
+    assert "died or was stopped 10 times" in job.failure.message
+    assert list(queue.finished()) == [job]
+
+
+def come_and_go(db: Any) -> None:
+    """A worker that comes and goes: it rescues, and claims nothing."""
+    worker = Bench(db, group_seconds=0)
+    worker.registration.drop()
+    die(worker)
+
+
+def test_who_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(**changes: Any) -> WorkerRecord:
+        me = {"id": "me", "host": socket.gethostname(), "pid": os.getpid(), "threads": 1}
+        me |= {"process_started": process_started(os.getpid()), "started": 0}
+        return WorkerRecord(**(me | changes))
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    parent = os.getppid()
+    assert is_dead(record(), only_process=False)  # this process has no such worker
+    assert is_dead(record(pid=gone.pid), only_process=False)
+    assert is_dead(record(pid=parent, process_started="long ago"), only_process=False)
+    there = record(pid=parent, process_started=process_started(parent))
+    assert not is_dead(there, only_process=False)
+    assert is_dead(there, only_process=True)
+    assert not is_dead(record(host="elsewhere", pid=gone.pid), only_process=False)
+    monkeypatch.setattr(rescue, "alive", {"me"})
+    assert not is_dead(record(), only_process=True)
+    assert process_started(gone.pid) == ""
+
+
+def test_the_jobs_of_a_stopped_worker_are_not_interrupted(db: Any, queue: Any) -> None:
+    job = queue.put(sample.nothing, begin_by=timedelta(hours=1))
+    transaction.commit()
+    worker = Bench(db, group_seconds=0)
+    tickets = worker.claim()
+    worker.dispatcher.stop_claiming()
+    worker.dispatcher.give_back(tickets)
+    worker.registration.drop()
+    die(worker)
+    transaction.begin()
+    assert (job.status, job.interruptions) == ("pending", 0)
+    assert run_jobs(db) == 1

@@ -1,0 +1,206 @@
+"""The runner at its edges: groups of results, conflicts in their commit, jobs that are gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from bench import bench
+from storages import open_file
+from ZODB.POSException import ConflictError, POSKeyError
+
+import zodbjobs
+from zodbjobs import defaults
+from zodbjobs.testing import run_jobs
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, manager: Any, error: Exception) -> list[Exception]:
+    """Let the next commit of `manager` fail; returns what is still to be raised."""
+    errors = [error]
+    commit = manager.commit
+
+    def failing() -> None:
+        if errors:
+            raise errors.pop()
+        commit()
+
+    monkeypatch.setattr(manager, "commit", failing)
+    return errors
+
+
+def test_results_wait_for_each_other(db: Any, queue: Any) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(5)])
+    transaction.commit()
+    before = db.lastTransaction()
+    with bench(db) as worker:
+        worker.claim(0)
+        worker.run()
+        claimed = db.lastTransaction()
+        assert claimed != before
+        assert worker.ends == []
+        worker.runner.flush()
+        assert len(worker.ends) == 5
+    transaction.begin()
+    assert [job.result for job in jobs] == [0, 1, 2, 3, 4]
+
+
+def test_a_group_is_full_at_some_number(db: Any, queue: Any) -> None:
+    queue.put_many([sample.nothing] * (defaults.GROUP_JOBS + 1))
+    transaction.commit()
+    with bench(db) as worker:
+        worker.dispatcher.step(defaults.GROUP_JOBS + 1)
+        for ticket in worker.tickets:
+            worker.runner.run(ticket)
+        assert len(worker.ends) == defaults.GROUP_JOBS
+
+
+def test_a_conflict_of_a_group_runs_nothing_again(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.put_many([zodbjobs.Job(sample.note, n) for n in range(5)])
+    transaction.commit()
+    with bench(db) as worker:
+        worker.run()
+        errors = fail_once(monkeypatch, worker.runner._manager, ConflictError())
+        worker.runner.flush()
+        assert not errors
+        assert len(worker.ends) == 5
+    assert sample.noted == [0, 1, 2, 3, 4]
+
+
+def test_a_conflict_of_a_writer_runs_only_the_writer_again(
+    db: Any, queue: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.put_many([zodbjobs.Job(sample.note, n) for n in range(5)])
+    job = queue.put(zodbjobs.Job(account.deposit, 1))
+    transaction.commit()
+    with bench(db) as worker:
+        tickets = worker.claim()
+        for ticket in tickets[:-1]:
+            worker.runner.run(ticket)
+        errors = fail_once(monkeypatch, worker.runner._manager, ConflictError())
+        worker.runner.run(tickets[-1])
+        assert not errors
+        # The group and the writer are one commit.
+        assert len(worker.ends) == 6
+    transaction.begin()
+    assert sample.noted == [0, 1, 2, 3, 4]
+    assert (account.balance, job.attempts) == (1, 2)
+
+
+def test_what_cannot_be_committed_is_a_failure_of_that_job_alone(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, account: Any
+) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(3)])
+    transaction.commit()
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with bench(db) as worker:
+        worker.run()
+        # Nobody can say how such a result came so far; it must not stop the others.
+        worker.runner._group[1].result = sample.Unpicklable()
+        worker.runner.flush()
+        assert len(worker.ends) == 3
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["succeeded", "failed", "succeeded"]
+    assert "can't be stored" in jobs[1].failure.message
+
+
+def test_a_job_that_was_taken_away_before_it_began(db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.Job(sample.note, "never"))
+    transaction.commit()
+    with bench(db) as worker:
+        (ticket,) = worker.claim()
+        transaction.manager.begin()
+        with db.transaction() as connection:
+            zodbjobs.get_queue(connection).get(job.id).cancel()
+        worker.runner.run(ticket)
+    transaction.begin()
+    assert sample.noted == []
+    assert job.outcome == "cancelled"
+
+
+@pytest.mark.promise(129)
+def test_a_job_that_was_taken_away_while_it_waits_for_its_group(db: Any, queue: Any) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(3)])
+    transaction.commit()
+    with bench(db) as worker:
+        worker.run()
+        with db.transaction() as connection:
+            zodbjobs.get_queue(connection).get(jobs[1].id).cancel()
+        worker.runner.flush()
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["succeeded", "cancelled", "succeeded"]
+    assert len(list(queue.finished())) == 3
+
+
+@pytest.mark.promise(108)
+def test_a_job_that_had_ended_already(
+    db: Any, queue: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = queue.put(zodbjobs.Job(sample.note, "never"))
+    transaction.commit()
+    with bench(db) as worker:
+        (ticket,) = worker.claim()
+        transaction.begin()
+        with db.transaction() as connection:
+            zodbjobs.get_queue(connection).get(job.id).end("succeeded", "done", 1, 2)
+        worker.runner.run(ticket)
+    assert "had already ended" in caplog.text
+    transaction.begin()
+    assert sample.noted == []
+    assert list(queue.finished()) == [job]
+
+
+def test_a_record_that_is_lost_disturbs_nobody(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = queue.put(zodbjobs.Job(sample.note, "lost"))
+    other = queue.put(zodbjobs.Job(sample.note, "other"))
+    transaction.commit()
+    storage_load = type(db.storage).loadBefore
+
+    def load_before(self: Any, oid: bytes, tid: bytes) -> Any:
+        if oid == lost._p_oid:
+            raise POSKeyError(oid)
+        return storage_load(self, oid, tid)
+
+    monkeypatch.setattr(type(db.storage), "loadBefore", load_before)
+    assert run_jobs(db) == 2
+    assert run_jobs(db) == 0
+    monkeypatch.undo()
+    transaction.begin()
+    assert sample.noted == ["other"]
+    assert other.outcome == "succeeded"
+    assert lost in [job for shard in queue.shards for job in shard.parked.values()]
+
+
+def test_a_class_of_job_that_is_missing_is_parked(
+    db: Any, connection: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = queue.put(sample.Selfish(4))
+    other = queue.put(zodbjobs.Job(sample.note, "other"))
+    transaction.commit()
+    with monkeypatch.context() as patch:
+        patch.delattr(sample, "Selfish")
+        assert run_jobs(db) == 2
+        assert run_jobs(db) == 0
+    transaction.begin()
+    assert sample.noted == ["other"]
+    assert other.outcome == "succeeded"
+    assert job.status == "pending"
+    assert "its class was missing" in job.parked
+    assert job not in queue
+    queue.retry(job)
+    transaction.commit()
+    job_id = job.id
+    connection.close()
+    db.close()
+    # The next start of the process, with the code in place.
+    again = open_file(str(tmp_path / "Data.fs"))
+    assert run_jobs(again) == 1
+    with again.transaction() as fresh:
+        assert zodbjobs.get_queue(fresh).get(job_id).result == 8
+    again.close()
