@@ -20,6 +20,7 @@ import floor
 import transaction
 import ZODB
 from bench_jobs import Thing
+from BTrees.LOBTree import LOBTree
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
@@ -139,15 +140,16 @@ def writers(number: int = 2_000) -> Values:
 
     def ours(db: Any) -> float:
         connection = db.open()
-        things = connection.root()["things"] = [Thing() for _ in range(number)]
+        things = connection.root()["things"] = LOBTree({n: Thing() for n in range(number)})
         transaction.commit()
-        zodbjobs.get_queue(connection).put_many([zodbjobs.Job(thing.change) for thing in things])
+        jobs = [zodbjobs.Job(thing.change) for thing in things.values()]
+        zodbjobs.get_queue(connection).put_many(jobs)
         transaction.commit()
         connection.close()
         seconds = run_until(db, number)
         connection = db.open()
         queue = zodbjobs.get_queue(connection)
-        assert all(thing.value == 1 for thing in connection.root()["things"])
+        assert all(thing.value == 1 for thing in connection.root()["things"].values())
         assert all(job.outcome == SUCCEEDED for job in queue.finished())
         connection.close()
         return number / seconds

@@ -116,7 +116,7 @@ def _wait(connection: Any, job: Job, deadline: float, timeout: float) -> None:
         try:
             seen = connection.get(job._p_oid)
         except KeyError:
-            raise NotStored(f"{job!r} isn't in the database; commit before waiting") from None
+            raise NotStored(f"{job!r} isn't in the database; commit first") from None
         if seen.status == COMPLETED:
             return
         if time.monotonic() >= deadline:

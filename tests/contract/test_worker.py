@@ -264,7 +264,7 @@ def test_history_is_pruned_by_age(any_db: Any, queue: Any) -> None:
 @pytest.mark.promise(156)
 def test_wait_for_says_what_it_waited_for(any_db: Any, queue: Any) -> None:
     job = queue.put(sample.nothing)
-    with pytest.raises(NotStored, match="commit before waiting"):
+    with pytest.raises(NotStored, match="commit first"):
         wait_for(job, 0)
     transaction.commit()
     with pytest.raises(WaitTimeout, match="still pending after 0 s; is a worker running"):

@@ -19,15 +19,16 @@ class Desk:
     def __init__(self, connection: Any, worker_id: str, names: Sequence[str] | None) -> None:
         self.connection = connection
         self.manager = connection.transaction_manager
-        self.record = get_queues(connection).workers[worker_id]
+        # Kept, for the way to it leads over the root, which may be a large record.
+        self._stored = get_queues(connection)
+        self.record = self._stored.workers[worker_id]
         self._names = names
 
     def queues(self) -> list[Queue]:
         """The queues to work for."""
-        stored = get_queues(self.connection)
         if self._names is None:
-            return stored.values()
-        return [stored[name] for name in self._names]
+            return self._stored.values()
+        return [self._stored[name] for name in self._names]
 
     def shard(self, oid: bytes) -> Shard:
         """The shard with that object id; it is in the database of the record."""

@@ -156,8 +156,8 @@ class Runner:
         trace in it, then it is as good as a new one, which costs more than a short job.
         """
         seen = self._db.lastTransaction()
-        txn = self._manager.get()
-        if seen == self._snapshot and self._untouched(txn) and len(self._connections) == 1:
+        alone = seen == self._snapshot and len(self._connections) == 1
+        if alone and self._untouched(self._manager.get()):
             return
         self._snapshot = seen
         txn = self._transaction = self._manager.begin()

@@ -61,13 +61,19 @@ class Bundle(Persistent):
             del jobs[key]
         return taken
 
+    def has(self, key: int, job: Job) -> bool:
+        """Whether `job` is here."""
+        return self.jobs.get(self._place(key)) is job
+
     def discard(self, key: int, job: Job) -> bool:
         """Take `job` out if it is here."""
-        place = keys.held_key(key) if self.for_later else key
-        if self.jobs.get(place) is not job:
+        if not self.has(key, job):
             return False
-        del self.jobs[place]
+        del self.jobs[self._place(key)]
         return True
+
+    def _place(self, key: int) -> int:
+        return keys.held_key(key) if self.for_later else key
 
 
 class _Producer(threading.local):
@@ -95,7 +101,14 @@ class _Delivery:
         self.inbox: Any = inboxes[_producer.number // len(shards) % len(inboxes)]
         self.anchors: dict[bool, int] = {}
 
+    def has(self, job: Job) -> bool:
+        """Whether `job` is there; a savepoint's rollback may have taken it away."""
+        key = job._key or 0
+        found = self.inbox.get(self.anchors.get(keys.is_for_later(key)))
+        return found.has(key, job) if isinstance(found, Bundle) else found is job
+
     def add(self, key: int, job: Job) -> int:
+        """Add `job` under `key`, or the next free one, and return that."""
         for_later = keys.is_for_later(key)
         inbox = self.inbox
         anchor = self.anchors.get(for_later)
@@ -126,6 +139,15 @@ def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
         txn.set_data(queue, delivery)
         txn.addAfterCommitHook(_after_commit)
     return delivery.add(key, job), delivery.shard
+
+
+def is_delivered(queue: Queue, job: Job) -> bool:
+    """Whether the current transaction has put `job` into `queue`."""
+    try:
+        delivery: _Delivery = queue._p_jar.transaction_manager.get().data(queue)
+    except KeyError:
+        return False
+    return delivery.has(job)
 
 
 def _after_commit(committed: bool) -> None:

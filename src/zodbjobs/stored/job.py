@@ -29,7 +29,7 @@ from zodbjobs.interfaces import (
     IJob,
     IProgressable,
 )
-from zodbjobs.stored import call, keys
+from zodbjobs.stored import call, inbox, keys
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.storable import check_immutable, check_storable, is_simple
 from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
@@ -161,8 +161,13 @@ class Job(Persistent):
 
     @property
     def id(self) -> str | None:
-        """The decimal object id, or None before the job is stored."""
-        return None if self._p_oid is None else str(u64(self._p_oid))
+        """The decimal object id, or None before the job is put."""
+        if self._p_oid is None:
+            if self._shard is None or not inbox.is_delivered(self._shard.queue, self):
+                return None
+            # The commit would do it, at less cost.
+            self._shard._p_jar.add(self)
+        return str(u64(self._p_oid))
 
     @property
     def queue(self) -> Queue | None:
@@ -176,8 +181,10 @@ class Job(Persistent):
             return COMPLETED
         if self._v_running:
             return ACTIVE
-        if self._shard is None or self._p_jar is None:
+        if self._shard is None:
             return NEW
+        if self._p_jar is None:
+            return PENDING if inbox.is_delivered(self._shard.queue, self) else NEW
         holder = self._holder()
         if holder is None:
             return PENDING
@@ -400,6 +407,7 @@ def _moment(micros: int | None) -> datetime | None:
 
 def get_job_id(persisted_job: Job) -> str:
     """The decimal object id of a stored job, as str; ValueError if it isn't stored."""
-    if persisted_job._p_oid is None:
+    job_id = persisted_job.id
+    if job_id is None:
         raise BadArgument(f"{persisted_job!r} has no id yet; put it into a queue first")
-    return str(u64(persisted_job._p_oid))
+    return job_id

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, UnknownQueue
-from zodbjobs.interfaces import ABORTED, CANCELLED, IQueue, IQueues
+from zodbjobs.interfaces import ABORTED, CANCELLED, NEW, IQueue, IQueues
 from zodbjobs.stored import inbox, keys, waiting
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
@@ -144,7 +144,7 @@ class Queue(Persistent):
     def _checked(self, job: Job | Callable[..., Any]) -> Job:
         if not isinstance(job, Job):
             job = Job(job)
-        if job._shard is not None and job._p_jar is None:
+        if job._shard is not None and job.status == NEW:
             job.renew()  # the transaction of its put was aborted
         if job._shard is not None or job._finished is not None:
             raise BadStatus(
@@ -168,8 +168,8 @@ class Queue(Persistent):
         if within is not None:
             job._begin_by = within
         self._deliver(job, now, after, job._priority if priority is None else priority)
-        if job._p_jar is None:
-            self._p_jar.add(job)
+        if len(self._p_jar.connections) > 1 and job._p_jar is None:
+            self._p_jar.add(job)  # else any other database that refers to it may take it
 
     def _deliver(self, job: Job, now: int, later: int | None, priority: int) -> None:
         if later is None:
