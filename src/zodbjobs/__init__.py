@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zodbjobs import testing
     from zodbjobs.installer import (
         JobContainerInstaller,
+        QueueInstaller,
         install,
         job_container_installer,
         multidb_job_container_installer,
@@ -36,6 +37,7 @@ _HOMES = {
     "JobContainerInstaller": "zodbjobs.installer",
     "JobManager": "zodbjobs.manager",
     "ProgressableJob": "zodbjobs.stored.job",
+    "QueueInstaller": "zodbjobs.installer",
     "Retry": "zodbjobs.stored.retry",
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
@@ -57,6 +59,7 @@ __all__ = [
     "JobContainerInstaller",
     "JobManager",
     "ProgressableJob",
+    "QueueInstaller",
     "Retry",
     "Worker",
     "compute",

@@ -57,10 +57,6 @@ CONFLICT_ATTEMPTS = 5
 #: Seconds before the first retry after a conflict; doubles, with a random part.
 CONFLICT_SECONDS = 0.01
 
-#: Seconds before the first retry after a lost connection, and the most; doubles.
-DISCONNECT_SECONDS = 1.0
-DISCONNECT_MOST_SECONDS = 60.0
-
 #: Times that a job may be interrupted by the death of its worker before it is aborted.
 INTERRUPTIONS = 9
 

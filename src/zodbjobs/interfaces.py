@@ -53,10 +53,15 @@ class IJob(IContained):
     )
     id = Attribute("The decimal object id as str; None before the job is stored.")
     queue = Attribute("The IQueue that the job was put into, or None.")
-    priority = Attribute("Int from -8 to 7, larger first, 0 by default; set by put.")
-    begin_after = Attribute("Aware UTC datetime, not to be begun before; None while NEW.")
+    description = Attribute("What is called, as text: 'module:function' or 'Class.method'.")
+    priority = Attribute("Int from -8 to 7, larger first, 0 by default; settable while NEW.")
+    begin_after = Attribute(
+        "Aware UTC datetime, not to be begun before; None for at once. Settable while NEW, "
+        "also to a timedelta, counted from then."
+    )
     begin_by = Attribute(
-        "None, or the timedelta after begin_after within which the job must begin."
+        "The timedelta after begin_after within which the job must begin, else it expires; "
+        "None for no such limit. Settable until it is claimed."
     )
     created = Attribute("When it was put, aware UTC datetime, or None.")
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
@@ -67,9 +72,9 @@ class IJob(IContained):
     progress = Attribute("The last Progress(percent, message) that was reported.")
     log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
-    callbacks = Attribute("Tuple of the callbacks.")
-    quota_names = Attribute("Tuple of quota names.")
-    retry_policy = Attribute("An IRetryPolicy, or None for the default one.")
+    callbacks = Attribute("Tuple of the callbacks; always empty in this release.")
+    quota_names = Attribute("Tuple of quota names; always empty in this release.")
+    retry_policy = Attribute("An IRetryPolicy; None for no further attempt after an error.")
 
     def __call__(*args, **kwargs):
         """Run the job here and now, in the caller's transaction.
@@ -106,7 +111,8 @@ class IQueue(Interface):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
         `begin_after`: aware datetime, or a timedelta from now; past means now.
-        `begin_by`: timedelta after begin_after within which the job must begin.
+        `begin_by`: timedelta after begin_after within which the job must begin; without
+        it the job waits for as long as it takes.
         `priority`: int from -8 to 7, larger first.
 
         Raises TypeError (not callable), BadArgument (can't be pickled; naive or
@@ -129,6 +135,7 @@ class IQueue(Interface):
     def retry(job):
         """Put a parked job, or one that ended without success, in again.
 
+        It is due at once, keeps its priority, and its begin_by counts from now.
         Raises BadStatus for any other.
         """
 

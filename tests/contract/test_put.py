@@ -238,6 +238,15 @@ def test_negative_durations_are_refused(queue: Any) -> None:
     refused(queue, BadArgument, "timedelta", sample.nothing, begin_by=5)
 
 
+def test_the_far_future_is_refused(queue: Any) -> None:
+    refused(queue, BadArgument, "2109", sample.nothing, begin_after=timedelta(days=365 * 90))
+    refused(
+        queue, BadArgument, "2109", sample.nothing, begin_after=datetime(9000, 1, 1, tzinfo=UTC)
+    )
+    job = queue.put(sample.nothing, begin_after=datetime(2109, 1, 1, tzinfo=UTC))
+    assert (job.begin_after.year, job.priority) == (2109, 0)
+
+
 def test_priorities_out_of_range_are_refused(queue: Any) -> None:
     for priority in (-9, 8, 1.5, "high", True):
         refused(queue, BadArgument, "priority", sample.nothing, priority=priority)

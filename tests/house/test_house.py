@@ -19,7 +19,17 @@ HEAVY = {"click", "rich", "ZEO", "grok", "zope.app", "relstorage", "asyncio", "z
 
 PUBLIC = {
     *("Failure", "Job", "JobContainer", "JobContainerInstaller", "JobManager", "ProgressableJob"),
-    *("Retry", "Worker", "compute", "get_job_id", "get_queue", "get_queues", "install", "local"),
+    *(
+        "QueueInstaller",
+        "Retry",
+        "Worker",
+        "compute",
+        "get_job_id",
+        "get_queue",
+        "get_queues",
+        "install",
+        "local",
+    ),
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
     *("queue_installer", "testing"),
 }

@@ -107,8 +107,8 @@ def put(
 ) -> None:
     """Put a job that calls MODULE:FUNCTION, and print its id.
 
-    An ARG that is JSON is taken as that, else as text: 5, '["a", 1]', true, hello. Modules of
-    the current directory are found.
+    An ARG that is JSON is taken as that, else as text: 5, '["a", 1]', true, hello; NAME=VALUE
+    is a keyword argument. Modules of the current directory are found.
     """
     job = calls.make_job(function, args, progress)
     with opened(database) as db:

@@ -1,4 +1,4 @@
-"""Every read that the command line, the web page and metrics share.
+"""Every read that the edges share, the command line for one.
 
 Each function takes a `place`: a connection, or any object stored in the database. It reads
 in the caller's current transaction, writes nothing, and returns plain frozen values that

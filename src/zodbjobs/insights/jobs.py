@@ -89,9 +89,9 @@ def list_jobs(
     """Up to `limit` jobs, the newest first.
 
     A job's time is that of its end, else of its put, or when it is due if it was put for
-    later. `status`: one of STATUS_WORDS; `outcome`: one of OUTCOMES; `queue`: a name;
-    `callable`: a glob for the description, such as ``*:export_*``. Raises BadArgument for
-    other words.
+    later. `status`: pending, assigned, active, completed, or a kind of pending: waiting,
+    held, parked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob for the
+    description, such as ``*:export_*``. Raises BadArgument for other words.
 
     Reads from the newest on and stops at the limit, however many there are; a glob or an
     outcome that few jobs have makes it look further.

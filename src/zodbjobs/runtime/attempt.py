@@ -30,6 +30,7 @@ class End:
         "attempts",
         "failure",
         "finished",
+        "job",
         "outcome",
         "portable",
         "result",
@@ -52,6 +53,7 @@ class End:
         self.retry_at: int | None = None
         self.running: Running | None = None
         self.portable = True
+        self.job: Job | None = None
 
     @property
     def failed(self) -> bool:
@@ -64,7 +66,7 @@ class End:
         Joins the transaction of `record`. Whoever takes a job away writes the job, so of
         two who do at once one gets a ConflictError.
         """
-        job = record.leased(self.ticket)
+        job = self.job = record.leased(self.ticket)
         if job is None:
             self.where = NOWHERE
             return False
@@ -83,6 +85,12 @@ class End:
             if running.log is not None:
                 job._log = tuple(running.log)
         return True
+
+    def let_go(self) -> None:
+        """Make room in the connection's cache; it holds few objects, and needs the indexes."""
+        if self.job is not None:
+            self.job._p_deactivate()
+            self.job = None
 
     def _write_retry(self, job: Job) -> None:
         job._attempts = self.attempts

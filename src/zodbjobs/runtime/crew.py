@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.stored.queue import Ticket
@@ -48,7 +48,7 @@ class Crew:
         self._change = threading.Condition()
         self._present = 0  # threads at work that aren't away
         self._stopping = False
-        self._average = 0.01
+        self._average = 0.0
         self._hands = [_Hand(runner) for runner in runners]
         for number, hand in enumerate(self._hands, 1):
             hand.thread = threading.Thread(
@@ -66,16 +66,12 @@ class Crew:
             return
         with self._change:
             self._work.extend(tickets)
-            self._call(1 if self._jobs_are_short() else len(tickets))
+            self._call_for(tickets)
 
     @property
     def is_busy(self) -> bool:
         """Whether jobs wait for a thread, or one is about to fetch more by itself."""
-        if self._work:
-            return True
-        return self._jobs_are_short() and any(
-            hand.began is not None and not hand.is_away for hand in self._hands
-        )
+        return bool(self._work) or (self._present > 0 and self._jobs_are_short())
 
     def help_out(self) -> None:
         """Count on those that are in a long job no more; let others do the rest."""
@@ -85,8 +81,8 @@ class Crew:
                 if hand.began is not None and hand.began < long_ago and not hand.is_away:
                     hand.is_away = True
                     self._present -= 1
-            if self._work:
-                self._call(1)
+                    self._average = max(self._average, _LONG_SECONDS)
+            self._call_for(self._work)
 
     def stop(self) -> list[Ticket]:
         """Let the threads end after the jobs that they run; returns the jobs not begun."""
@@ -101,8 +97,9 @@ class Crew:
         """Whether a thread still runs."""
         return any(hand.thread.is_alive() for hand in self._hands)
 
-    def _call(self, wanted: int) -> None:
-        """Wake threads until `wanted` are present."""
+    def _call_for(self, tickets: Sized) -> None:
+        """Wake threads until enough are present."""
+        wanted = min(1, len(tickets)) if self._jobs_are_short() else len(tickets)
         self._change.notify(max(0, wanted - self._present))
 
     def _jobs_are_short(self) -> bool:
@@ -118,7 +115,6 @@ class Crew:
                 ticket = self._work.popleft()
             except IndexError:
                 self._fetch(runner)
-                runner.flush()
                 if not self._work:
                     self._rest()
                 continue

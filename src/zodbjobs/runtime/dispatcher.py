@@ -76,11 +76,14 @@ class Dispatcher:
         self._reported.extend(ends)
 
     def fetch(self, runner: Runner) -> None:
-        """Book and claim for a runner that has nothing to do, in its thread, at its desk."""
+        """Write, book and claim for a runner that has nothing to do, at its desk.
+
+        Called in its thread. What waits for its group is committed in the same transaction.
+        """
         with self._lock:
+            self._unwritten += runner.take_group()
             room = self._room()
-            if room:
-                self._unwritten += runner.take_group()
+            if room or self._unwritten:
                 self._step(runner.desk, room)
 
     def tick(self) -> None:
@@ -105,7 +108,8 @@ class Dispatcher:
         """How many jobs to claim now."""
         if not self._claiming:
             return 0
-        room = self._pace.room(self._outstanding - len(self._reported))
+        ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
+        room = self._pace.room(self._outstanding - ended)
         return room if room and self._wakeup.worth_a_look() else 0
 
     def step(self, room: int = 0, live: Sequence[Running] = (), beat: bool = False) -> int:
@@ -149,6 +153,8 @@ class Dispatcher:
 
     def _committed(self, beat: bool) -> None:
         self._outstanding -= len(self._unbooked) + len(self._unwritten)
+        for end in self._unwritten:
+            end.let_go()
         self._unbooked, self._unwritten = [], []
         now = clock.monotonic()
         self._next_book = now + _BOOK_SECONDS
@@ -168,10 +174,10 @@ class Dispatcher:
         for end in ends:
             ticket = end.ticket
             job = record.leased(ticket)
-            if job is None or end.where == attempt.NOWHERE:
+            if job is None or end.where is attempt.NOWHERE:
                 continue  # taken away meanwhile, and booked by whoever did
             record.release(ticket.key)
-            if end.where == attempt.HISTORY:
+            if end.where is attempt.HISTORY:
                 micros = end.finished - end.started
                 ended = (job, end.finished, end.failed, micros)
                 finished.setdefault(ticket.shard, []).append(ended)

@@ -55,7 +55,10 @@ def set_progress(percent: float, message: str | None = None) -> None:
 
 
 def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
-    """Iterate and report the progress; `total` where `len()` doesn't tell it."""
+    """Iterate and report the progress; `total` where `len()` doesn't tell it.
+
+    Without any total the job shows no percentage until it is 100 at the end.
+    """
     running = _running()
     if total is None:
         total = operator.length_hint(iterable, 0)

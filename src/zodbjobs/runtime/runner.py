@@ -64,8 +64,13 @@ class Runner:
         connection = self._db.open(self._manager)
         self._connections = connection.connections
         self._snapshot: bytes | None = None
+        self._reusable = False
         self._transaction: Any = None
-        self._fresh: dict[str, Any] = {}
+        # What each new transaction of this manager is like.
+        self._fresh = {
+            name: copy.copy(value) if isinstance(value, list | dict) else value
+            for name, value in vars(self._manager.begin()).items()
+        }
         self.desk = self._make_desk(connection)
 
     def close(self) -> None:
@@ -146,7 +151,9 @@ class Runner:
         end.result = result
         end.attempts = attempts
         end.running = running
-        end.portable = portable and self._untouched(manager.get())
+        untouched = self._untouched(manager.get())
+        end.portable = portable and untouched
+        self._reusable = untouched and len(self._connections) == 1
         return end
 
     def _begin(self) -> None:
@@ -156,15 +163,12 @@ class Runner:
         trace in it, then it is as good as a new one, which costs more than a short job.
         """
         seen = self._db.lastTransaction()
-        alone = seen == self._snapshot and len(self._connections) == 1
-        if alone and self._untouched(self._manager.get()):
+        if self._reusable and seen == self._snapshot:
+            self._reusable = False
             return
+        self._reusable = False
         self._snapshot = seen
-        txn = self._transaction = self._manager.begin()
-        self._fresh = {
-            name: copy.copy(value) if isinstance(value, list | dict) else value
-            for name, value in vars(txn).items()
-        }
+        self._transaction = self._manager.begin()
 
     def _untouched(self, txn: Any) -> bool:
         """Whether `txn` is as it was at its begin: nothing joined, no hook, no note."""
@@ -261,7 +265,12 @@ class Runner:
             self._give_back(group)
             self._drop(end.ticket, end.running)
         else:
-            self._report([*group, end])
+            self._done([*group, end])
+
+    def _done(self, ends: list[End]) -> None:
+        for end in ends:
+            end.let_go()
+        self._report(ends)
 
     def _keep(self, end: End) -> None:
         with self._group_lock:
@@ -316,7 +325,7 @@ class Runner:
                 group = [self._without_result(group[0])]
                 time.sleep(min(60.0, 2.0**tries - 1))
             else:
-                self._report(group)
+                self._done(group)
                 return
 
     def _without_result(self, end: End) -> End:

@@ -30,8 +30,9 @@ class Worker:
 
     `db`: the open ZODB.DB. `queues`: names of the queues to work for, all by default.
     `threads`: how many jobs run at a time. `group_commit`: seconds that the results of
-    jobs that wrote nothing wait for each other, 0 commits each alone. `history_seconds`
-    and `history_count`: how long, and how many, finished jobs a queue keeps.
+    jobs that wrote nothing wait for each other, 0 commits each alone. `stop_seconds`: how
+    long `stop` waits for running jobs. `history_seconds` and `history_count`: how long, and
+    how many, finished jobs a queue keeps.
 
     A context manager: starts the threads, and stops them at the end.
     """
@@ -95,6 +96,10 @@ class Worker:
         self._thread = threading.Thread(
             target=self._dispatch, name="zodbjobs dispatcher", daemon=True
         )
+        # Before the first job runs, which is maybe before the dispatcher's thread does.
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(logs_are_kept())
+        self._open.enter_context(self._wakeup)
         self._crew.start()
         self._thread.start()
         log.info("worker %s works with %s threads", self.id, self._count)
@@ -150,7 +155,7 @@ class Worker:
     # In the dispatcher's thread
 
     def _dispatch(self) -> None:
-        with self._wakeup, logs_are_kept():
+        with self._open:
             next_prune = 0.0
             while not self._stopping.is_set():
                 self._safely(self._dispatcher.tick)

@@ -60,7 +60,7 @@ class Failure:
             failure = failure.cause
 
     def render(self) -> str:
-        """The whole traceback, causes first, as the interpreter would show it."""
+        """The tracebacks of the whole chain, causes first."""
         between = "\nThis led to the following exception:\n\n"
         return between.join(failure.traceback for failure in reversed(list(self.chain())))
 

@@ -85,11 +85,11 @@ class Job(Persistent):
     _log: tuple[str, ...] = ()
     _v_running = False
 
-    #: Finished callbacks and quotas have no part in this release.
+    #: Callbacks and quotas have no part in this release.
     callbacks: tuple[Any, ...] = ()
     quota_names: tuple[str, ...] = ()
 
-    #: An IRetryPolicy; None for the default one.
+    #: An IRetryPolicy; None for no further attempt after an error.
     retry_policy: Any = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
@@ -296,7 +296,7 @@ class Job(Persistent):
 
     @property
     def begin_after(self) -> datetime | None:
-        """Not to be begun before (UTC). Settable while NEW; must be aware."""
+        """Not to be begun before (UTC). Settable while NEW, aware, or as a timedelta."""
         if self._begin_after is not None:
             return _moment(self._begin_after)
         return _moment(self._created_micros())

@@ -25,6 +25,9 @@ _TIE_BITS = 17
 _MOMENT_BITS = 59
 _MOMENT_MASK = (1 << _MOMENT_BITS) - 1
 
+#: The last moment that a key can tell, in microseconds: in the year 2109.
+LAST_MICROS = ((1 << _MOMENT_BITS - _TIE_BITS) - 1) * 1_000
+
 #: As many keys has each priority.
 PRIORITY_SPAN = 1 << _MOMENT_BITS
 
@@ -104,5 +107,6 @@ def held_micros(held: int) -> int:
 def free_key(tree: Any, key: int) -> int:
     """`key`, or the next one of its kind that `tree` doesn't have; also for held keys."""
     while key in tree:
-        key = tree.maxKey(key | _TIE_MASK) + 2
+        top: int = tree.maxKey(key | _TIE_MASK)
+        key = top + (1 if (top ^ key) & 1 else 2)
     return key

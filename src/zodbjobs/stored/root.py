@@ -26,7 +26,7 @@ def connection_of(place: Any) -> Any:
 
 
 def get_queues(place: Any) -> Queues:
-    """The queues of the database of `place`, a connection or a stored persistent object.
+    """The queues (IQueues) of the database of `place`, a connection or a stored object.
 
     Raises NotStored, or NotInstalled if the database has no queues yet.
     """

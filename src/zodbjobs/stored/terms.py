@@ -16,14 +16,21 @@ def due_micros(value: datetime | timedelta | None) -> int | None:
     if isinstance(value, timedelta):
         if value < timedelta(0):
             raise BadArgument(f"begin_after is negative: {value}; leave it out for now")
-        return clock.now() + value // timedelta(microseconds=1)
+        return _in_range(clock.now() + value // timedelta(microseconds=1))
     if not isinstance(value, datetime):
         raise BadArgument(f"begin_after must be a datetime or a timedelta, not {value!r}")
     if value.utcoffset() is None:
         raise BadArgument(
             f"begin_after has no timezone: {value!r}; write datetime(..., tzinfo=UTC)"
         )
-    return clock.to_micros(value)
+    return _in_range(clock.to_micros(value))
+
+
+def _in_range(micros: int) -> int:
+    if micros > keys.LAST_MICROS:
+        last = clock.to_datetime(keys.LAST_MICROS)
+        raise BadArgument(f"begin_after is too far in the future; the last is {last}")
+    return micros
 
 
 def duration_micros(value: timedelta | None) -> int | None:
