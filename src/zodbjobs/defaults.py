@@ -29,12 +29,16 @@ DRAIN_PER_INBOX = 250
 #: trees, up to 500 entries, so that few large claims are cheaper than many small ones.
 CLAIM_MOST = 1_000
 
+#: Claimed jobs that are loaded at once. One after the other costs a third of what it costs
+#: between the commits of jobs that write; the connection's cache keeps 400 objects.
+LOAD_AHEAD = 200
+
 #: Seconds of work that a worker claims ahead. More would keep jobs from idle
 #: siblings, less would make a commit for each few of them.
 CLAIM_SECONDS = 0.1
 
 #: Results of jobs that wrote nothing are committed together: at most so many ...
-GROUP_JOBS = 100
+GROUP_JOBS = 200
 
 #: ... and at most so many seconds after the first of them.
 GROUP_SECONDS = 0.01

@@ -83,8 +83,10 @@ class Dispatcher:
         with self._lock:
             self._unwritten += runner.take_group()
             room = self._room()
-            if room or self._unwritten:
-                self._step(runner.desk, room)
+            if not room and not self._unwritten:
+                return
+            tickets = self._step(runner.desk, room)
+        runner.load_ahead(tickets)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
@@ -119,11 +121,11 @@ class Dispatcher:
         the next step does it again.
         """
         with self._lock:
-            return self._step(self._desk, room, live, beat)
+            return len(self._step(self._desk, room, live, beat))
 
     def _step(
         self, desk: Desk, room: int, live: Sequence[Running] = (), beat: bool = False
-    ) -> int:
+    ) -> list[Ticket]:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
         seen = self._wakeup.last_transaction()
@@ -149,7 +151,7 @@ class Dispatcher:
         self._watched = seen
         self._outstanding += len(tickets)
         self._hands.hand_out(tickets)
-        return len(tickets)
+        return tickets
 
     def _committed(self, beat: bool) -> None:
         self._outstanding -= len(self._unbooked) + len(self._unwritten)

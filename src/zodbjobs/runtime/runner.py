@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import inspect
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import transaction
@@ -23,6 +24,7 @@ from zodbjobs.runtime import attempt
 from zodbjobs.runtime.attempt import End, log
 from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.progress import Running, current
+from zodbjobs.stored import call
 from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
@@ -109,6 +111,15 @@ class Runner:
             finally:
                 self.running = None
 
+    def load_ahead(self, tickets: Sequence[Ticket]) -> None:
+        """Load the first of some jobs that were just claimed, which is cheaper than later."""
+        connection = self.desk.record._p_jar
+        with contextlib.suppress(POSKeyError, TransientError):  # which `run` will answer for
+            for ticket in tickets[: defaults.LOAD_AHEAD]:
+                job = connection.get(ticket.oid)
+                if isinstance(job, Job):
+                    call.load(job._call)
+
     # One attempt
 
     def _attempt(self, ticket: Ticket, conflicts: int) -> End | None:
@@ -135,9 +146,11 @@ class Runner:
         job._v_running = True
         try:
             result = function(*args, **kwargs)
-            if inspect.iscoroutine(result):
-                result = self._await(result)
-            portable = is_simple(result) or check_storable(result, f"the result of {job!r}")
+            portable = is_simple(result)
+            if not portable:
+                if inspect.iscoroutine(result):
+                    result = self._await(result)
+                portable = check_storable(result, f"the result of {job!r}")
         except TransientError:
             raise
         except BaseException as error:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from persistent import Persistent
 from ZODB.broken import Broken
 
 from zodbjobs.errors import BadArgument, MissingCode
@@ -93,6 +94,13 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
             "install the code that defines it, restart the worker, then retry the job"
         ) from error
     return method
+
+
+def load(stored: StoredCall) -> None:
+    """Load the object whose method is to be called, if it is one of a database."""
+    owner = stored[0] if isinstance(stored, tuple) else stored
+    if isinstance(owner, Persistent):
+        owner._p_activate()
 
 
 def check_whole(value: object) -> None:
