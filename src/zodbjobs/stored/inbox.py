@@ -143,8 +143,11 @@ def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
 
 def is_delivered(queue: Queue, job: Job) -> bool:
     """Whether the current transaction has put `job` into `queue`."""
+    manager = queue._p_jar.transaction_manager
+    if manager is None:
+        return False  # its connection was closed
     try:
-        delivery: _Delivery = queue._p_jar.transaction_manager.get().data(queue)
+        delivery: _Delivery = manager.get().data(queue)
     except KeyError:
         return False
     return delivery.has(job)

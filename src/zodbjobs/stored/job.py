@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard", "_created", "_unsuccessful", "_result", "_started", "_finished"),
-    *("_last_failure", "_attempts", "_interruptions", "_parked", "_log"),
+    *("_last_failure", "_attempts", "_interruptions", "_parked", "_log", "_retry_at"),
 )
 
 
@@ -79,6 +79,7 @@ class Job(Persistent):
     _started: int | None = None
     _finished: int | None = None
     _attempts = 0
+    _retry_at: int | None = None
     _interruptions = 0
     _parked: str | None = None
     _annotations: dict[str, Any] | None = None
@@ -230,7 +231,10 @@ class Job(Persistent):
         """Why the job can't be run with the code that is there, or None."""
         if self._parked is None and self._shard is not None and self._shard.has_parked(self):
             # The worker could load no more of it than to see that.
-            return "its class was missing in the worker's process; install it, then retry the job"
+            return (
+                "the worker could not load it, or not store it again, with the code that it had; "
+                "see its log, repair that, then retry the job"
+            )
         return self._parked
 
     @property
@@ -305,6 +309,11 @@ class Job(Persistent):
     def begin_after(self, value: datetime | timedelta | None) -> None:
         self._require("begin_after can be set", NEW)
         self._begin_after = due_micros(value)
+
+    @property
+    def due(self) -> datetime | None:
+        """When the next attempt became due, or will (UTC); None before the put."""
+        return None if self._key is None else _moment(keys.micros_of(self._key))
 
     @property
     def begin_by(self) -> timedelta | None:

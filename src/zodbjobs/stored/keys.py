@@ -104,9 +104,14 @@ def held_micros(held: int) -> int:
     return micros_of(from_held(held))
 
 
+def last_like(key: int) -> int:
+    """The last key that differs from `key`, or a held key, in the tie only."""
+    return key | _TIE_MASK
+
+
 def free_key(tree: Any, key: int) -> int:
     """`key`, or the next one of its kind that `tree` doesn't have; also for held keys."""
     while key in tree:
-        top: int = tree.maxKey(key | _TIE_MASK)
+        top: int = tree.maxKey(last_like(key))
         key = top + (1 if (top ^ key) & 1 else 2)
     return key

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
-from ZODB.utils import p64
+from ZODB.utils import p64, u64
 from zope.interface import implementer
 
 from zodbjobs import clock, defaults
@@ -36,6 +36,9 @@ class Ticket(NamedTuple):
     oid: bytes
     shard: bytes
     alone: bool
+
+    def __str__(self) -> str:
+        return f"job {u64(self.oid)}"
 
 
 @implementer(IQueues)
@@ -137,6 +140,11 @@ class Queue(Persistent):
     ) -> tuple[int | None, int | None, int | None]:
         if self._p_jar is None:
             raise NotStored(f"queue {self.name!r} isn't stored; take it from zodbjobs.get_queue()")
+        if self._p_jar.transaction_manager is None:
+            raise NotStored(
+                f"the connection of queue {self.name!r} is closed; "
+                "take the queue from zodbjobs.get_queue() with an open one"
+            )
         if priority is not None:
             checked_priority(priority)
         return due_micros(begin_after), duration_micros(begin_by), priority
@@ -232,7 +240,14 @@ class Queue(Persistent):
         shard = self._shard_of(job)
         if job._finished is None:
             raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
-        shard.forget(job, job._finished)
+        self._forget(job, shard)
+
+    def _forget(self, job: Job, shard: Shard) -> None:
+        if shard.forget(job, job._finished or 0):
+            return
+        holder = self.holder(job)
+        if holder is not None:  # which has ended it, and not booked it yet
+            holder.release(job._key or 0)
 
     def _shard_of(self, job: Job) -> Shard:
         if job._shard is None or job._shard.queue is not self:
@@ -257,13 +272,13 @@ class Queue(Persistent):
         key, shard = job._key, job._shard
         assert key is not None
         assert shard is not None
+        error = Cancelled(f"job {job.id} of queue {self.name!r} was cancelled")
         holder = self.holder(job)
         if holder is not None:
             holder.release(key)
         elif not shard.discard(key, job):
             raise BadStatus(f"{job!r} isn't in queue {self.name!r} any more")
         # Written in every case: that is what keeps a runner from committing.
-        error = Cancelled(f"job {job.id} of queue {self.name!r} was cancelled")
         self._end(job, shard, CANCELLED, error)
 
     def abort(self, job: Job, error: Exception) -> None:
@@ -282,7 +297,7 @@ class Queue(Persistent):
         if shard.has_parked(job):
             shard.discard(job._key or 0, job)
         elif job._unsuccessful is not None:
-            shard.forget(job, job._finished or 0)
+            self._forget(job, shard)
         else:
             raise BadStatus(
                 f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "

@@ -28,6 +28,7 @@ Ended = tuple["Job", int, bool, int]
 
 _MINUTE = 60_000_000
 _HISTORY_TIE = 10
+_TIE_MASK = (1 << _HISTORY_TIE) - 1
 
 
 class Shard(Persistent):
@@ -95,6 +96,24 @@ class Shard(Persistent):
         if free != key:
             job._key = free
 
+    def put_off(self, job: Job) -> None:
+        """Hold a job that is to have another attempt until that is due."""
+        job._created = job._created_micros()
+        job._key = keys.key_for_later(job.priority, job._retry_at or 0)
+        job._retry_at = None
+        self.file(job._key, job)
+
+    def make_rescued(self, key: int, job: Job) -> None:
+        """Put a job that was interrupted among those that are run one at a time."""
+        free = keys.free_key(self.rescued, key)
+        self.rescued[free] = job
+        if free != key:
+            job._key = free
+
+    def park(self, key: int, job: Job) -> None:
+        """Put a job aside that can't be run here; it may be one that can't even be loaded."""
+        self.parked[keys.free_key(self.parked, key)] = job
+
     def _promote(self, now: int) -> None:
         last = keys.last_held(now)
         for held, item in list(islice(self.held.items(None, last), defaults.DRAIN_PER_INBOX)):
@@ -148,9 +167,8 @@ class Shard(Persistent):
         count = 0
         for job, finished, failed, micros in ended:
             place = finished << _HISTORY_TIE
-            if not history.insert(place, job):
-                place = max(place, history.maxKey()) + 1
-                history[place] = job
+            while not history.insert(place, job):
+                place = history.maxKey(place | _TIE_MASK) + 1
             minute = finished // _MINUTE
             done, bad, work = minutes.get(minute, (0, 0, 0))
             minutes[minute] = (done + 1, bad + failed, work + micros)
@@ -162,12 +180,18 @@ class Shard(Persistent):
 
     def forget(self, job: Job, finished: int) -> bool:
         """Take an ended job out of the history; whether it was there."""
-        for place, found in self.history.items(finished << _HISTORY_TIE):
-            if found is job:
-                del self.history[place]
-                self.history_length.change(-1)
-                return True
-        return False
+        history = self.history
+        first = finished << _HISTORY_TIE
+        while True:
+            last = first | _TIE_MASK
+            for place, found in history.items(first, last):
+                if found is job:
+                    del history[place]
+                    self.history_length.change(-1)
+                    return True
+            if last not in history:
+                return False
+            first = last + 1  # so many ended in one microsecond
 
     def prune(self, before: int, most: int, limit: int) -> int:
         """Drop up to `limit` of the oldest ended jobs: those that ended before `before`
@@ -190,11 +214,22 @@ class Shard(Persistent):
 
     def has_parked(self, job: Job) -> bool:
         """Whether `job` is among the parked ones."""
-        return self.parked.get(job._key or 0) is job
+        return self._parked_place(job) is not None
+
+    def _parked_place(self, job: Job) -> int | None:
+        key = job._key or 0
+        for place, found in self.parked.items(key, keys.last_like(key)):
+            if found is job:
+                return place
+        return None
 
     def discard(self, key: int, job: Job) -> bool:
         """Take a waiting or parked job out, wherever it is; whether it was here."""
-        trees = (self.ready, self.rescued, self.parked, *self.inboxes)
+        parked = self._parked_place(job)
+        if parked is not None:
+            del self.parked[parked]
+            return True
+        trees = (self.ready, self.rescued, *self.inboxes)
         for tree, place in ((self.held, keys.held_key(key)), *((tree, key) for tree in trees)):
             if tree.get(place) is job:
                 del tree[place]

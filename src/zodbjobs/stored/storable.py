@@ -23,10 +23,11 @@ _IMMUTABLE = _SIMPLE | {tuple, frozenset}
 
 
 class _Probe(pickle.Pickler):
-    """Pickles into nothing, following new persistent objects as a commit would."""
+    """Pickles as a commit would, following new persistent objects."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), 3)
+        self.written = io.BytesIO()
+        super().__init__(self.written, 3)
         self.seen: dict[int, Persistent] = {}
         self.waiting: list[Persistent] = []
 
@@ -45,14 +46,31 @@ def is_simple(value: object) -> bool:
     return type(value) in _SIMPLE
 
 
-def check_storable(value: object, what: str) -> bool:
-    """Raise BadArgument if `value` can't be pickled; `what` names it in the message.
+def check_storable(value: object, what: str) -> None:
+    """Raise BadArgument if `value` can't be pickled; `what` names it in the message."""
+    if not is_simple(value):
+        _probe(value, what)
 
-    Returns whether `value` is free of persistent objects, so that any connection may
-    store it.
+
+def portable_copy(value: Any, what: str) -> tuple[Any, bool]:
+    """A copy of `value` that nobody changes and any connection may store, and True.
+
+    `value` itself and False if there are persistent objects in it. Raises BadArgument if
+    it can't be pickled and loaded again.
     """
-    if is_simple(value):
-        return True
+    probe = _probe(value, what)
+    if probe.seen:
+        return value, False
+    try:
+        return pickle.loads(probe.written.getvalue()), True
+    except Exception as error:
+        raise BadArgument(
+            f"{what} can't be loaded again ({type(error).__name__}: {error}); "
+            "use something that can be pickled"
+        ) from error
+
+
+def _probe(value: object, what: str) -> _Probe:
     probe = _Probe()
     try:
         probe.dump(value)
@@ -63,7 +81,7 @@ def check_storable(value: object, what: str) -> bool:
             f"{what} can't be stored ({type(error).__name__}: {error}); "
             "use something that can be pickled, or an object of the database"
         ) from error
-    return not probe.seen
+    return probe
 
 
 def check_immutable(value: object, what: str) -> None:
