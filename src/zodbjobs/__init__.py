@@ -20,12 +20,12 @@ if TYPE_CHECKING:
         multidb_queue_installer,
         queue_installer,
     )
-    from zodbjobs.manager import JobManager, compute
+    from zodbjobs.manager import JobManager, compute, get_job_id
     from zodbjobs.runtime import local
     from zodbjobs.runtime.worker import Worker
     from zodbjobs.stored.container import JobContainer
     from zodbjobs.stored.failure import Failure
-    from zodbjobs.stored.job import Job, ProgressableJob, get_job_id
+    from zodbjobs.stored.job import Job, ProgressableJob
     from zodbjobs.stored.retry import Retry
     from zodbjobs.stored.root import get_queue, get_queues
 
@@ -41,7 +41,7 @@ _HOMES = {
     "Retry": "zodbjobs.stored.retry",
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
-    "get_job_id": "zodbjobs.stored.job",
+    "get_job_id": "zodbjobs.manager",
     "get_queue": "zodbjobs.stored.root",
     "get_queues": "zodbjobs.stored.root",
     "install": "zodbjobs.installer",

@@ -49,17 +49,41 @@ POLL_SECONDS = 0.01
 #: Seconds between two beats of a worker. A beat is a commit and makes the file grow.
 BEAT_SECONDS = 15.0
 
+#: Beats that a worker must have missed, by a sibling's own clock, to be declared dead.
+MISSED_BEATS = 3
+
+#: Seconds between two looks at the other workers: at their beats, and at the processes of
+#: those on the same machine. Reads in memory, unless one has beaten.
+WATCH_SECONDS = 1.0
+
+#: Seconds that jobs of a shard which another worker owns are left to that one, before a
+#: worker that has nothing to do takes them.
+STEAL_SECONDS = 0.05
+
 #: Seconds between two writes of the live board.
 BOARD_SECONDS = 0.5
 
 #: Seconds that a stopping worker gives its running jobs.
 STOP_SECONDS = 30.0
 
-#: Attempts at a job whose commit conflicts; each is another chance in a fresh snapshot.
-CONFLICT_ATTEMPTS = 5
+#: Attempts at a job whose commit conflicts; each is another chance in a fresh snapshot. All
+#: but the first few are made alone in the process, so that so many mean a fault.
+CONFLICT_ATTEMPTS = 25
 
-#: Seconds before the first retry after a conflict; doubles, with a random part.
+#: Conflicts after which a job is run while no other one that conflicts runs here.
+CONFLICTS_TOGETHER = 3
+
+#: Seconds before the first retry after a conflict; doubles, with a random part ...
 CONFLICT_SECONDS = 0.01
+
+#: ... and is never more than that.
+MOST_CONFLICT_SECONDS = 1.0
+
+#: Seconds before the first retry while the storage can't be reached or is full; doubles ...
+TROUBLE_SECONDS = 0.1
+
+#: ... and is never more than that. There is no last try.
+MOST_TROUBLE_SECONDS = 5.0
 
 #: Times that a job may be interrupted by the death of its worker before it is aborted.
 INTERRUPTIONS = 9

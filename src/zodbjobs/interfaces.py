@@ -59,6 +59,9 @@ class IJob(IContained):
         "Aware UTC datetime, not to be begun before; None for at once. Settable while NEW, "
         "also to a timedelta, counted from then."
     )
+    due = Attribute(
+        "When the next attempt became due, or will, aware UTC datetime; None before the put."
+    )
     begin_by = Attribute(
         "The timedelta after begin_after within which the job must begin, else it expires; "
         "None for no such limit. Settable until it is claimed."

@@ -12,11 +12,11 @@ from zope.component.hooks import getSite
 from zope.interface import implementer
 
 from zodbjobs import defaults
-from zodbjobs.errors import NotInstalled
+from zodbjobs.errors import BadArgument, NotInstalled
 from zodbjobs.interfaces import IJob, IJobManager, ILoadGuard
 from zodbjobs.runtime import local
 from zodbjobs.stored.container import JobContainer
-from zodbjobs.stored.job import Job, ProgressableJob, get_job_id
+from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.root import get_queue
 
 log = logging.getLogger("zodbjobs")
@@ -30,6 +30,17 @@ def compute(num: Any, duration: float = 60) -> Any:
         time.sleep(min(1.0, duration / 50, duration - passed))
     local.set_progress(100.0, "done")
     return num * 2
+
+
+def get_job_id(persisted_job: Job) -> str:
+    """The decimal object id of a stored job, as str.
+
+    Raises BadArgument, a ValueError, if it isn't stored.
+    """
+    job_id = persisted_job.id
+    if job_id is None:
+        raise BadArgument(f"{persisted_job!r} has no id yet; put it into a queue first")
+    return job_id
 
 
 @implementer(IJobManager)

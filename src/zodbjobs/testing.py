@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -36,7 +37,11 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     count = 0
     with _own_manager(), logs_are_kept():
         runner = Runner(
-            db, registration.desk_in, lambda ends: dispatcher.report(ends), group_seconds=0
+            db,
+            registration.desk_in,
+            lambda ends: dispatcher.report(ends),
+            group_seconds=0,
+            stopping=threading.Event(),
         )
         dispatcher = Dispatcher(registration.desk, [runner], hands, Wakeup(registration.db))
         runner.open()

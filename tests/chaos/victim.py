@@ -15,6 +15,7 @@ import zodbjobs
 from zodbjobs.runtime.crew import Crew
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.shift import Shift
 from zodbjobs.runtime.worker import Worker
 
 
@@ -45,7 +46,7 @@ POINTS = {
     "after-claim": lambda: die_in(Crew, "hand_out", lambda self, tickets: many(tickets)),
     "before-commit": lambda: die_in(Runner, "_commit", lambda self, end: end.ticket.key % 7 == 0),
     "in-commit": lambda: die_in(FileStorage, "_finish", lambda self, *args: jobs_began()),
-    "after-commit": lambda: die_in(Worker, "_report", lambda self, ends: len(ends) > 1),
+    "after-commit": lambda: die_in(Shift, "_report", lambda self, ends: len(ends) > 1),
     "before-booking": lambda: die_in(Dispatcher, "_book", lambda self, desk, ends: many(ends)),
     "in-a-job": lambda: None,  # the job does it
 }

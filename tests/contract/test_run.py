@@ -11,7 +11,7 @@ import sample
 import transaction
 
 import zodbjobs
-from zodbjobs import local
+from zodbjobs import defaults, local
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode, NoCurrentJob
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -94,7 +94,10 @@ def test_conflicts_in_the_job_are_retried(any_db: Any, queue: Any) -> None:
 
 
 @pytest.mark.promise(109)
-def test_conflicts_without_end_are_a_failure(any_db: Any, queue: Any) -> None:
+def test_conflicts_without_end_are_a_failure(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "CONFLICT_ATTEMPTS", 5)
     job = run(any_db, queue.put(zodbjobs.Job(sample.conflicts, 99)))
     assert job.outcome == "failed"
     assert job.failure.type.endswith("ConflictError")
@@ -141,7 +144,7 @@ def test_a_retry_policy(any_db: Any, queue: Any, account: Any) -> None:
         run(any_db, job)
         assert (job.status, job.attempts) == ("pending", 1)
         assert job.failure.message == "no credit"
-        assert job.begin_after == clock.datetime() + timedelta(seconds=10)
+        assert job.due == clock.datetime() + timedelta(seconds=10)
         clock.advance(10)
         run(any_db, job)
         assert job.attempts == 2

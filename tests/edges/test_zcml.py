@@ -237,7 +237,7 @@ def test_a_stopped_worker_can_be_started_again(open_db: Any) -> None:
 def test_the_environment_says_how_many_threads(
     open_db: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load("single.zcml", "worker.zcml")
+    load("worker.zcml")
     db = open_db()
     monkeypatch.setenv("ZODBJOBS_THREADS", "three")
     with pytest.raises(BadArgument, match=r"ZODBJOBS_THREADS.*'three'"):
@@ -245,6 +245,7 @@ def test_the_environment_says_how_many_threads(
     monkeypatch.setenv("ZODBJOBS_THREADS", "0")
     notify(DatabaseOpenedWithRoot(db))
     assert root_of(db) == {}
+    load("single.zcml")
     monkeypatch.setenv("ZODBJOBS_THREADS", "3")
     notify(DatabaseOpenedWithRoot(db))
     with db.transaction() as connection:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +15,9 @@ from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.registration import Registration
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.runtime.watch import place, process_started
 from zodbjobs.stored.queue import Ticket
+from zodbjobs.stored.workers import WorkerRecord
 
 
 class Bench:
@@ -24,7 +29,9 @@ class Bench:
         self.tickets: list[Ticket] = []
         self.ends: list[Any] = []
         self.registration = Registration(db, None, 1)
-        self.runner = Runner(db, self.registration.desk_in, self.report, group_seconds)
+        self.runner = Runner(
+            db, self.registration.desk_in, self.report, group_seconds, threading.Event()
+        )
         wakeup = Wakeup(self.registration.db)
         self.dispatcher = Dispatcher(self.registration.desk, [self.runner], self, wakeup)
         self.runner.open()
@@ -50,6 +57,14 @@ class Bench:
         self.dispatcher.step()
         self.registration.drop()
         self.registration.close()
+
+
+def record(worker_id: str, **changes: Any) -> WorkerRecord:
+    """The record of a worker of this process, unless `changes` say otherwise."""
+    pid = os.getpid()
+    here = {"host": socket.gethostname(), "place": place(), "pid": pid}
+    here |= {"process_started": process_started(pid), "started": 0, "threads": 1}
+    return WorkerRecord(worker_id, **{**here, "beat_seconds": 15.0, **changes})
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
+from bench import record
 from ZODB.blob import Blob
 from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
@@ -20,7 +19,6 @@ from ZODB.MappingStorage import MappingStorage
 import zodbjobs
 from zodbjobs import insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
-from zodbjobs.stored.workers import WorkerRecord
 from zodbjobs.testing import moving_clock, run_jobs, wait_for
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -227,9 +225,8 @@ def test_the_newest_first(db: Any, queue: Any, connection: Any) -> None:
             if number == 20:
                 run_jobs(db)  # these have ended ...
             if number == 40:
-                record = WorkerRecord("w", "host", 1, "", 0, 1)
-                queue.parent.workers["w"] = record
-                queue.claim(record, 10, int(clock.datetime().timestamp() * 1e6))
+                claimer = queue.parent.workers["w"] = record("w")
+                queue.claim(claimer, 10, int(clock.datetime().timestamp() * 1e6), queue.shards)
                 transaction.commit()  # ... and some of these are claimed
         expected.reverse()
         listed = insights.list_jobs(connection, limit=100)
@@ -339,7 +336,7 @@ def test_counts(db: Any, queue: Any, connection: Any) -> None:
             put(queue, sample.add, begin_after=timedelta(minutes=5))
 
             stats = insights.queue_stats(connection, "")
-            queue.claim(WorkerRecord("w", "host", 1, "", 0, 1), 0, 0)
+            queue.claim(record("w"), 0, 0, queue.shards)
             transaction.commit()
         assert (stats.waiting, stats.held, stats.finished) == (6, 8, 2)
         clock.advance(6 * 60)
@@ -368,10 +365,9 @@ def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
 
 
 def test_a_worker_that_died(connection: Any, queue: Any) -> None:
-    host = socket.gethostname()
     records = {
-        "elsewhere": WorkerRecord("elsewhere", "another.host", 1, "", 0, 4),
-        "dead": WorkerRecord("dead", host, os.getpid(), "another start", 0, 4),
+        "elsewhere": record("elsewhere", host="another.host"),
+        "dead": record("dead", process_started="another start"),
     }
     queue.parent.workers.update(records)
     transaction.commit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -12,13 +11,12 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import Bench
+from bench import Bench, record
 
 import zodbjobs
 from zodbjobs import defaults
-from zodbjobs.runtime import rescue
-from zodbjobs.runtime.rescue import is_dead, process_started
-from zodbjobs.stored.workers import WorkerRecord
+from zodbjobs.runtime import watch
+from zodbjobs.runtime.watch import is_dead, process_started
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -129,23 +127,21 @@ def come_and_go(db: Any) -> None:
 
 
 def test_who_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    def record(**changes: Any) -> WorkerRecord:
-        me = {"id": "me", "host": socket.gethostname(), "pid": os.getpid(), "threads": 1}
-        me |= {"process_started": process_started(os.getpid()), "started": 0}
-        return WorkerRecord(**(me | changes))
-
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     parent = os.getppid()
-    assert is_dead(record(), only_process=False)  # this process has no such worker
-    assert is_dead(record(pid=gone.pid), only_process=False)
-    assert is_dead(record(pid=parent, process_started="long ago"), only_process=False)
-    there = record(pid=parent, process_started=process_started(parent))
+    assert is_dead(record("me"), only_process=False)  # this process has no such worker
+    assert is_dead(record("me", pid=gone.pid), only_process=False)
+    assert is_dead(record("me", pid=parent, process_started="long ago"), only_process=False)
+    there = record("me", pid=parent, process_started=process_started(parent))
     assert not is_dead(there, only_process=False)
     assert is_dead(there, only_process=True)
-    assert not is_dead(record(host="elsewhere", pid=gone.pid), only_process=False)
-    monkeypatch.setattr(rescue, "alive", {"me"})
-    assert not is_dead(record(), only_process=True)
+    assert not is_dead(record("me", host="elsewhere", pid=gone.pid), only_process=False)
+    # A container of the same name, or a machine that doesn't tell.
+    assert not is_dead(record("me", place="elsewhere", pid=gone.pid), only_process=False)
+    assert not is_dead(record("me", place="", pid=gone.pid), only_process=False)
+    monkeypatch.setattr(watch, "alive", {"me"})
+    assert not is_dead(record("me"), only_process=True)
     assert process_started(gone.pid) == ""
 
 

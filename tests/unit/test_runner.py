@@ -100,7 +100,7 @@ def test_what_cannot_be_committed_is_a_failure_of_that_job_alone(
     with bench(db) as worker:
         worker.run()
         # Nobody can say how such a result came so far; it must not stop the others.
-        worker.runner._group[1].result = sample.Unpicklable()
+        worker.runner.group._ends[1].result = sample.Unpicklable()
         worker.runner.flush()
         assert len(worker.ends) == 3
     transaction.begin()
@@ -191,7 +191,7 @@ def test_a_class_of_job_that_is_missing_is_parked(
     assert sample.noted == ["other"]
     assert other.outcome == "succeeded"
     assert job.status == "pending"
-    assert "its class was missing" in job.parked
+    assert "could not load it" in job.parked
     assert job not in queue
     queue.retry(job)
     transaction.commit()

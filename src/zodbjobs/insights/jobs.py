@@ -182,7 +182,7 @@ def _state(job: Job, status: str) -> str:
         return job.outcome or status
     if job.parked is not None:
         return PARKED
-    due = job.begin_after
+    due = job.due
     return HELD if due is not None and due > clock.to_datetime(clock.now()) else WAITING
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from zodbjobs import clock
 from zodbjobs.insights.infos import Minute, QueueStats, WorkerInfo
 from zodbjobs.insights.newest import is_of
-from zodbjobs.runtime.rescue import is_dead
+from zodbjobs.runtime.watch import is_dead
 from zodbjobs.stored import keys
 from zodbjobs.stored.inbox import Bundle
 from zodbjobs.stored.queue import Queue

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from zodbjobs.interfaces import SUCCEEDED
+from zodbjobs import clock
+from zodbjobs.errors import Expired
+from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime.progress import Running
-from zodbjobs.stored import keys
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -97,6 +98,73 @@ class End:
         job._started = self.started
         job._last_failure = self.failure
         if self.retry_at is not None:
-            job._created = job._created_micros()
-            job._begin_after = self.retry_at
-            job._key = keys.key_for_later(job.priority, self.retry_at)
+            job._retry_at = self.retry_at
+
+
+def parked(ticket: Ticket, reason: str | None, now: int) -> End:
+    """The end of a job that can't be run by this process."""
+    end = End(ticket, PARKED, now, now)
+    end.result = reason
+    return end
+
+
+def expired(ticket: Ticket, job: Job, now: int, deadline: int) -> End:
+    """The end of a job that wasn't begun in time."""
+    error = Expired(
+        f"job {job.id} ({job.description}) was to be begun by {clock.to_datetime(deadline)}; "
+        "give it a longer begin_by, or the queue more workers"
+    )
+    end = End(ticket, HISTORY, now, now)
+    end.outcome = EXPIRED
+    end.result = Failure.from_exception(error)
+    return end
+
+
+def cancelled(running: Running, ticket: Ticket) -> End:
+    """The end of a job that cancelled itself: what it did is dropped, that it did stays."""
+    end = End(ticket, HISTORY, running.started, clock.now())
+    end.outcome = CANCELLED
+    end.result = running.job.result
+    end.running = running
+    return end
+
+
+def failed(
+    ticket: Ticket, error: BaseException, started: int, attempts: int, running: Running | None
+) -> End:
+    """The end of an attempt that raised: another attempt, or failed for good."""
+    now = clock.now()
+    failure = Failure.from_exception(error)
+    job = None if running is None else running.job
+    delay = None if job is None else _retry_delay(job, failure, attempts, now)
+    end = End(ticket, HISTORY, started, now)
+    end.attempts = attempts
+    end.running = running
+    if delay is None:
+        log.error("%r failed: %s", job or ticket, failure)
+        end.outcome, end.result = FAILED, failure
+    else:
+        log.info("%r failed, another attempt follows in %s s: %s", job, delay, failure)
+        end.failure = failure
+        end.where = READY
+        if delay > 0:
+            end.where = HELD
+            end.retry_at = now + int(delay * 1_000_000)
+    return end
+
+
+def _retry_delay(job: Job, failure: Failure, attempts: int, now: int) -> float | None:
+    """Seconds until the next attempt; None if there is none, or if it would be too late."""
+    policy = job.retry_policy
+    if policy is None:
+        return None
+    try:
+        delay = policy.delay(failure, attempts)
+        seconds = None if delay is None else max(0.0, float(delay))
+    except Exception:
+        log.exception("the retry policy of %r failed; there is no further attempt", job)
+        return None
+    deadline = job.deadline()
+    if seconds is not None and deadline is not None and now + seconds * 1_000_000 > deadline:
+        return None
+    return seconds

@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence, Sized
 
-from zodbjobs.runtime.runner import Runner
+from zodbjobs import defaults
+from zodbjobs.runtime.runner import Runner, Stopped
 from zodbjobs.stored.queue import Ticket
 
 log = logging.getLogger("zodbjobs")
@@ -107,7 +108,8 @@ class Crew:
 
     def _main(self, hand: _Hand) -> None:
         runner = hand.runner
-        runner.open()
+        if not self._opened(runner):
+            return
         with self._change:
             self._present += 1
         while not self._stopping:
@@ -124,10 +126,24 @@ class Crew:
                 self._rest()
         runner.close()
 
+    def _opened(self, runner: Runner) -> bool:
+        """Whether the runner has its connection; tried until it has, or the crew stops."""
+        while not self._stopping:
+            try:
+                runner.open()
+                return True
+            except Exception as error:
+                log.warning("a runner can't open its connection (%s), it is tried again", error)
+                with self._change:
+                    self._change.wait_for(lambda: self._stopping, defaults.MOST_TROUBLE_SECONDS)
+        return False
+
     def _run(self, hand: _Hand, ticket: Ticket) -> None:
         start = hand.began = time.monotonic()
         try:
             hand.runner.run(ticket)
+        except Stopped as error:
+            log.warning("%s is left to the next worker: %s", ticket, error.__cause__)
         except Exception:
             # The runner answers for jobs; this is a fault of its own or of the storage.
             log.exception("the runner of %s failed", ticket)

@@ -8,6 +8,7 @@ from typing import Any
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.workers import WorkerRecord
 
 
 class Desk:
@@ -20,15 +21,20 @@ class Desk:
         self.connection = connection
         self.manager = connection.transaction_manager
         # Kept, for the way to it leads over the root, which may be a large record.
-        self._stored = get_queues(connection)
-        self.record = self._stored.workers[worker_id]
+        self.stored = get_queues(connection)
+        self.record: WorkerRecord = self.stored.workers[worker_id]
+        self._worker_id = worker_id
         self._names = names
+
+    def is_registered(self) -> bool:
+        """Whether the worker is still one of the database's; a rescue strikes it off."""
+        return self._worker_id in self.stored.workers
 
     def queues(self) -> list[Queue]:
         """The queues to work for."""
         if self._names is None:
-            return self._stored.values()
-        return [self._stored[name] for name in self._names]
+            return self.stored.values()
+        return [self.stored[name] for name in self._names]
 
     def shard(self, oid: bytes) -> Shard:
         """The shard with that object id; it is in the database of the record."""

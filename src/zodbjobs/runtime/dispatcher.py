@@ -14,8 +14,8 @@ from typing import Protocol
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import attempt
 from zodbjobs.runtime.attempt import End
+from zodbjobs.runtime.claims import Claims
 from zodbjobs.runtime.desk import Desk
-from zodbjobs.runtime.pace import Pace
 from zodbjobs.runtime.progress import Running, write_board
 from zodbjobs.runtime.prune import prune
 from zodbjobs.runtime.runner import Runner
@@ -29,6 +29,10 @@ _SHOWN_AFTER_MICROS = 200_000
 # Bookings wait for each other; the jobs themselves are committed as ended already.
 _BOOK_SECONDS = 0.1
 _BUSY_BOOK_SECONDS = 1.0  # the next claim will do it
+
+
+class Fenced(Exception):
+    """The worker was declared dead and its jobs were given to others."""
 
 
 class Hands(Protocol):
@@ -46,21 +50,25 @@ class Dispatcher:
     """Claims for the runners of one worker, and books what they ended.
 
     Works at `desk`, the dispatcher thread's, or at that of a runner; one at a time.
-    `hands` takes what was claimed.
+    `hands` takes what was claimed. Raises Fenced once others have taken the worker's jobs.
     """
 
     def __init__(
-        self, desk: Desk, runners: Sequence[Runner], hands: Hands, wakeup: Wakeup
+        self,
+        desk: Desk,
+        runners: Sequence[Runner],
+        hands: Hands,
+        wakeup: Wakeup,
+        beat_seconds: float = defaults.BEAT_SECONDS,
     ) -> None:
         self._desk = desk
-        self._claiming = True
-        self._outstanding = 0
         self._runners = runners
         self._hands = hands
         self._lock = threading.RLock()
         self._wakeup = wakeup
-        self._pace = Pace(len(runners))
-        self._turn = 0
+        self._claims = Claims(desk, len(runners), wakeup)
+        self._beat_seconds = beat_seconds
+        self._outstanding = 0
         self._reported: deque[End] = deque()
         self._unbooked: list[End] = []  # reported, and not yet booked
         self._unwritten: list[End] = []  # taken from a busy runner, and not yet written
@@ -69,7 +77,7 @@ class Dispatcher:
         now = clock.monotonic()
         self._next_book = now
         self._next_board = now
-        self._next_beat = now + defaults.BEAT_SECONDS
+        self._next_beat = now + beat_seconds
 
     def report(self, ends: list[End]) -> None:
         """Take the ends of jobs from a runner; called in the runner's thread."""
@@ -81,7 +89,7 @@ class Dispatcher:
         Called in its thread. What waits for its group is committed in the same transaction.
         """
         with self._lock:
-            self._unwritten += runner.take_group()
+            self._unwritten += runner.group.take()
             room = self._room()
             if not room and not self._unwritten:
                 return
@@ -93,7 +101,7 @@ class Dispatcher:
         with self._lock:
             for runner in self._runners:
                 if runner.running is not None:
-                    self._unwritten += runner.take_group(only_old=True)
+                    self._unwritten += runner.group.take_old()
             busy = self._hands.is_busy
             room = 0 if busy else self._room()
             now = clock.monotonic()
@@ -108,11 +116,8 @@ class Dispatcher:
 
     def _room(self) -> int:
         """How many jobs to claim now."""
-        if not self._claiming:
-            return 0
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
-        room = self._pace.room(self._outstanding - ended)
-        return room if room and self._wakeup.worth_a_look() else 0
+        return self._claims.room(self._outstanding - ended)
 
     def step(self, room: int = 0, live: Sequence[Running] = (), beat: bool = False) -> int:
         """One transaction: book, write the board, beat, claim up to `room` jobs.
@@ -131,13 +136,15 @@ class Dispatcher:
         seen = self._wakeup.last_transaction()
         try:
             desk.manager.begin()
+            if not desk.is_registered():
+                raise Fenced
             for end in self._unwritten:
                 end.write(desk.record)
             self._book(desk, [*self._unbooked, *self._unwritten])
             write_board(desk.record, live)
             if beat:
                 desk.record.beat += 1
-            tickets, next_due = self._claim(desk, room) if room else ([], None)
+            tickets = self._claims.claim(desk, room) if room else []
             self._watch(desk)
             desk.manager.commit()
         except BaseException:
@@ -145,9 +152,7 @@ class Dispatcher:
             raise
         self._committed(beat)
         if room:
-            self._pace.claimed(len(tickets), room, self._outstanding)
-            if len(tickets) < room:
-                self._wakeup.looked(seen, next_due)
+            self._claims.claimed(len(tickets), room, self._outstanding, seen)
         self._watched = seen
         self._outstanding += len(tickets)
         self._hands.hand_out(tickets)
@@ -161,7 +166,7 @@ class Dispatcher:
         now = clock.monotonic()
         self._next_book = now + _BOOK_SECONDS
         if beat:
-            self._next_beat = now + defaults.BEAT_SECONDS
+            self._next_beat = now + self._beat_seconds
 
     # Book
 
@@ -186,9 +191,9 @@ class Dispatcher:
                 continue
             shard = desk.shard(ticket.shard)
             if end.where == attempt.PARKED:
-                shard.parked[ticket.key] = job
+                shard.park(ticket.key, job)
             elif end.where == attempt.HELD:
-                shard.file(job._key, job)
+                shard.put_off(job)
             else:
                 shard.make_ready(ticket.key, job)
         for oid, group in finished.items():
@@ -227,27 +232,12 @@ class Dispatcher:
             if running is not None and running.key not in desk.record.lease:
                 running.cancelled = True
 
-    # Claim
-
-    def _claim(self, desk: Desk, room: int) -> tuple[list[Ticket], int | None]:
-        queues = desk.queues()
-        tickets: list[Ticket] = []
-        self._turn += 1
-        now = clock.now()
-        for number in range(len(queues)):
-            queue = queues[(self._turn + number) % len(queues)]
-            tickets += queue.claim(desk.record, room - len(tickets), now)
-            if len(tickets) >= room:
-                break
-        dues = [due for queue in queues if (due := queue.next_due()) is not None]
-        return tickets, min(dues, default=None)
-
     # Other work on the same connection
 
     def stop_claiming(self) -> None:
         """Claim nothing more; when this returns, all that was claimed is handed out."""
         with self._lock:
-            self._claiming = False
+            self._claims.stop()
 
     def give_back(self, tickets: Sequence[Ticket]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
@@ -264,7 +254,7 @@ class Dispatcher:
         record.release(ticket.key)
         shard = self._desk.shard(ticket.shard)
         if ticket.alone:
-            shard.rescued[ticket.key] = job
+            shard.make_rescued(ticket.key, job)
         else:
             shard.make_ready(ticket.key, job)
 

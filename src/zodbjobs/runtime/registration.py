@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import transaction
-from ZODB.DemoStorage import DemoStorage
-from ZODB.FileStorage import FileStorage
-from ZODB.MappingStorage import MappingStorage
+from transaction.interfaces import TransientError
 
-from zodbjobs import clock
-from zodbjobs.runtime import rescue
+from zodbjobs import clock, defaults
+from zodbjobs.runtime import rescue, storage, watch
 from zodbjobs.runtime.desk import Desk
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.workers import WorkerRecord
 
-# Storages that no other process can have open.
-_ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
+_ATTEMPTS = 50
 
 
 class Registration:
@@ -31,7 +30,13 @@ class Registration:
     on a connection of its own.
     """
 
-    def __init__(self, db: Any, queues: Sequence[str] | None, threads: int) -> None:
+    def __init__(
+        self,
+        db: Any,
+        queues: Sequence[str] | None,
+        threads: int,
+        beat_seconds: float = defaults.BEAT_SECONDS,
+    ) -> None:
         self.id = uuid.uuid4().hex
         self._names = queues
         self.manager = transaction.TransactionManager()
@@ -41,41 +46,69 @@ class Registration:
             stored = get_queues(self.connection)
             for name in queues or ():
                 stored[name]  # an unknown name is an error now, not a worker without work
-            rescue.alive.add(self.id)
-            self._commit(lambda: stored.workers.__setitem__(self.id, self._make(threads)))
+            watch.alive.add(self.id)
+            self._commit(
+                lambda: stored.workers.__setitem__(self.id, self._make(threads, beat_seconds))
+            )
             self.desk = self.desk_in(self.connection)
             self.db = self.desk.record._p_jar.db()
-            only_process = isinstance(self.db.storage, _ONE_PROCESS)
-            rescue.rescue_dead(self.manager, stored, only_process)
+            self._watch = watch.Watch(storage.is_for_one_process(self.db))
+            self.watch()
         except BaseException:
             self.close()
             raise
 
-    def _make(self, threads: int) -> WorkerRecord:
+    def _make(self, threads: int, beat_seconds: float) -> WorkerRecord:
         pid = os.getpid()
-        started = rescue.process_started(pid)
-        return WorkerRecord(self.id, socket.gethostname(), pid, started, clock.now(), threads)
+        record = WorkerRecord(
+            self.id,
+            host=socket.gethostname(),
+            place=watch.place(),
+            pid=pid,
+            process_started=watch.process_started(pid),
+            started=clock.now(),
+            threads=threads,
+            beat_seconds=beat_seconds,
+        )
+        if self._names is not None:
+            record.queues = tuple(self._names)
+        return record
 
-    def _commit(self, change: Any) -> None:
-        for attempt in self.manager.attempts(20):
-            with attempt:
+    def _commit(self, change: Callable[[], None]) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.manager.begin()
                 change()
+                self.manager.commit()
+                return
+            except TransientError:
+                self.manager.abort()
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(defaults.CONFLICT_SECONDS * random.random())
 
     def desk_in(self, connection: Any) -> Desk:
         """The worker's desk in another connection."""
         return Desk(connection, self.id, self._names)
 
+    def watch(self) -> int:
+        """Rescue the jobs of other workers that are dead; returns how many jobs."""
+        self.manager.begin()
+        dead = self._watch.dead(list(self.desk.stored.workers.values()))
+        return sum(rescue.rescue(self.manager, self.desk.stored, worker) for worker in dead)
+
     def drop(self) -> None:
         """Give back what is left in the lease, and remove the record."""
 
         def change() -> None:
-            rescue.take_back(self.desk.record, self.desk.record.held())
-            get_queues(self.connection).workers.pop(self.id, None)
+            if self.desk.is_registered():
+                rescue.take_back(self.desk.record, self.desk.record.held())
+                rescue.strike_off(self.desk.stored, self.desk.record)
 
         self._commit(change)
 
     def close(self) -> None:
         """Close the connection; the record stays, for a rescue, unless `drop` was called."""
-        rescue.alive.discard(self.id)
+        watch.alive.discard(self.id)
         self.manager.abort()
         self.connection.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
+import random
+import time
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ from ZODB.broken import Broken
 
 from zodbjobs import defaults
 from zodbjobs.errors import Aborted
+from zodbjobs.runtime import storage
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
@@ -22,67 +23,43 @@ from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
 
-#: The ids of the workers of this process.
-alive: set[str] = set()
 
+def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
+    """Give back what a dead worker held, and drop its record; returns the number of jobs.
 
-def process_started(pid: int) -> str:
-    """A text that is another one for a later process with the same number; '' if unknown."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def is_dead(record: WorkerRecord, only_process: bool) -> bool:
-    """Whether it is known, without waiting, that the worker of `record` is gone.
-
-    `only_process`: no other process than this one can have the storage open.
+    Runs transactions of its own in `manager`, RESCUE_BATCH jobs in each. If another worker
+    does the same, one of the two gets a conflict and goes on behind the other. Raises what
+    the storage raises; what was committed until then stays.
     """
-    if record.id in alive:
-        return False
-    if only_process:
-        return True
-    if record.host != socket.gethostname():
-        return False
-    if record.pid == os.getpid():
-        return True
-    try:
-        os.kill(record.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return record.process_started != process_started(record.pid)
-
-
-def rescue_dead(manager: Any, queues: Queues, only_process: bool) -> int:
-    """Give back what dead workers held, and drop their records; returns the number of jobs.
-
-    Runs transactions of its own in `manager`, RESCUE_BATCH jobs in each.
-    """
-    manager.begin()
-    dead = [id for id, record in queues.workers.items() if is_dead(record, only_process)]
     count = 0
-    for worker_id in dead:
-        while True:
-            try:
-                manager.begin()
-                record = queues.workers.get(worker_id)
-                if record is None:
-                    break
-                batch = list(islice(record.lease.items(SENTINEL + 1), defaults.RESCUE_BATCH))
-                take_back(record, batch)
-                if not batch:
-                    del queues.workers[worker_id]
-                manager.commit()
-            except TransientError:
-                manager.abort()
-                continue
+    while True:
+        try:
+            manager.begin()
+            record = queues.workers.get(worker_id)
+            if record is None:
+                break
+            batch = list(islice(record.lease.items(SENTINEL + 1), defaults.RESCUE_BATCH))
+            take_back(record, batch)
+            if not batch:
+                strike_off(queues, record)
+            manager.commit()
+        except TransientError as error:
+            manager.abort()
+            if storage.is_trouble(error):
+                raise
+            time.sleep(defaults.CONFLICT_SECONDS * random.random())
+        except BaseException:
+            manager.abort()
+            raise
+        else:
             count += len(batch)
             if not batch:
-                log.warning("rescued the jobs of worker %s, which is gone", worker_id)
+                log.warning(
+                    "worker %s on %s is gone; %s jobs were taken back from it",
+                    worker_id,
+                    record.host,
+                    count,
+                )
                 break
     manager.abort()
     return count
@@ -98,11 +75,21 @@ def take_back(record: WorkerRecord, leased: Iterable[tuple[int, Job]]) -> None:
         record.release(key)
         if isinstance(job, Broken):
             shard: Shard = job.__Broken_state__["_shard"]
-            shard.parked[key] = job
+            shard.park(key, job)
             continue
         assert job._shard is not None
         _take_back(job, job._shard, key, was_running)
         job._p_changed = True
+
+
+def strike_off(queues: Queues, record: WorkerRecord) -> None:
+    """Remove the record of a worker whose lease is empty; joins the transaction.
+
+    The sentinel goes too, so that a claim of that worker, should it be alive after all,
+    conflicts with this: else what it had claimed would be lost with the record.
+    """
+    del record.lease[SENTINEL]
+    del queues.workers[record.id]
 
 
 def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:
@@ -111,11 +98,9 @@ def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:
         work = job._finished - (job._started or job._finished)
         shard.finish([(job, job._finished, job._unsuccessful is not None, work)])
     elif job._parked is not None:
-        shard.parked[key] = job
-    elif job._key != key:
-        # Put off for another attempt; only its booking was missing.
-        assert job._key is not None
-        shard.file(job._key, job)
+        shard.park(key, job)
+    elif job._retry_at is not None:
+        shard.put_off(job)
     else:
         # After the first time only what surely ran is counted: a job that kills its
         # process must not have its neighbours aborted.
@@ -129,4 +114,4 @@ def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:
             log.critical("%s", error)
             shard.queue.abort(job, error)
         else:
-            shard.rescued[key] = job
+            shard.make_rescued(key, job)

@@ -18,20 +18,29 @@ from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import BadArgument, Expired, MissingCode
-from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
-from zodbjobs.runtime import attempt
+from zodbjobs.errors import BadArgument, MissingCode
+from zodbjobs.interfaces import CANCELLED, FAILED, SUCCEEDED
+from zodbjobs.runtime import attempt, storage
 from zodbjobs.runtime.attempt import End, log
 from zodbjobs.runtime.desk import Desk
+from zodbjobs.runtime.group import Group
 from zodbjobs.runtime.progress import Running, current
 from zodbjobs.stored import call
 from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
-from zodbjobs.stored.storable import check_storable, is_simple
+from zodbjobs.stored.storable import is_simple, portable_copy
 
 Report = Callable[[list[End]], None]
+
+# Held by a job that has conflicted several times: those that keep conflicting with each
+# other run one after the other.
+_alone = threading.Lock()
+
+
+class Stopped(Exception):
+    """The worker stops while its storage is in trouble; what it held is left to a rescue."""
 
 
 class Runner:
@@ -39,7 +48,8 @@ class Runner:
 
     `make_desk` gives the worker's desk in a connection. `report` is given the ends that
     are committed. Results of jobs that wrote nothing wait up to `group_seconds` for
-    others, to be committed together; 0 commits each at once.
+    others, to be committed together; 0 commits each at once. While the storage is in
+    trouble it waits, until `stopping` is set.
     """
 
     def __init__(
@@ -48,16 +58,15 @@ class Runner:
         make_desk: Callable[[Any], Desk],
         report: Report,
         group_seconds: float,
+        stopping: threading.Event,
     ) -> None:
         self.running: Running | None = None
+        self.group = Group(group_seconds)
         self._db = db
         self._make_desk = make_desk
         self._report = report
-        self._group_seconds = group_seconds
-        self._group: list[End] = []
-        self._group_since = 0.0
-        self._group_lock = threading.Lock()
-        self._loop: asyncio.Runner | None = None
+        self._groups = group_seconds > 0
+        self._stopping = stopping
 
     def open(self) -> None:
         """Open the connection, for use in this thread only."""
@@ -65,6 +74,7 @@ class Runner:
         self._manager = transaction.manager.manager
         connection = self._db.open(self._manager)
         self._connections = connection.connections
+        self._sees_commits = storage.sees_commits(self._db)
         self._snapshot: bytes | None = None
         self._reusable = False
         self._transaction: Any = None
@@ -73,48 +83,56 @@ class Runner:
             name: copy.copy(value) if isinstance(value, list | dict) else value
             for name, value in vars(self._manager.begin()).items()
         }
-        self.desk = self._make_desk(connection)
+        try:
+            self.desk = self._make_desk(connection)
+        except BaseException:
+            self._manager.abort()
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Commit what waits and close the connection."""
-        self.flush()
-        if self._loop is not None:
-            self._loop.close()
+        try:
+            self.flush()
+        except Stopped:
+            log.warning("the storage is in trouble; what was not committed will be run again")
         self._manager.abort()
         self.desk.connection.close()
 
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
-        conflicts = 0
-        while True:
-            try:
-                end = self._attempt(ticket, conflicts)
-                if end is not None:
-                    self._commit(end)
-                break
-            except TransientError as error:
-                self._manager.abort()
-                conflicts += 1
-                if conflicts >= defaults.CONFLICT_ATTEMPTS:
-                    now = clock.now()
-                    self._keep(self._failed(ticket, error, now, conflicts, self.running))
-                    break
-                pause = defaults.CONFLICT_SECONDS * 2**conflicts
-                time.sleep(pause * random.random())
-            except Exception as error:
-                # Not the job's but the commit's: a result or an effect that can't be stored.
-                self._manager.abort()
-                log.exception("the commit of job %s failed", ticket)
-                now = clock.now()
-                self._keep(self._failed(ticket, error, now, conflicts + 1, self.running))
-                break
-            finally:
-                self.running = None
+        conflicts = troubles = 0
+        with contextlib.ExitStack() as alone:
+            while True:
+                try:
+                    end = self._attempt(ticket, conflicts)
+                    if end is not None:
+                        self._commit(end)
+                    return
+                except Exception as error:
+                    self._start_over()
+                    if storage.is_trouble(error):
+                        troubles += 1
+                        self._wait_out(error, troubles)
+                        continue
+                    conflicts += 1
+                    transient = isinstance(error, TransientError)
+                    if not transient or conflicts == defaults.CONFLICT_ATTEMPTS:
+                        # The commit can't be made: what the job did is dropped with it.
+                        log.error("the commit of %s failed", ticket, exc_info=not transient)
+                        before = 0 if self.running is None else self.running.job._attempts
+                        self._keep(self._failed(ticket, error, clock.now(), before + conflicts))
+                        return
+                    if conflicts == defaults.CONFLICTS_TOGETHER:
+                        alone.enter_context(_alone)
+                    _pause(conflicts)
+                finally:
+                    self.running = None
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> None:
         """Load the first of some jobs that were just claimed, which is cheaper than later."""
         connection = self.desk.record._p_jar
-        with contextlib.suppress(POSKeyError, TransientError):  # which `run` will answer for
+        with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
             for ticket in tickets[: defaults.LOAD_AHEAD]:
                 job = connection.get(ticket.oid)
                 if isinstance(job, Job):
@@ -124,7 +142,6 @@ class Runner:
 
     def _attempt(self, ticket: Ticket, conflicts: int) -> End | None:
         """Run the job once; None if there is nothing to be written into it."""
-        manager = self._manager
         self._begin()
         now = clock.now()
         job = self._load(ticket, now)
@@ -132,42 +149,37 @@ class Runner:
             return None
         deadline = job.deadline()
         if deadline is not None and now > deadline:
-            return _expired(ticket, job, now, deadline)
+            return attempt.expired(ticket, job, now, deadline)
         try:
             function, args, kwargs = _resolve(job)
-        except MissingCode as error:
+        except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
-            end = End(ticket, attempt.PARKED, now, now)
-            end.result = str(error)
-            return end
+            return attempt.parked(ticket, str(error), now)
         running = self.running = Running(ticket.key, job, now)
         attempts = job._attempts + conflicts + 1
         token = current.set(running)
         job._v_running = True
         try:
             result = function(*args, **kwargs)
+            if inspect.iscoroutine(result):
+                # The loop is closed before the commit, and with it what the job left in it.
+                result = asyncio.run(result)
             portable = is_simple(result)
             if not portable:
-                if inspect.iscoroutine(result):
-                    result = self._await(result)
-                portable = check_storable(result, f"the result of {job!r}")
+                result, portable = portable_copy(result, f"the result of {job!r}")
         except TransientError:
             raise
         except BaseException as error:
-            manager.abort()
-            return self._failed(ticket, error, now, attempts, running)
+            self._start_over()
+            return self._failed(ticket, error, now, attempts)
         finally:
             job._v_running = False
             current.reset(token)
-        end = End(ticket, attempt.HISTORY, now, clock.now())
-        end.outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
-        end.result = result
-        end.attempts = attempts
-        end.running = running
-        untouched = self._untouched(manager.get())
-        end.portable = portable and untouched
-        self._reusable = untouched and len(self._connections) == 1
-        return end
+        if job._finished is not None:
+            end = attempt.cancelled(running, ticket)
+            self._start_over()
+            return end
+        return self._succeeded(ticket, result, portable, attempts)
 
     def _begin(self) -> None:
         """The transaction for the next job, with a snapshot of now.
@@ -175,8 +187,8 @@ class Runner:
         If nobody has committed since the last one began, and the last job has left no
         trace in it, then it is as good as a new one, which costs more than a short job.
         """
-        seen = self._db.lastTransaction()
-        if self._reusable and seen == self._snapshot:
+        seen = self._db.lastTransaction() if self._sees_commits else None
+        if self._reusable and seen is not None and seen == self._snapshot:
             self._reusable = False
             return
         self._reusable = False
@@ -187,6 +199,12 @@ class Runner:
         """Whether `txn` is as it was at its begin: nothing joined, no hook, no note."""
         return txn is self._transaction and vars(txn) == self._fresh
 
+    def _start_over(self) -> None:
+        """Drop what the attempt did, also to arguments that the database doesn't watch."""
+        self._manager.abort()
+        if self.running is not None:
+            self.running.job._p_invalidate()
+
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
         job: Job | None = self.desk.record.leased(ticket)
@@ -195,13 +213,15 @@ class Runner:
             return None
         try:
             job._p_activate()
-        except POSKeyError:
-            log.critical("the record of the job of %s is lost; it is parked", ticket)
-            self._report([End(ticket, attempt.PARKED, now, now)])
+        except Exception as error:
+            if isinstance(error, TransientError) or storage.is_trouble(error):
+                raise
+            log.critical("%s can't be loaded, it is parked", ticket, exc_info=True)
+            self._report([attempt.parked(ticket, None, now)])
             return None
         if isinstance(job, Broken):
             log.error("%r is parked: its class is missing in this process", job)
-            self._report([End(ticket, attempt.PARKED, now, now)])
+            self._report([attempt.parked(ticket, None, now)])
             return None
         if job._finished is not None:
             log.error("%r had already ended when it was to be run", job)
@@ -209,43 +229,25 @@ class Runner:
             return None
         return job
 
-    def _await(self, coroutine: Any) -> Any:
-        if self._loop is None:
-            self._loop = asyncio.Runner()
-        return self._loop.run(coroutine)
-
-    def _failed(
-        self,
-        ticket: Ticket,
-        error: BaseException,
-        started: int,
-        attempts: int,
-        running: Running | None = None,
-    ) -> End:
-        """The end of an attempt that raised: another attempt, or failed for good."""
-        now = clock.now()
-        failure = Failure.from_exception(error)
-        job = None if running is None else running.job
-        delay = None if job is None else _retry_delay(job, failure, attempts)
-        end = End(ticket, attempt.HISTORY, started, now)
+    def _succeeded(self, ticket: Ticket, result: Any, portable: bool, attempts: int) -> End:
+        assert self.running is not None
+        end = End(ticket, attempt.HISTORY, self.running.started, clock.now())
+        end.outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
+        end.result = result
         end.attempts = attempts
-        end.running = running
-        if delay is None:
-            log.error("%r failed: %s", job or ticket, failure)
-            end.outcome, end.result = FAILED, failure
-        else:
-            log.info("%r failed, another attempt follows in %s s: %s", job, delay, failure)
-            end.failure = failure
-            end.where = attempt.READY
-            if delay > 0:
-                end.where = attempt.HELD
-                end.retry_at = now + int(delay * 1_000_000)
+        end.running = self.running
+        untouched = self._untouched(self._manager.get())
+        end.portable = portable and untouched
+        self._reusable = untouched and len(self._connections) == 1
         return end
+
+    def _failed(self, ticket: Ticket, error: BaseException, started: int, attempts: int) -> End:
+        return attempt.failed(ticket, error, started, attempts, self.running)
 
     def _drop(self, ticket: Ticket, running: Running | None = None) -> None:
         """The lease doesn't hold the job any more: somebody took it away."""
         if running is None:
-            log.info("the job of %s was taken away before it began", ticket)
+            log.info("%s was taken away before it began", ticket)
         elif running.job.outcome == CANCELLED:
             log.info("%r was cancelled; what it did here is dropped", running.job)
         else:
@@ -258,10 +260,10 @@ class Runner:
         """Commit the end of a job that wrote to the database, with those that wait;
         leave that of one that didn't to wait for others.
         """
-        if end.portable and self._group_seconds:
+        if end.portable and self._groups:
             self._keep(end)
             return
-        group = self.take_group()
+        group = self.group.take()
         try:
             for other in group:
                 other.write(self.desk.record)
@@ -272,10 +274,10 @@ class Runner:
                 self._manager.abort()
         except BaseException:
             self._manager.abort()
-            self._give_back(group)
+            self.group.give_back(group)
             raise
         if end.where == attempt.NOWHERE:
-            self._give_back(group)
+            self.group.give_back(group)
             self._drop(end.ticket, end.running)
         else:
             self._done([*group, end])
@@ -286,67 +288,76 @@ class Runner:
         self._report(ends)
 
     def _keep(self, end: End) -> None:
-        with self._group_lock:
-            if not self._group:
-                self._group_since = time.monotonic()
-            self._group.append(end)
-        if len(self._group) >= defaults.GROUP_JOBS or self._group_is_old():
+        if self.group.add(end):
             self.flush()
 
-    def _group_is_old(self) -> bool:
-        return time.monotonic() - self._group_since >= self._group_seconds
-
-    def _give_back(self, group: list[End]) -> None:
-        if group:
-            with self._group_lock:
-                self._group[:0] = group
-
-    def take_group(self, only_old: bool = False) -> list[End]:
-        """Take the ends that wait for their commit. The dispatcher takes old ones
-        while this thread is busy with a long job.
-        """
-        if not self._group:
-            return []
-        with self._group_lock:
-            if only_old and not self._group_is_old():
-                return []
-            group, self._group = self._group, []
-        return group
-
     def flush(self) -> None:
-        """Commit the ends that wait; tries until it works, and runs nothing again."""
-        group = self.take_group()
-        tries = 0
+        """Commit the ends that wait; tries until it works, and runs nothing again.
+
+        Raises Stopped if the worker stops while the storage is in trouble.
+        """
+        group = self.group.take()
+        conflicts = troubles = 0
         while group:
-            tries += 1
             try:
                 self._manager.begin()
                 for end in group:
                     end.write(self.desk.record)
                 self._manager.commit()
-            except TransientError:
+            except Exception as error:
                 self._manager.abort()
-                time.sleep(min(1.0, defaults.CONFLICT_SECONDS * 2**tries) * random.random())
-            except Exception:
-                self._manager.abort()
-                log.critical("ends of %s jobs can't be committed", len(group), exc_info=True)
-                if len(group) > 1:
+                if storage.is_trouble(error):
+                    troubles += 1
+                    self._wait_out(error, troubles)
+                elif isinstance(error, TransientError):
+                    conflicts += 1
+                    _pause(conflicts)
+                else:
+                    log.critical("ends of %s jobs can't be committed", len(group), exc_info=True)
                     for end in group:
-                        self._give_back([end])
-                        self.flush()
+                        self._write_alone(end)
                     return
-                group = [self._without_result(group[0])]
-                time.sleep(min(60.0, 2.0**tries - 1))
             else:
                 self._done(group)
                 return
 
-    def _without_result(self, end: End) -> End:
-        """A result that can't be stored is replaced by a Failure that says so."""
-        if end.result is None or isinstance(end.result, Failure):
-            return end
-        error = BadArgument(f"the result can't be stored: {type(end.result).__name__}")
-        return self._failed(end.ticket, error, end.started, end.attempts)
+    def _write_alone(self, end: End) -> None:
+        """One of these ends can't be stored. A result of that kind becomes a Failure that
+        says so; a job for which that doesn't help either is parked.
+        """
+        if end.result is not None and not isinstance(end.result, Failure):
+            error = BadArgument(f"the result can't be stored: {type(end.result).__name__}")
+            try:
+                portable_copy(end.result, "the result")
+            except BadArgument:
+                end = attempt.failed(end.ticket, error, end.started, end.attempts, None)
+        try:
+            self._manager.begin()
+            end.write(self.desk.record)
+            self._manager.commit()
+        except Exception as error:
+            self._manager.abort()
+            if isinstance(error, TransientError) or storage.is_trouble(error):
+                self.group.give_back([end])
+                self.flush()
+            else:
+                log.critical("the end of %s can't be stored, it is parked", end.ticket)
+                self._report([attempt.parked(end.ticket, None, clock.now())])
+        else:
+            self._done([end])
+
+    def _wait_out(self, error: Exception, troubles: int) -> None:
+        """Wait before the next try; raise Stopped if the worker stops meanwhile."""
+        if troubles == 1:
+            log.warning("the storage is in trouble, it is tried again and again: %s", error)
+        seconds = defaults.TROUBLE_SECONDS * 2 ** min(troubles - 1, 10)
+        if self._stopping.wait(min(seconds, defaults.MOST_TROUBLE_SECONDS)):
+            raise Stopped from error
+
+
+def _pause(conflicts: int) -> None:
+    seconds = defaults.CONFLICT_SECONDS * 2 ** min(conflicts, 10)
+    time.sleep(min(seconds, defaults.MOST_CONFLICT_SECONDS) * random.random())
 
 
 def _resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
@@ -358,26 +369,3 @@ def _resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, A
     for value in kwargs.values():
         check_whole(value)
     return function, args, kwargs
-
-
-def _expired(ticket: Ticket, job: Job, now: int, deadline: int) -> End:
-    error = Expired(
-        f"job {job.id} ({job.description}) was to be begun by {clock.to_datetime(deadline)}; "
-        "give it a longer begin_by, or the queue more workers"
-    )
-    end = End(ticket, attempt.HISTORY, now, now)
-    end.outcome = EXPIRED
-    end.result = Failure.from_exception(error)
-    return end
-
-
-def _retry_delay(job: Job, failure: Failure, attempts: int) -> float | None:
-    policy = job.retry_policy
-    if policy is None:
-        return None
-    try:
-        delay = policy.delay(failure, attempts)
-        return None if delay is None else float(delay)
-    except Exception:
-        log.exception("the retry policy of %r failed; there is no further attempt", job)
-        return None

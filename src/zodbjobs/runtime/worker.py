@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from transaction.interfaces import TransientError
-
 from zodbjobs import clock, defaults
-from zodbjobs.runtime.attempt import End
-from zodbjobs.runtime.crew import Crew
-from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.progress import logs_are_kept
-from zodbjobs.runtime.registration import Registration
-from zodbjobs.runtime.runner import Runner
-from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.runtime.shift import Options, Shift
 
 log = logging.getLogger("zodbjobs")
+
+# The main thread waits no longer than this at a time: where a signal is delivered to another
+# thread, nothing wakes it.
+_SIGNAL_SECONDS = 0.1
 
 
 class Worker:
@@ -32,7 +29,8 @@ class Worker:
     `threads`: how many jobs run at a time. `group_commit`: seconds that the results of
     jobs that wrote nothing wait for each other, 0 commits each alone. `stop_seconds`: how
     long `stop` waits for running jobs. `history_seconds` and `history_count`: how long, and
-    how many, finished jobs a queue keeps.
+    how many, finished jobs a queue keeps. `beat_seconds`: between two signs of life; other
+    workers take over its jobs when three are missing.
 
     A context manager: starts the threads, and stops them at the end.
     """
@@ -47,17 +45,19 @@ class Worker:
         stop_seconds: float = defaults.STOP_SECONDS,
         history_seconds: float = defaults.HISTORY_SECONDS,
         history_count: int = defaults.HISTORY_COUNT,
+        beat_seconds: float = defaults.BEAT_SECONDS,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
+        if beat_seconds <= 0:
+            raise ValueError(f"a worker needs time between its beats, not {beat_seconds} s")
         if isinstance(queues, str):
             raise TypeError(f"queues is a list of names; write queues=[{queues!r}]")
         self._db = db
-        self._names = queues
-        self._count = threads
-        self._group_commit = group_commit
+        self._options = Options(
+            queues, threads, group_commit, history_seconds, history_count, beat_seconds
+        )
         self._stop_seconds = stop_seconds
-        self._history = (history_seconds, history_count)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -70,8 +70,10 @@ class Worker:
 
     @property
     def id(self) -> str:
-        """The id of this start of the worker; its record's key."""
-        return self._registration.id
+        """The id that the worker has now; its record's key. A new one at each start, and
+        after it was thought dead.
+        """
+        return self._shift.id
 
     def start(self) -> None:
         """Register, rescue the jobs of dead workers, start the threads; returns at once.
@@ -80,29 +82,14 @@ class Worker:
         """
         if self._thread is not None:
             raise RuntimeError("this worker was started already")
-        registration = self._registration = Registration(self._db, self._names, self._count)
-        # One connection for each thread and one for the record, beyond what others use.
-        self._pool_sizes = {db: db.getPoolSize() for db in (self._db, registration.db)}
-        for db, size in self._pool_sizes.items():
-            db.setPoolSize(size + self._count + 1)
         self._stopping.clear()
-        self._wakeup = Wakeup(registration.db)
-        runners = [
-            Runner(self._db, registration.desk_in, self._report, self._group_commit)
-            for _ in range(self._count)
-        ]
-        self._crew = Crew(runners, self._fetch)
-        self._dispatcher = Dispatcher(registration.desk, runners, self._crew, self._wakeup)
-        self._thread = threading.Thread(
-            target=self._dispatch, name="zodbjobs dispatcher", daemon=True
-        )
-        # Before the first job runs, which is maybe before the dispatcher's thread does.
-        self._open = contextlib.ExitStack()
-        self._open.enter_context(logs_are_kept())
-        self._open.enter_context(self._wakeup)
-        self._crew.start()
+        self._shift = Shift(self._db, self._options, self._stopping)
+        # One connection for each thread and one for the record, beyond what others use.
+        self._pool_sizes = {db: db.getPoolSize() for db in self._shift.databases}
+        for db, size in self._pool_sizes.items():
+            db.setPoolSize(size + self._options.threads + 1)
+        self._thread = threading.Thread(target=self._work, name="zodbjobs dispatcher", daemon=True)
         self._thread.start()
-        log.info("worker %s works with %s threads", self.id, self._count)
 
     def stop(self, seconds: float | None = None) -> None:
         """Claim nothing more, let running jobs end, return the rest to the queue.
@@ -115,8 +102,9 @@ class Worker:
             return
         self._deadline = clock.monotonic() + (self._stop_seconds if seconds is None else seconds)
         self._stopping.set()
-        self._wakeup.set()
-        self._thread.join()
+        self._shift.wake()
+        while self._thread.is_alive():
+            self._thread.join(_SIGNAL_SECONDS)
         self._thread = None
         for db, size in self._pool_sizes.items():
             db.setPoolSize(size)
@@ -127,75 +115,43 @@ class Worker:
 
         Call it in the main thread. The signal handlers that were there are restored.
         """
-        stop = threading.Event()
+        # Signals interrupt each other's handlers: this one must take no lock.
+        taken: list[int] = []
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            if stop.is_set():
+            taken.append(number)
+            if len(taken) > 1:
                 os._exit(128 + number)
-            stop.set()
 
         before = {s: signal.signal(s, on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             with self:
-                stop.wait()
+                while not taken:
+                    time.sleep(_SIGNAL_SECONDS)
         finally:
             for number, handler in before.items():
                 if signal.getsignal(number) is on_signal:
                     signal.signal(number, handler)
 
-    # In the runners' threads
+    def _work(self) -> None:
+        """One shift after the other; in the dispatcher's thread."""
+        with logs_are_kept():
+            while True:
+                self._shift.work(lambda: self._deadline)
+                if self._stopping.is_set():
+                    return
+                self._begin_another()
+                if self._stopping.is_set():
+                    return
 
-    def _report(self, ends: list[End]) -> None:
-        self._dispatcher.report(ends)
-
-    def _fetch(self, runner: Runner) -> None:
-        if not self._stopping.is_set():
-            self._safely(lambda: self._dispatcher.fetch(runner))
-
-    # In the dispatcher's thread
-
-    def _dispatch(self) -> None:
-        with self._open:
-            next_prune = 0.0
-            while not self._stopping.is_set():
-                self._safely(self._dispatcher.tick)
-                self._crew.help_out()
-                if clock.monotonic() >= next_prune and not self._prune():
-                    next_prune = clock.monotonic() + defaults.PRUNE_SECONDS
-                self._wakeup.wait()
-            self._wind_up()
-        self._registration.close()
-
-    def _safely(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except TransientError as error:
-            log.debug("the dispatcher's commit conflicted, it is done again: %s", error)
-        except Exception:
-            log.exception("the dispatcher's transaction failed, it is done again")
-            self._stopping.wait(1.0)
-
-    def _prune(self) -> int:
-        try:
-            return self._dispatcher.prune(*self._history)
-        except TransientError:
-            return 1
-        except Exception:
-            log.exception("pruning the history failed, it is tried again later")
-            return 0
-
-    def _wind_up(self) -> None:
-        dispatcher = self._dispatcher
-        dispatcher.stop_claiming()
-        tickets = self._crew.stop()
-        while self._crew.is_alive():
-            if clock.monotonic() >= self._deadline:
-                log.warning("worker %s stops while jobs still run; they are given back", self.id)
-                break
-            self._safely(dispatcher.tick)
-            self._wakeup.wait()
-        # What these leave in the lease, `drop` gives back.
-        with contextlib.suppress(TransientError):
-            dispatcher.give_back(tickets)
-            dispatcher.step()
-        self._registration.drop()
+    def _begin_another(self) -> None:
+        """Start over under a new identity, as soon as the storage lets it."""
+        seconds = defaults.TROUBLE_SECONDS
+        while not self._stopping.is_set():
+            try:
+                self._shift = Shift(self._db, self._options, self._stopping)
+                return
+            except Exception as error:
+                log.error("the worker can't register again (%s), it is tried again", error)
+                self._stopping.wait(seconds)
+                seconds = min(2 * seconds, defaults.MOST_TROUBLE_SECONDS)

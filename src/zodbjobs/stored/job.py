@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import transaction
 from persistent import Persistent
@@ -17,7 +17,7 @@ from ZODB.utils import u64
 from zope.interface import implementer
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
@@ -33,7 +33,7 @@ from zodbjobs.stored import call, inbox, keys
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.storable import check_immutable, check_storable, is_simple
 from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
-from zodbjobs.stored.views import DictView, ListView
+from zodbjobs.stored.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
@@ -45,13 +45,6 @@ _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard", "_created", "_unsuccessful", "_result", "_started", "_finished"),
     *("_last_failure", "_attempts", "_interruptions", "_parked", "_log", "_retry_at"),
 )
-
-
-class Progress(NamedTuple):
-    """What a job last reported of itself."""
-
-    percent: float | None
-    message: str | None
 
 
 @implementer(IJob)
@@ -412,11 +405,3 @@ class ProgressableJob(Job):
 
 def _moment(micros: int | None) -> datetime | None:
     return None if micros is None else clock.to_datetime(micros)
-
-
-def get_job_id(persisted_job: Job) -> str:
-    """The decimal object id of a stored job, as str; ValueError if it isn't stored."""
-    job_id = persisted_job.id
-    if job_id is None:
-        raise BadArgument(f"{persisted_job!r} has no id yet; put it into a queue first")
-    return job_id

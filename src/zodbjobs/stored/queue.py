@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -310,14 +310,17 @@ class Queue(Persistent):
 
     # Claim
 
-    def claim(self, worker: WorkerRecord, limit: int, now: int) -> list[Ticket]:
-        """Move up to `limit` due jobs into the lease of `worker`, in the order of their keys.
+    def claim(
+        self, worker: WorkerRecord, limit: int, now: int, shards: Sequence[Shard]
+    ) -> list[Ticket]:
+        """Move up to `limit` due jobs of `shards`, which are some of this queue's, into the
+        lease of `worker`, in the order of their keys.
 
         Joins the current transaction; the caller commits, and runs them only then.
         """
-        complete = min(shard.drain(now) for shard in self.shards)
-        claimed = self._claim_rescued(worker, now)
-        heap = [(first, s.index) for s in self.shards if (first := s.first()) is not None]
+        complete = min(shard.drain(now) for shard in shards)
+        claimed = _claim_rescued(worker, now, shards)
+        heap = [(first, s.index) for s in shards if (first := s.first()) is not None]
         heapq.heapify(heap)
         while heap and len(claimed) < limit:
             shard = self.shards[heapq.heappop(heap)[1]]
@@ -329,22 +332,23 @@ class Queue(Persistent):
                 heapq.heappush(heap, (first, shard.index))
         return claimed
 
-    def _claim_rescued(self, worker: WorkerRecord, now: int) -> list[Ticket]:
-        """One job that was interrupted before, if the worker has none of these."""
-        if any(entry.alone for entry in worker.board.values()):
-            return []
-        for shard in self.shards:
-            if shard.rescued:
-                key = shard.rescued.minKey()
-                tickets = _lease(worker, shard, [(key, shard.rescued.pop(key))], alone=True)
-                worker.board[tickets[0].key] = BoardEntry(now, alone=True)
-                return tickets
-        return []
-
     def next_due(self) -> int | None:
         """When the first held job is due, in microseconds, or None."""
         dues = [due for shard in self.shards if (due := shard.next_due()) is not None]
         return min(dues, default=None)
+
+
+def _claim_rescued(worker: WorkerRecord, now: int, shards: Sequence[Shard]) -> list[Ticket]:
+    """One job that was interrupted before, if the worker has none of these."""
+    if any(entry.alone for entry in worker.board.values()):
+        return []
+    for shard in shards:
+        if shard.rescued:
+            key = shard.rescued.minKey()
+            tickets = _lease(worker, shard, [(key, shard.rescued.pop(key))], alone=True)
+            worker.board[tickets[0].key] = BoardEntry(now, alone=True)
+            return tickets
+    return []
 
 
 def _lease(

@@ -6,9 +6,17 @@ A persistent list or dict would be a database record of its own for every job.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistent import Persistent
+
+
+class Progress(NamedTuple):
+    """What a job last reported of itself."""
+
+    percent: float | None
+    message: str | None
+
 
 Check = Callable[[object, str], object]
 

@@ -34,23 +34,43 @@ class WorkerRecord(Persistent):
     """Who a worker is, that it lives, and what it holds.
 
     `lease`: the jobs that it has claimed and not yet booked, by key. `board`: what runs
-    right now, by key. `process_started` tells two processes of one number apart.
+    right now, by key. `beat` grows every `beat_seconds`. `queues`: the names of those that
+    it works for, None for all.
+
+    `place` tells where `pid` is a process number, and `process_started` tells two processes
+    of one number apart; both are '' where that isn't known.
     """
 
     beat = 0
+    queues: tuple[str, ...] | None = None
 
     def __init__(
-        self, id: str, host: str, pid: int, process_started: str, started: int, threads: int
+        self,
+        id: str,
+        *,
+        host: str,
+        place: str,
+        pid: int,
+        process_started: str,
+        started: int,
+        threads: int,
+        beat_seconds: float,
     ) -> None:
         self.id = id
         self.host = host
+        self.place = place
         self.pid = pid
         self.process_started = process_started
         self.started = started
         self.threads = threads
+        self.beat_seconds = beat_seconds
         self.lease = LOBTree()
         self.lease[SENTINEL] = None
         self.board = LOBTree()
+
+    def serves(self, queue: str) -> bool:
+        """Whether it works for the queue of that name."""
+        return self.queues is None or queue in self.queues
 
     def holds(self, key: int, job: Job) -> bool:
         """Whether `job` is in the lease."""
