@@ -43,8 +43,12 @@ GROUP_JOBS = 200
 #: ... and at most so many seconds after the first of them.
 GROUP_SECONDS = 0.01
 
-#: Seconds between two looks at the storage's last transaction; a read in memory.
+#: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01
+
+#: ... with RelStorage, which has to ask its server, and does so less and less often while
+#: nothing happens, down to once in so many seconds.
+IDLE_POLL_SECONDS = 0.08
 
 #: Seconds between two beats of a worker. A beat is a commit and makes the file grow.
 BEAT_SECONDS = 15.0

@@ -35,7 +35,7 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     registration = Registration(db, queues, threads=1)
     hands = _Hands()
     count = 0
-    with _own_manager(), logs_are_kept():
+    with _own_manager(), logs_are_kept(), Wakeup(registration.db) as wakeup:
         runner = Runner(
             db,
             registration.desk_in,
@@ -43,7 +43,7 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
             group_seconds=0,
             stopping=threading.Event(),
         )
-        dispatcher = Dispatcher(registration.desk, [runner], hands, Wakeup(registration.db))
+        dispatcher = Dispatcher(registration.desk, [runner], hands, wakeup)
         runner.open()
         try:
             while _step(dispatcher, room=1):

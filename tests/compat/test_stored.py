@@ -46,7 +46,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         clock.advance(5)
         run_jobs(db)
     transaction.begin()
-    with zodbjobs.Worker(db) as worker:
+    with zodbjobs.Worker(db, queues=[""]) as worker:
         job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
         transaction.commit()
         while not job.log_lines:

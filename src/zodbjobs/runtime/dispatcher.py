@@ -111,8 +111,8 @@ class Dispatcher:
                 self.step(room, live, beat)
             elif self._must_watch():
                 self._watched = self._wakeup.last_transaction()
-                self._desk.manager.begin()
-                self._watch(self._desk)
+                with self._desk.manager:
+                    self._watch(self._desk)
 
     def _room(self) -> int:
         """How many jobs to claim now."""

@@ -41,6 +41,8 @@ class Registration:
         self._names = queues
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
+        # See Runner.open.
+        self.connection.explicit_transactions = True
         try:
             self.manager.begin()
             stored = get_queues(self.connection)
@@ -94,7 +96,10 @@ class Registration:
     def watch(self) -> int:
         """Rescue the jobs of other workers that are dead; returns how many jobs."""
         self.manager.begin()
-        dead = self._watch.dead(list(self.desk.stored.workers.values()))
+        try:
+            dead = self._watch.dead(self.desk.stored.workers.values())
+        finally:
+            self.manager.abort()
         return sum(rescue.rescue(self.manager, self.desk.stored, worker) for worker in dead)
 
     def drop(self) -> None:

@@ -74,7 +74,10 @@ class Runner:
         self._manager = transaction.manager.manager
         connection = self._db.open(self._manager)
         self._connections = connection.connections
-        self._sees_commits = storage.sees_commits(self._db)
+        # Poll when an attempt begins, not also after each commit; and no idle thread keeps a
+        # transaction of PostgreSQL open.
+        connection.explicit_transactions = True
+        self._must_poll = storage.must_be_polled(self._db)
         self._snapshot: bytes | None = None
         self._reusable = False
         self._transaction: Any = None
@@ -187,7 +190,7 @@ class Runner:
         If nobody has committed since the last one began, and the last job has left no
         trace in it, then it is as good as a new one, which costs more than a short job.
         """
-        seen = self._db.lastTransaction() if self._sees_commits else None
+        seen = None if self._must_poll else self._db.lastTransaction()
         if self._reusable and seen is not None and seen == self._snapshot:
             self._reusable = False
             return

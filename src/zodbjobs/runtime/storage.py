@@ -8,6 +8,7 @@ from typing import Any
 from transaction.interfaces import TransientError
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
+from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 
@@ -32,6 +33,8 @@ def is_trouble(error: BaseException) -> bool:
     return isinstance(error, TransientError) and not isinstance(error, ConflictError)
 
 
-def sees_commits(db: Any) -> bool:
-    """Whether ``db.lastTransaction()`` tells of each commit, whoever made it, at no cost."""
-    return is_for_one_process(db) or hasattr(db.storage, "is_connected")
+def must_be_polled(db: Any) -> bool:
+    """Whether the storage has to be asked for the commits of others, and each connection's
+    part of it for itself, as with RelStorage. Elsewhere ``db.lastTransaction()`` tells.
+    """
+    return bool(IMVCCStorage.providedBy(db.storage))

@@ -1,19 +1,24 @@
-"""How a dispatcher learns that there is something to do, without asking the storage."""
+"""How a dispatcher learns that there is something to do, at as little cost as can be."""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from zodbjobs import clock, defaults
+from zodbjobs.runtime import storage
 from zodbjobs.stored import inbox
 
 
 class Wakeup:
-    """Waits for puts in this process, for commits of others, and for the next due time."""
+    """Waits for puts in this process, for commits of others, and for the next due time.
+
+    All but `set` and `wait` are used by one thread at a time.
+    """
 
     def __init__(self, db: Any) -> None:
-        self._db = db
+        self._commits = Polled(db) if storage.must_be_polled(db) else Pushed(db)
         self._event = threading.Event()
         self._seen: bytes | None = None
         self._next_due: int | None = None
@@ -24,9 +29,11 @@ class Wakeup:
 
     def __exit__(self, *exc_info: object) -> None:
         inbox.after_put.discard(self.set)
+        self._commits.close()
 
     def set(self) -> None:
         """Wake the dispatcher now."""
+        self._commits.hurry()
         self._event.set()
 
     def wait(self, seconds: float = defaults.POLL_SECONDS) -> None:
@@ -36,8 +43,7 @@ class Wakeup:
 
     def last_transaction(self) -> bytes:
         """What to give to `looked`: taken before the look, so that nothing is missed."""
-        tid: bytes = self._db.lastTransaction()
-        return tid
+        return self._commits.last()
 
     def looked(self, seen: bytes, next_due: int | None) -> None:
         """There was nothing more to claim at `seen`; the next job is due at `next_due`."""
@@ -49,3 +55,60 @@ class Wakeup:
         if self._next_due is not None and clock.now() >= self._next_due:
             return True
         return self.last_transaction() != self._seen
+
+
+class Pushed:
+    """Of a storage that is told of each commit: FileStorage by itself, ZEO by its server."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def last(self) -> bytes:
+        """The last transaction; a read in memory."""
+        tid: bytes = self._db.lastTransaction()
+        return tid
+
+    def hurry(self) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Polled:
+    """Of a storage that must be asked: RelStorage. Asks seldom while nothing happens."""
+
+    def __init__(self, db: Any) -> None:
+        # A session of its own: those of the connections belong to their threads.
+        self._storage = db.storage.new_instance()
+        self._tid = b""
+        self._pause = defaults.POLL_SECONDS
+        self._next = 0.0
+
+    def last(self) -> bytes:
+        """The last transaction, as of the last time that it was asked for."""
+        now = time.monotonic()
+        if now >= self._next:
+            before, self._tid = self._tid, self._ask()
+            moved = before != self._tid
+            most = defaults.IDLE_POLL_SECONDS
+            self._pause = defaults.POLL_SECONDS if moved else min(self._pause * 1.5, most)
+            self._next = now + self._pause
+        return self._tid
+
+    def _ask(self) -> bytes:
+        try:
+            self._storage.poll_invalidations()
+            tid: bytes = self._storage.lastTransaction()
+            return tid
+        finally:
+            # Else the server would keep a transaction open until the next time.
+            self._storage.afterCompletion()
+
+    def hurry(self) -> None:
+        """Ask the next time."""
+        self._next = 0.0
+
+    def close(self) -> None:
+        """Close the session."""
+        self._storage.release()
