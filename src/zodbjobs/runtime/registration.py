@@ -52,6 +52,7 @@ class Registration:
             self._commit(
                 lambda: stored.workers.__setitem__(self.id, self._make(threads, beat_seconds))
             )
+            self.manager.begin()
             self.desk = self.desk_in(self.connection)
             self.db = self.desk.record._p_jar.db()
             self._watch = watch.Watch(storage.is_for_one_process(self.db))

@@ -65,7 +65,6 @@ class Runner:
         self._db = db
         self._make_desk = make_desk
         self._report = report
-        self._groups = group_seconds > 0
         self._stopping = stopping
 
     def open(self) -> None:
@@ -136,6 +135,8 @@ class Runner:
         """Load the first of some jobs that were just claimed, which is cheaper than later."""
         connection = self.desk.record._p_jar
         with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
+            self._begin()
+            self._reusable = len(self._connections) == 1
             for ticket in tickets[: defaults.LOAD_AHEAD]:
                 job = connection.get(ticket.oid)
                 if isinstance(job, Job):
@@ -263,7 +264,7 @@ class Runner:
         """Commit the end of a job that wrote to the database, with those that wait;
         leave that of one that didn't to wait for others.
         """
-        if end.portable and self._groups:
+        if end.portable:
             self._keep(end)
             return
         group = self.group.take()
