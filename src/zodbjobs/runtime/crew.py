@@ -139,7 +139,7 @@ class Crew:
         return False
 
     def _run(self, hand: _Hand, ticket: Ticket) -> None:
-        start = hand.began = time.monotonic()
+        hand.began = time.monotonic()
         try:
             hand.runner.run(ticket)
         except Stopped as error:
@@ -147,7 +147,7 @@ class Crew:
         except Exception:
             # The runner answers for jobs; this is a fault of its own or of the storage.
             log.exception("the runner of %s failed", ticket)
-        self._average += (time.monotonic() - start - self._average) * 0.1
+        self._average += (hand.runner.shareable - self._average) * 0.1
         with self._change:
             hand.began = None
             if hand.is_away:

@@ -62,6 +62,8 @@ class Runner:
     ) -> None:
         self.running: Running | None = None
         self.group = Group(group_seconds)
+        #: Seconds of the last `run` in which another thread could have worked.
+        self.shareable = 0.0
         self._db = db
         self._make_desk = make_desk
         self._report = report
@@ -77,6 +79,7 @@ class Runner:
         # transaction of PostgreSQL open.
         connection.explicit_transactions = True
         self._must_poll = storage.must_be_polled(self._db)
+        self._one_process = storage.is_for_one_process(self._db)
         self._snapshot: bytes | None = None
         self._reusable = False
         self._transaction: Any = None
@@ -103,6 +106,15 @@ class Runner:
 
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
+        start = time.monotonic()
+        self._called = 0.0
+        try:
+            self._run(ticket)
+        finally:
+            # Commits to a file wait for each other, those to a server go on side by side.
+            self.shareable = self._called if self._one_process else time.monotonic() - start
+
+    def _run(self, ticket: Ticket) -> None:
         conflicts = troubles = 0
         with contextlib.ExitStack() as alone:
             while True:
@@ -163,6 +175,7 @@ class Runner:
         attempts = job._attempts + conflicts + 1
         token = current.set(running)
         job._v_running = True
+        called = time.monotonic()
         try:
             result = function(*args, **kwargs)
             if inspect.iscoroutine(result):
@@ -177,6 +190,7 @@ class Runner:
             self._start_over()
             return self._failed(ticket, error, now, attempts)
         finally:
+            self._called += time.monotonic() - called
             job._v_running = False
             current.reset(token)
         if job._finished is not None:
