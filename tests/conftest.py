@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from storages import MAKERS, file_storage
+from storages import MAKERS, file_storage, stop_servers
 
 import zodbjobs
 
@@ -39,13 +39,21 @@ def db(tmp_path: Path) -> Iterator[Any]:
     opened.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _servers_are_stopped() -> Iterator[None]:
+    """Storages start their servers when they are first used."""
+    yield
+    stop_servers()
+
+
 @pytest.fixture(params=sorted(MAKERS))
 def any_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """The same on each storage in turn."""
-    opened = MAKERS[request.param](tmp_path)
-    zodbjobs.install(opened)
-    yield opened
-    opened.close()
+    with MAKERS[request.param](tmp_path) as place:
+        opened = place.open()
+        zodbjobs.install(opened)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

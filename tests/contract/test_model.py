@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import tempfile
@@ -69,10 +70,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.contexts = [tempfile.TemporaryDirectory(), moving_clock(START)]
-        folder, self.clock = (context.__enter__() for context in self.contexts)
+        with contextlib.ExitStack() as contexts:
+            folder = contexts.enter_context(tempfile.TemporaryDirectory())
+            place = contexts.enter_context(type(self).maker(Path(folder)))
+            self.clock = contexts.enter_context(moving_clock(START))
+            self.contexts = contexts.pop_all()
         keys._later_tie = 0
-        self.db = type(self).maker(Path(folder))
+        self.db = place.open()
         zodbjobs.install(self.db)
         self.connection = self.db.open()
         self.queue = zodbjobs.get_queue(self.connection)
@@ -85,8 +89,7 @@ class QueueMachine(RuleBasedStateMachine):
         transaction.abort()
         self.connection.close()
         self.db.close()
-        for context in reversed(self.contexts):
-            context.__exit__(None, None, None)
+        self.contexts.close()
 
     def make(self, fails: bool) -> tuple[zodbjobs.Job, Entry]:
         number = len(self.jobs)

@@ -1,0 +1,36 @@
+"""A place for a database, and the databases that are opened there."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from pathlib import Path
+from typing import Any
+
+import ZODB.config
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where one database is stored.
+
+    `storage`: the storage's section of a ZODB configuration, in which ``$client`` stands
+    for a folder of the client's own. `clients`: how many can have it open at once.
+    """
+
+    folder: Path
+    storage: str
+    clients: float = float("inf")
+
+    def config(self, name: str = "", client: str = "client") -> str:
+        """The configuration of a client, for this process or another one."""
+        own = self.folder / client
+        own.mkdir(exist_ok=True)
+        storage = string.Template(self.storage).substitute(client=own)
+        imports = [line for line in storage.splitlines() if line.startswith("%")]
+        rest = [line for line in storage.splitlines() if not line.startswith("%")]
+        return "\n".join([*imports, f"<zodb {name}>", " cache-size 400", *rest, "</zodb>\n"])
+
+    def open(self, client: str = "client") -> Any:
+        """The database, as one client sees it."""
+        return ZODB.config.databaseFromString(self.config(client=client))

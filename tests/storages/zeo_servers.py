@@ -1,0 +1,96 @@
+"""Real ZEO servers, in processes that can't import zodbjobs.
+
+A server has many storages. Each test gets one that nobody had before; when all are used,
+the next server is started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ZEO
+
+from storages.scratch import make_folder
+
+STORAGES = 60
+
+_SERVER = Path(__file__).with_name("zeo_server.py")
+_LIBRARIES = Path(ZEO.__file__).parents[1]
+
+
+class Server:
+    """One process, with fresh storages."""
+
+    def __init__(self) -> None:
+        self.folder = make_folder("zeo-")
+        self.address = self.folder / "socket"
+        self.unused = [f"s{number}" for number in range(STORAGES)]
+        config = self.folder / "zeo.conf"
+        config.write_text(self._config())
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        with open(self.folder / "out", "w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", _SERVER, self._libraries(), config],
+                stdin=subprocess.PIPE,  # its end is the server's, however this process ends
+                stdout=out,
+                stderr=out,
+                env=environment,
+                cwd=self.folder,
+            )
+        self._wait()
+
+    def _config(self) -> str:
+        storages = [
+            f"<filestorage {name}>\n path {self.folder}/{name}.fs\n"
+            f" blob-dir {self.folder}/{name}.blobs\n</filestorage>\n"
+            for name in self.unused
+        ]
+        return f"<zeo>\n address {self.address}\n</zeo>\n" + "".join(storages)
+
+    def _libraries(self) -> Path:
+        """A folder with all that is installed here but zodbjobs."""
+        folder = self.folder / "libraries"
+        folder.mkdir()
+        for entry in _LIBRARIES.iterdir():
+            if "zodbjobs" not in entry.name and entry.suffix != ".pth":
+                (folder / entry.name).symlink_to(entry)
+        return folder
+
+    def _wait(self) -> None:
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.address)) == 0:
+                    return
+            if self.process.poll() is not None:
+                raise RuntimeError((self.folder / "out").read_text())
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End the process and remove what it stored."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+        shutil.rmtree(self.folder)
+
+
+_servers: list[Server] = []
+
+
+def fresh_storage() -> tuple[Path, str]:
+    """The address of a server, and the name of a storage in it."""
+    if not _servers or not _servers[-1].unused:
+        _servers.append(Server())
+    server = _servers[-1]
+    return server.address, server.unused.pop()
+
+
+def stop() -> None:
+    """End all servers."""
+    while _servers:
+        _servers.pop().stop()
