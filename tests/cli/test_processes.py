@@ -72,14 +72,7 @@ class Supervised:
 
     def status(self) -> int:
         """The status that it ends with; nobody holds the pipe then, so no child is left."""
-        try:
-            status = self.process.wait(10)
-        except Exception:
-            import sys
-            print(self.said, file=sys.stderr)
-            import subprocess as sp
-            print(sp.run("ps -ef --forest| grep zodbjobs; cat /proc/%d/status | grep Sig" % self.process.pid, shell=True, capture_output=True, text=True).stdout, file=sys.stderr)
-            raise
+        status = self.process.wait(PATIENCE)
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         return status

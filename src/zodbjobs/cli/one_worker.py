@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-import signal
 import sys
+import threading
 
-from zodbjobs.cli import lifeline, serve
+from zodbjobs.cli import lifeline, serve, signals
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.problem import Problem, one_line, told_in_one_line
 from zodbjobs.runtime.worker import Worker
@@ -21,21 +20,19 @@ def main() -> None:
     """Work until a signal, or until the supervisor stops or is gone."""
     orders = json.loads(sys.argv[1])
     serve.set_up_logging(orders["name"])
-    # Unlike an event, it may be set in a signal's handler at any moment.
-    stop: queue.SimpleQueue[None] = queue.SimpleQueue()
-    # A second one, from a terminal or an init system that signals all processes of a
-    # service, changes nothing: the supervisor kills those that are to end at once.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.put(None))
-    lifeline.watch_in_worker(orders["lifeline"], lambda: stop.put(None))
+    stop = threading.Event()
+    lifeline.watch_in_worker(orders["lifeline"], stop.set)
     sys.path.insert(0, os.getcwd())
     try:
         with (
             told_in_one_line(),
+            # A second one, from a terminal or an init system that signals all processes of a
+            # service, changes nothing: the supervisor kills those that are to end at once.
+            signals.taken(lambda number: stop.set()),
             opened(orders["database"], wait_seconds=serve.WAIT_SECONDS) as db,
             Worker(db, orders["queues"], orders["threads"]),
         ):
-            stop.get()
+            stop.wait()
     except Problem as problem:
         log.error("%s", one_line(problem.message))
         sys.exit(Problem.exit_code)

@@ -7,15 +7,13 @@ import json
 import logging
 import os
 import queue
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from zodbjobs.cli import address, look, serve
+from zodbjobs.cli import address, look, serve, signals
 from zodbjobs.cli.address import Address
 from zodbjobs.cli.children import Child, Ended, Said, how
 from zodbjobs.cli.database import blobs_of, check_path, is_for_one_process, is_uri, opened
@@ -236,17 +234,8 @@ class _Supervisor:
             self._loop()
             self._lifeline.close()
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            self._events.put(_Signalled(number))
-
-        before = {s: signal.signal(s, on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
+        return signals.taken(lambda number: self._events.put(_Signalled(number)))
 
     # What is said
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ZEO.StorageServer import StorageServer
 
-from zodbjobs.cli import address, lifeline, serve
+from zodbjobs.cli import address, lifeline, serve, signals
 from zodbjobs.cli.database import file_storage
 from zodbjobs.cli.problem import Problem, one_line
 
@@ -25,7 +25,7 @@ def main() -> None:
     logging.getLogger("ZEO").setLevel(logging.WARNING)
     # A terminal, or an init system, may signal all processes of a service: the workers
     # need the server until they have stopped.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals.STOP:
         signal.signal(number, signal.SIG_IGN)
     try:
         server = _listen(orders["address"], file_storage(orders["path"], create=orders["create"]))
