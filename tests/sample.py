@@ -12,6 +12,7 @@ from typing import Any
 
 import transaction
 from persistent import Persistent
+from ZODB.blob import Blob
 from ZODB.POSException import ConflictError
 
 import zodbjobs
@@ -274,3 +275,8 @@ def transfer(one: Account, other: Account, amount: int) -> None:
     one.balance -= amount
     other.balance += amount
     one.transfers += 1
+
+
+def copy_blob(blob: Blob) -> Blob:
+    with blob.open() as file:
+        return Blob(file.read() + b", and from there")

@@ -15,15 +15,13 @@ import pytest
 import transaction
 import ZEO
 from click.testing import CliRunner
+from patience import PATIENCE
 from storages import file_storage
 
 import zodbjobs
 from zodbjobs.cli.commands import cli
 
 _TESTS = Path(__file__).parent.parent
-
-# Seconds after which a command that should have ended has failed its test.
-_PATIENCE = 60
 
 
 @dataclass
@@ -89,7 +87,7 @@ def run_process(start: Callable[..., subprocess.Popen[str]]) -> Run:
 
     def run(*words: object, **env: str) -> Ended:
         process = start(*words, **env)
-        out, err = process.communicate(timeout=_PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE)
         return Ended(process.returncode, out, err)
 
     return run
@@ -110,6 +108,35 @@ def worker(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subproc
         raise AssertionError("".join(said))
 
     return worker
+
+
+# A module of the directory that the commands are started in.
+_MEETING = """
+import os
+import time
+from pathlib import Path
+from zodbjobs import local
+
+def meet(place):
+    local.set_progress(40, "half way")
+    Path(place, "here").write_text(str(os.getpid()))
+    wait_for(Path(place, "go"))
+    return "met"
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where a test and a job `meeting:meet` meet: it makes "here", and waits for "go"."""
+    (tmp_path / "meeting.py").write_text(_MEETING)
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
 
 
 @pytest.fixture

@@ -6,61 +6,18 @@ import contextlib
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE, ended, until
 from storages import file_storage
 
 import zodbjobs
 
 Run = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
-
-PATIENCE = 60
-
-# A module of the directory that the commands are started in.
-MEETING = """
-import time
-from pathlib import Path
-from zodbjobs import local
-
-def meet(place):
-    local.set_progress(40, "half way")
-    Path(place, "here").touch()
-    wait_for(Path(place, "go"))
-    return "met"
-
-def wait_for(path):
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.01)
-"""
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Where a test and a job `meeting:meet` meet: it makes "here", and waits for "go"."""
-    (tmp_path / "meeting.py").write_text(MEETING)
-    (tmp_path / "place").mkdir()
-    return tmp_path / "place"
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
-def ended(process: subprocess.Popen[str]) -> int:
-    """The status of a process that is about to end."""
-    process.communicate(timeout=PATIENCE)
-    return process.returncode
 
 
 def outcomes(path: Path) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ import click
 import transaction
 
 from zodbjobs import defaults
-from zodbjobs.cli import calls, look, serve, watch
+from zodbjobs.cli import calls, look, serve, supervisor, watch
 from zodbjobs.cli.database import is_for_one_process, opened, reading
 from zodbjobs.cli.problem import Problem, told_in_one_line
 from zodbjobs.insights import (
@@ -75,15 +75,41 @@ _read_only = click.option(
     "--threads", type=click.IntRange(1), default=defaults.THREADS, show_default=True,
     help="Jobs that run at a time.",
 )  # fmt: skip
+@click.option(
+    "--processes", type=click.IntRange(1), default=1, show_default=True,
+    help="Workers, each a process with its threads.",
+)  # fmt: skip
+@click.option(
+    "--address", metavar="PLACE",
+    help="Serve the file at HOST:PORT, or at the path of a Unix socket.",
+)  # fmt: skip
 @click.option("--create", is_flag=True, help="Make the file if it is missing.")
-def worker(database: str, queues: tuple[str, ...], threads: int, create: bool) -> None:
+def worker(
+    database: str,
+    queues: tuple[str, ...],
+    threads: int,
+    processes: int,
+    address: str | None,
+    create: bool,
+) -> None:
     """Run the jobs of DATABASE until SIGTERM or Ctrl-C.
 
     Makes the queues if the database has none. Running jobs get 30 seconds to end; a second
     signal ends the process at once, and the next worker runs their jobs again.
+
+    A file has room for one process. With --processes 2, or with --address, a ZEO server
+    shares it: the workers use that, and so does an application on this machine, which opens
+    the URI zeo:///path/to/DATABASE.sock with the blobs in DATABASE.blobs. The URI is printed,
+    and is in DATABASE.zeo while the server runs; jobs, put and the other commands find it
+    there by themselves. Who can open the socket, or reach the port, can change the database.
     """
-    with opened(database, create=create, wait_seconds=serve.WAIT_SECONDS) as db:
-        serve.serve(db, database, list(queues) or None, threads)
+    names = list(queues) or None
+    if processes > 1 or address:
+        sys.exit(
+            supervisor.supervise(database, names, threads, processes, create=create, place=address)
+        )
+    with opened(database, create=create, alone=True, wait_seconds=serve.WAIT_SECONDS) as db:
+        serve.serve(db, database, names, threads)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

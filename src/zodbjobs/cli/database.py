@@ -16,6 +16,7 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage, packed_version
 from ZODB.POSException import POSError
 
+from zodbjobs.cli import address
 from zodbjobs.cli.problem import Problem, one_line
 from zodbjobs.errors import NotInstalled
 
@@ -28,27 +29,34 @@ _CACHE_SIZE = 10_000
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//|\()")
 
 
+class Held(Problem):
+    """Another process has the file."""
+
+
 @contextlib.contextmanager
 def opened(
     database: str,
     *,
     create: bool = False,
     read_only: bool = False,
+    alone: bool = False,
     wait_seconds: int | None = None,
 ) -> Iterator[Any]:
     """The open ZODB.DB of a path or a URI, closed at the end; Problem if it can't be had.
 
-    `create`: make the file if it is missing. `read_only`: look at a file that another
-    process has open. Both are for paths. `wait_seconds`: how long to wait for a ZEO server.
+    A file that a supervisor serves is opened through its server. `create`: make the file if
+    it is missing. `read_only`: look at a file that another process has open. `alone`: have
+    the file itself, or nothing. These are for paths. `wait_seconds`: how long to wait for a
+    ZEO server.
     """
-    if _URI.match(database):
+    if is_uri(database):
         if create or read_only:
             raise Problem(
                 "--create and --read-only are for paths; add ?create=1 or ?read_only=1 to the URI"
             )
         db = _open_uri(database, wait_seconds or WAIT_SECONDS)
     else:
-        db = _open_path(database, create, read_only)
+        db = _open_path(database, create, read_only, alone)
     try:
         yield db
     except NotInstalled as error:
@@ -77,17 +85,62 @@ def is_for_one_process(db: Any) -> bool:
     return isinstance(db.storage, FileStorage)
 
 
-def _open_path(path: str, create: bool, read_only: bool) -> Any:
-    _check_file(path, create, f"make a new database with `zodbjobs worker --create {path}`")
-    blobs: str | None = f"{path}.blobs"
-    if read_only and not Path(f"{path}.blobs").is_dir():
+def is_uri(database: str) -> bool:
+    """Whether it is a URI, not a path."""
+    return _URI.match(database) is not None
+
+
+def blobs_of(path: str) -> str:
+    """The directory of the blobs of the file at `path`."""
+    return f"{path}.blobs"
+
+
+def file_storage(path: str, *, create: bool = False, read_only: bool = False) -> Any:
+    """The open FileStorage at `path`; Problem if it can't be had, Held if another one has it."""
+    check_path(path, create)
+    blobs: str | None = blobs_of(path)
+    if read_only and not Path(blobs_of(path)).is_dir():
         blobs = None
+    with _told(path):
+        return FileStorage(path, read_only=read_only, blob_dir=blobs)
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
     try:
-        return DB(FileStorage(path, read_only=read_only, blob_dir=blobs), cache_size=_CACHE_SIZE)
+        yield
     except LockError as error:
-        raise Problem(_held(path)) from error
+        raise Held(_held(path)) from error
     except (OSError, POSError) as error:
         raise Problem(f"can't open {path} ({one_line(error)}); check the path") from error
+
+
+def _open_path(path: str, create: bool, read_only: bool, alone: bool) -> Any:
+    try:
+        storage = file_storage(path, create=create, read_only=read_only)
+    except Held:
+        served = None if alone else _open_served(path)
+        if served is None:
+            raise
+        return served
+    with _told(path):
+        return DB(storage, cache_size=_CACHE_SIZE)
+
+
+def _open_served(path: str) -> Any | None:
+    """The database through the server that the file beside it names, if that is there."""
+    try:
+        uri = address.served_at(path).read_text(encoding="utf-8").strip()
+        if not address.serves(address.of_uri(uri)):
+            return None
+        return _open_uri(uri, WAIT_SECONDS)
+    except (OSError, ValueError, Problem):  # left there by a supervisor that was killed
+        return None
+
+
+def check_path(path: str, create: bool) -> None:
+    """Raise Problem if `path` can't be opened for what the file is."""
+    _check_file(path, create, f"make a new database with `zodbjobs worker --create {path}`")
 
 
 def _check_file(path: str, create: bool, how_to_create: str) -> None:
@@ -116,8 +169,8 @@ def _held(path: str) -> str:
         pid = "?"
     return (
         f"{path} is held by process {pid}, and a FileStorage has room for one; stop that "
-        "process, look with jobs, show or stats --read-only, or serve the file by ZEO and use "
-        "zeo://HOST:PORT"
+        "process, look with jobs, show or stats --read-only, or have it served for many: "
+        f"`zodbjobs worker {path} --processes 2`"
     )
 
 

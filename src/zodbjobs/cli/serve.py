@@ -18,24 +18,33 @@ from zodbjobs.stored.root import get_queues
 #: Seconds that a worker waits for its ZEO server, which may start at the same time.
 WAIT_SECONDS = 30
 
+#: How to stop it.
+STOPPING = "Ctrl-C or SIGTERM stops it in order, a second one at once."
 
-def _set_up_logging() -> None:
-    """Log what is INFO or worse to stderr: in colours to a terminal, else plain."""
+
+def set_up_logging(process: str = "") -> None:
+    """Log what is INFO or worse to stderr: in colours to a terminal, else plain.
+
+    `process`: the name of this one among several that write there.
+    """
+    mark = f"{process}: " if process else ""
     if sys.stderr.isatty():
         handler: logging.Handler = RichHandler(
             console=look.console(stderr=True), show_path=False, log_time_format="%H:%M:%S"
         )
-        style = "%(message)s"
+        style = f"{mark}%(message)s"
     else:
         handler = logging.StreamHandler()
-        style = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        style = f"%(asctime)s {mark}%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.INFO, format=style, handlers=[handler], force=True)
-    # Says every second that there is no server; that it went away is told elsewhere.
-    logging.getLogger("ZEO.asyncio.client").setLevel(logging.WARNING)
+    # They say every second that there is no server, or what is of use for nobody here; that
+    # the server went away is told by ZEO.ClientStorage.
+    for name in ("ZEO.asyncio", "ZEO.cache", "ZODB.blob"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> None:
-    """Make the queues if there are none, and work until a signal."""
+def prepare(db: Any, queues: list[str] | None) -> str:
+    """Make the queues if there are none; returns what there is to do, as text."""
     queue_installer.install(db)
     job_container_installer.install(db)
     with reading(db) as connection:
@@ -43,13 +52,19 @@ def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> Non
         names = [stored[name].name for name in queues or stored]
         stats = [s for s in all_queue_stats(connection, minutes=1) if s.name in names]
     waiting = sum(s.waiting + s.held + s.assigned + s.active for s in stats)
-    out = look.console(stderr=True)
-    threads_text = "1 thread" if threads == 1 else f"{threads} threads"
-    out.print(
-        f"Serving {database} with {threads_text}: "
-        f"{', '.join(look.queue_text(name) for name in names)}; {waiting:,} jobs to do.\n"
-        "Ctrl-C or SIGTERM stops it in order, a second one at once.",
-        soft_wrap=True,
+    return f"{', '.join(look.queue_text(name) for name in names)}; {waiting:,} jobs to do."
+
+
+def threads_text(threads: int) -> str:
+    """The number of threads for people."""
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> None:
+    """Work in this process until a signal."""
+    to_do = prepare(db, queues)
+    look.console(stderr=True).print(
+        f"Serving {database} with {threads_text(threads)}: {to_do}\n{STOPPING}", soft_wrap=True
     )
-    _set_up_logging()
+    set_up_logging()
     Worker(db, queues, threads).run()

@@ -1,0 +1,42 @@
+"""Signals that ask a process to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+#: The signals that stop a process in order.
+STOP = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def taken(take: Callable[[int], object]) -> Iterator[None]:
+    """Call `take`, in another thread, with the number of each signal to stop that arrives.
+
+    A handler alone runs late, or never, if the main thread begins to wait just then, or if
+    another thread got the signal. What the interpreter writes to a pipe is always seen.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    wakeup = signal.set_wakeup_fd(write)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in STOP}
+
+    def watch() -> None:
+        while number := os.read(read, 1):
+            if number[0] in STOP:
+                take(number[0])
+
+    thread = threading.Thread(target=watch, name="signals", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(write)
+        thread.join()
+        os.close(read)
