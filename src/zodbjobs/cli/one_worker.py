@@ -8,9 +8,10 @@ import os
 import sys
 import threading
 
-from zodbjobs.cli import lifeline, serve, signals
+from zodbjobs.cli import lifeline, serve
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.problem import Problem, one_line, told_in_one_line
+from zodbjobs.runtime import signals
 from zodbjobs.runtime.worker import Worker
 
 log = logging.getLogger("zodbjobs")

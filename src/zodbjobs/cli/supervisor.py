@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zodbjobs.cli import address, look, serve, signals
+from zodbjobs.cli import address, look, serve
 from zodbjobs.cli.address import Address
 from zodbjobs.cli.children import Child, Ended, Said, how
 from zodbjobs.cli.database import blobs_of, check_path, is_for_one_process, is_uri, opened
 from zodbjobs.cli.lifeline import STOP_SECONDS, Lifeline
 from zodbjobs.cli.problem import Problem, one_line
+from zodbjobs.runtime import signals
 
 log = logging.getLogger("zodbjobs")
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from ZEO.StorageServer import StorageServer
 
-from zodbjobs.cli import address, lifeline, serve, signals
+from zodbjobs.cli import address, lifeline, serve
 from zodbjobs.cli.database import file_storage
 from zodbjobs.cli.problem import Problem, one_line
+from zodbjobs.runtime import signals
 
 
 def main() -> None:

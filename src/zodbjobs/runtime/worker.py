@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
-import time
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 
 from zodbjobs import clock, defaults
+from zodbjobs.runtime import signals
 from zodbjobs.runtime.progress import logs_are_kept
 from zodbjobs.runtime.shift import Options, Shift
 
 log = logging.getLogger("zodbjobs")
-
-# The main thread waits no longer than this at a time: where a signal is delivered to another
-# thread, nothing wakes it.
-_SIGNAL_SECONDS = 0.1
 
 
 class Worker:
@@ -103,8 +97,7 @@ class Worker:
         self._deadline = clock.monotonic() + (self._stop_seconds if seconds is None else seconds)
         self._stopping.set()
         self._shift.wake()
-        while self._thread.is_alive():
-            self._thread.join(_SIGNAL_SECONDS)
+        self._thread.join()
         self._thread = None
         for db, size in self._pool_sizes.items():
             db.setPoolSize(size)
@@ -115,23 +108,15 @@ class Worker:
 
         Call it in the main thread. The signal handlers that were there are restored.
         """
-        # Signals interrupt each other's handlers: this one must take no lock.
-        taken: list[int] = []
+        stop = threading.Event()
 
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            taken.append(number)
-            if len(taken) > 1:
+        def take(number: int) -> None:
+            if stop.is_set():
                 os._exit(128 + number)
+            stop.set()
 
-        before = {s: signal.signal(s, on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            with self:
-                while not taken:
-                    time.sleep(_SIGNAL_SECONDS)
-        finally:
-            for number, handler in before.items():
-                if signal.getsignal(number) is on_signal:
-                    signal.signal(number, handler)
+        with signals.taken(take), self:
+            stop.wait()
 
     def _work(self) -> None:
         """One shift after the other; in the dispatcher's thread."""

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 #: The signals that stop a process in order.
 STOP = (signal.SIGTERM, signal.SIGINT)
@@ -22,7 +23,7 @@ def taken(take: Callable[[int], object]) -> Iterator[None]:
     read, write = os.pipe()
     os.set_blocking(write, False)
     wakeup = signal.set_wakeup_fd(write)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in STOP}
+    before = {number: signal.signal(number, _nothing) for number in STOP}
 
     def watch() -> None:
         while number := os.read(read, 1):
@@ -34,9 +35,14 @@ def taken(take: Callable[[int], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, handler in before.items():
+            if signal.getsignal(number) is _nothing:
+                signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
         os.close(write)
         thread.join()
         os.close(read)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """A handler, so that the interpreter writes to the pipe."""
