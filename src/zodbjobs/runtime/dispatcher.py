@@ -42,6 +42,10 @@ class Hands(Protocol):
     def is_busy(self) -> bool:
         """Whether handed out jobs wait to be begun, or `fetch` will soon be called."""
 
+    @property
+    def seconds_per_job(self) -> float:
+        """How long a job lately took, divided by the threads that were at work."""
+
     def hand_out(self, tickets: Sequence[Ticket]) -> None:
         """Take jobs to run."""
 
@@ -86,10 +90,11 @@ class Dispatcher:
     def fetch(self, runner: Runner) -> None:
         """Write, book and claim for a runner that has nothing to do, at its desk.
 
-        Called in its thread. What waits for its group is committed in the same transaction.
+        Called in its thread. What waits in any group is committed in the same transaction.
         """
         with self._lock:
-            self._unwritten += runner.group.take()
+            for other in self._runners:
+                self._unwritten += other.group.take()
             room = self._room()
             if not room and not self._unwritten:
                 return
@@ -100,8 +105,7 @@ class Dispatcher:
         """Do what is due, in one transaction, or nothing."""
         with self._lock:
             for runner in self._runners:
-                if runner.running is not None:
-                    self._unwritten += runner.group.take_old()
+                self._unwritten += runner.group.take_left()
             busy = self._hands.is_busy
             room = 0 if busy else self._room()
             now = clock.monotonic()
@@ -152,7 +156,7 @@ class Dispatcher:
             raise
         self._committed(beat)
         if room:
-            self._claims.claimed(len(tickets), room, self._outstanding, seen)
+            self._claims.claimed(len(tickets), room, self._hands.seconds_per_job, seen)
         self._watched = seen
         self._outstanding += len(tickets)
         self._hands.hand_out(tickets)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from transaction.interfaces import TransientError
 from ZODB.broken import Broken
 
 from zodbjobs import defaults
@@ -43,14 +42,11 @@ def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
             if not batch:
                 strike_off(queues, record)
             manager.commit()
-        except TransientError as error:
+        except BaseException as error:
             manager.abort()
-            if storage.is_trouble(error):
+            if storage.is_trouble(error) or not storage.is_transient(error):
                 raise
             time.sleep(defaults.CONFLICT_SECONDS * random.random())
-        except BaseException:
-            manager.abort()
-            raise
         else:
             count += len(batch)
             if not batch:
