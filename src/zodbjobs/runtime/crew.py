@@ -28,6 +28,9 @@ _LONG_SECONDS = 0.05
 _WEIGHT = 0.05
 _MOST_SECONDS = 0.02
 
+# Before a job is begun again after its runner failed.
+_PAUSE_SECONDS = 1.0
+
 
 class _Hand:
     """One thread, and what it is doing."""
@@ -154,7 +157,10 @@ class Crew:
             log.warning("%s is left to the next worker: %s", ticket, error.__cause__)
         except Exception:
             # The runner answers for jobs; this is a fault of its own or of the storage.
-            log.exception("the runner of %s failed", ticket)
+            log.exception("the runner of %s failed; the job is begun again", ticket)
+            with self._change:
+                self._work.appendleft(ticket)
+                self._change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
         # Waiting for the interpreter's lock counts as well; no single wait may decide.
         shareable = min(hand.runner.shareable, _MOST_SECONDS)
         self._average += (shareable - self._average) * _WEIGHT

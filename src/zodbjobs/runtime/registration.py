@@ -101,7 +101,7 @@ class Registration:
         """Rescue the jobs of other workers that are dead; returns how many jobs."""
         self.manager.begin()
         try:
-            dead = self._watch.dead(self.desk.stored.workers.values())
+            dead = self._watch.dead(self.desk.record, self.desk.stored.workers.values())
         finally:
             self.manager.abort()
         return sum(rescue.rescue(self.manager, self.desk.stored, worker) for worker in dead)

@@ -17,7 +17,7 @@ from zodbjobs.runtime import storage
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
-from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.shard import Shard, shard_of
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -70,8 +70,7 @@ def take_back(record: WorkerRecord, leased: Iterable[tuple[int, Job]]) -> None:
         was_running = key in record.board
         record.release(key)
         if isinstance(job, Broken):
-            shard: Shard = job.__Broken_state__["_shard"]
-            shard.park(key, job)
+            shard_of(job).park(key, job)
             continue
         assert job._shard is not None
         _take_back(job, job._shard, key, was_running)

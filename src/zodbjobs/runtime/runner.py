@@ -25,8 +25,6 @@ from zodbjobs.runtime.attempt import End, log
 from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.group import Group
 from zodbjobs.runtime.progress import Running, current
-from zodbjobs.stored import call
-from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -143,17 +141,10 @@ class Runner:
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> None:
         """Load the first of some jobs that were just claimed, which is cheaper than later."""
-        connection = self.desk.record._p_jar
-        oids = [ticket.oid for ticket in tickets[: defaults.LOAD_AHEAD]]
         with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
             self._begin()
             self._reusable = len(self._connections) == 1
-            connection.prefetch(oids)
-            jobs = [job for oid in oids if isinstance(job := connection.get(oid), Job)]
-            owners = [owner for job in jobs if (owner := call.owner(job._call)) is not None]
-            connection.prefetch([owner for owner in owners if owner._p_jar is connection])
-            for owner in owners:
-                owner._p_activate()
+            self.desk.load(tickets[: defaults.LOAD_AHEAD])
 
     # One attempt
 
@@ -168,7 +159,7 @@ class Runner:
         if deadline is not None and now > deadline:
             return attempt.expired(ticket, job, now, deadline)
         try:
-            function, args, kwargs = _resolve(job)
+            function, args, kwargs = attempt.resolve(job)
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
             return attempt.parked(ticket, str(error), now)
@@ -255,8 +246,9 @@ class Runner:
             self._report([attempt.parked(ticket, None, now)])
             return None
         if job._finished is not None:
+            # As after a commit of which the connection was lost before it was confirmed.
             log.error("%r had already ended when it was to be run", job)
-            self._report([End(ticket, attempt.HISTORY, now, now)])
+            self._report([attempt.ended(ticket, job)])
             return None
         return job
 
@@ -397,14 +389,3 @@ class Runner:
 def _pause(conflicts: int) -> None:
     seconds = defaults.CONFLICT_SECONDS * 2 ** min(conflicts, 10)
     time.sleep(min(seconds, defaults.MOST_CONFLICT_SECONDS) * random.random())
-
-
-def _resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    function = job.callable
-    args = job._args
-    kwargs = job._kwargs or {}
-    for value in args:
-        check_whole(value)
-    for value in kwargs.values():
-        check_whole(value)
-    return function, args, kwargs
