@@ -7,6 +7,7 @@ Each has a virtual environment of its own in .venvs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -36,7 +37,8 @@ def find(version: str) -> str | None:
 def floors() -> str:
     """Constraints with the oldest version of each dependency that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = project["optional-dependencies"].values()
+    needed = itertools.chain(project["dependencies"], *extras)
     found = (re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", one) for one in needed)
     return "".join(f"{match[1]}=={match[2]}\n" for match in found if match)
 
