@@ -1,0 +1,138 @@
+"""Where a scenario takes place: a server, worker processes, and somebody who looks on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import transaction
+
+from chaos import books
+from chaos.books import Books
+from chaos.proxy import Proxy
+from chaos.servers import SERVERS
+from chaos.table import Row
+from chaos.workers import Workers
+
+#: Seconds without any progress after which jobs are stuck.
+PATIENCE = 90
+
+
+class Stuck(Exception):
+    """What was waited for didn't happen."""
+
+
+class Stage:
+    """A scenario's database on a server of its own, watched directly; workers may go through
+    a proxy. `options` are those of each worker.
+    """
+
+    def __init__(
+        self,
+        storage: str,
+        folder: Path,
+        options: Mapping[str, Any],
+        with_proxy: bool = False,
+    ) -> None:
+        self.server: Any = SERVERS[storage]()
+        self.proxy = Proxy(self.server.socket) if with_proxy else None
+        self.place = self.server.place(folder)
+        self.db = self.place.open("onlooker")
+        self.workers = Workers(self.server.place(folder, self.proxy), folder, options)
+        self.ids: list[str] = []
+        books.open_books(self.db)
+
+    def fill(self, *args: Any, **kwargs: Any) -> list[str]:
+        """`books.fill`."""
+        ids = books.fill(self.db, *args, **kwargs)
+        self.ids += ids
+        return ids
+
+    @contextlib.contextmanager
+    def books(self) -> Iterator[Books]:
+        """The books as of now."""
+        manager = transaction.TransactionManager(explicit=True)
+        connection = self.db.open(manager)
+        manager.begin()
+        try:
+            yield Books(connection)
+        finally:
+            manager.abort()
+            connection.close()
+
+    def wait(self, condition: Callable[[Books], Any], what: str) -> float:
+        """Wait until it holds; returns the seconds. Stuck after PATIENCE without progress."""
+        began = time.monotonic()
+        last = (began, -1)
+        while True:
+            with self.books() as now:
+                if condition(now):
+                    return time.monotonic() - began
+                finished = now.finished()
+                if finished != last[1]:
+                    last = (time.monotonic(), finished)
+                if time.monotonic() - last[0] > PATIENCE:
+                    raise Stuck(f"{what}: not in {PATIENCE} s; {now.state()}")
+            time.sleep(0.02)
+
+    def is_drained(self, now: Books) -> bool:
+        """Whether all that was put is in the history."""
+        return now.finished() >= len(self.ids)
+
+    def wait_until_drained(self) -> float:
+        """Wait until all that was put is in the history."""
+        return self.wait(self.is_drained, "the queue is drained")
+
+    def close(self) -> None:
+        """End everything."""
+        self.workers.close()
+        self.db.close()
+        if self.proxy is not None:
+            self.proxy.close()
+        self.server.stop()
+
+
+@contextlib.contextmanager
+def staged(
+    row: Row,
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    with_proxy: bool = False,
+    outcomes: Mapping[str, int] | None = None,
+) -> Iterator[Stage]:
+    """A stage for what happens inside; then the books are checked, and the row is filled in.
+
+    `outcomes`: how many jobs end otherwise than succeeded.
+    """
+    began = time.monotonic()
+    stage = Stage(row.storage, folder, {"threads": 4, **options}, with_proxy)
+    try:
+        try:
+            yield stage
+            stage.wait_until_drained()
+        except Stuck as error:
+            row.faults.append(str(error))
+        row.faults += stage.workers.stop()
+        row.jobs = len(stage.ids)
+        with stage.books() as now:
+            others = dict(outcomes or {})
+            good = {"succeeded": row.jobs - sum(others.values())}
+            row.faults += now.faults(stage.ids, {**good, **others})
+            row.interrupted = now.interruptions()
+            row.conflicts = now.conflicts()
+    finally:
+        stage.close()
+        row.took = time.monotonic() - began
+
+
+def make(folder: Path, name: str) -> str:
+    """A new folder for what jobs tell each other; its path."""
+    path = folder / name
+    path.mkdir()
+    os.chmod(path, 0o777)
+    return str(path)

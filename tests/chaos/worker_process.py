@@ -1,0 +1,89 @@
+"""What a process with a worker does, which is to suffer."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import ZODB.config
+
+import zodbjobs
+from zodbjobs import clock
+from zodbjobs.runtime import signals
+from zodbjobs.runtime.registration import Registration
+from zodbjobs.stored.queue import Queue
+
+
+@dataclasses.dataclass
+class Orders:
+    """What a worker's process is told.
+
+    `options` are the worker's. `file`: wait for it before the worker is started.
+    `jump_seconds`: how far its clock jumps to and fro. `hoard`: claim so many jobs, say so by
+    making `file`, and do nothing.
+    """
+
+    config: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    file: str | None = None
+    jump_seconds: float = 0.0
+    hoard: int = 0
+
+
+class JumpingClock(clock.SystemClock):
+    """Is right only at times."""
+
+    def __init__(self, seconds: float) -> None:
+        self._jumps = [int(seconds * 1_000_000 * factor) for factor in (-1, 0, 1)]
+        self._until = 0.0
+
+    def now(self) -> int:
+        """Microseconds since 1970, give or take."""
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + random.uniform(0.05, 0.2)
+            self._jump = random.choice(self._jumps)
+        return super().now() + self._jump
+
+
+def hoard(db: Any, orders: Orders) -> None:
+    """Claim jobs as a worker does, and keep them."""
+    registration = Registration(db, None, threads=4)
+    desk = registration.desk
+    claimed = 0
+    while claimed < orders.hoard:
+        desk.manager.begin()
+        for queue in desk.queues():
+            claimed += len(_claim(queue, desk.record, orders.hoard - claimed))
+        desk.manager.commit()
+    assert orders.file is not None
+    Path(orders.file).touch()
+    time.sleep(600)
+
+
+def _claim(queue: Queue, record: Any, number: int) -> list[Any]:
+    return queue.claim(record, number, clock.now(), queue.shards) if number else []
+
+
+def work(orders: Orders) -> None:
+    """Work until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for chatty in ("ZEO", "txn", "ZODB", "relstorage"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if orders.jump_seconds:
+        clock.current = JumpingClock(orders.jump_seconds)
+    stop = threading.Event()
+    with signals.taken(lambda number: stop.set()):
+        db = ZODB.config.databaseFromString(orders.config)
+        if orders.hoard:
+            hoard(db, orders)
+        while orders.file is not None and not os.path.exists(orders.file):
+            time.sleep(0.001)
+        with zodbjobs.Worker(db, **orders.options):
+            stop.wait()
+        db.close()
