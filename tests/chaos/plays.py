@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chaos.scenarios import killing
+from chaos.scenarios import killing, pausing, producing, suicide
 from chaos.table import Row
 
 Size = dict[str, Any]
@@ -37,12 +37,24 @@ def _on(storages: str, scenario: str, run: Callable[..., None], full: Size, smal
     return [Play(scenario, storage, run, full, small) for storage in storages.split()]
 
 
+BOTH = "ZEO PostgreSQL"
+
 PLAYS: list[Play] = [
+    *_on(BOTH, "killing", killing.run, {"jobs": 5_000, "pause": 0.5}, {"jobs": 300, "pause": 0.5}),
+    *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),
+    *_on(BOTH, "suicide", suicide.run, {"jobs": 1_000}, {"jobs": 50}),
     *_on(
-        "ZEO PostgreSQL",
-        "killing",
-        killing.run,
-        {"jobs": 5_000, "pause": 0.5},
-        {"jobs": 300, "pause": 0.5},
+        BOTH,
+        "producing",
+        producing.run,
+        {"puts": 4_000, "draining": True},
+        {"puts": 100, "draining": True},
+    ),
+    *_on(
+        BOTH,
+        "producing",
+        producing.run,
+        {"puts": 4_000, "draining": False},
+        {"puts": 100, "draining": False},
     ),
 ]

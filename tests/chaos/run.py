@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chaos.plays import PLAYS, Play  # noqa: E402
-from chaos.table import Row, show_head  # noqa: E402
+from chaos.plays import PLAYS, Play
+from chaos.table import Row, show_head
 
 
 def play(one: Play) -> Row:

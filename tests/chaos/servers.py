@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from chaos.proxy import Proxy
 from storages import postgresql_server, relstorage, zeo_servers
 from storages.place import Place
+
+from chaos.proxy import Proxy
 
 
 class Server(Protocol):

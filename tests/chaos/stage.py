@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -79,6 +78,10 @@ class Stage:
                     raise Stuck(f"{what}: not in {PATIENCE} s; {now.state()}")
             time.sleep(0.02)
 
+    def wait_for_file(self, path: Path) -> None:
+        """Wait until it is there."""
+        self.wait(lambda now: path.exists(), f"{path.name} is there")
+
     def is_drained(self, now: Books) -> bool:
         """Whether all that was put is in the history."""
         return now.finished() >= len(self.ids)
@@ -128,11 +131,3 @@ def staged(
     finally:
         stage.close()
         row.took = time.monotonic() - began
-
-
-def make(folder: Path, name: str) -> str:
-    """A new folder for what jobs tell each other; its path."""
-    path = folder / name
-    path.mkdir()
-    os.chmod(path, 0o777)
-    return str(path)

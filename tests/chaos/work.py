@@ -57,29 +57,18 @@ def beget(counter: Length, ledger: Ledger, number: int, children: int) -> str:
 def hang_once(counter: Length, ledger: Ledger, number: int, folder: str) -> str:
     """The first time, say so and wait for leave to go on, with all written but the end."""
     result = run(counter, ledger, number)
-    _hang_once(folder)
-    return result
-
-
-def read_and_hang_once(folder: str) -> str:
-    """The same, without writing anything."""
-    _hang_once(folder)
-    return uuid.uuid4().hex
-
-
-def read_once(folder: str) -> str:
-    """Say so, and write nothing."""
-    (Path(folder) / "began").touch()
-    return uuid.uuid4().hex
-
-
-def _hang_once(folder: str) -> None:
     try:
         (Path(folder) / "began").touch(exist_ok=False)
     except FileExistsError:
-        return
+        return result
     while not (Path(folder) / "go").exists():
         time.sleep(0.005)
+    return result
+
+
+def read() -> str:
+    """Write nothing; returns what tells this run from any other one."""
+    return uuid.uuid4().hex
 
 
 def kill(counter: Length, ledger: Ledger, number: int, record: str) -> None:

@@ -24,16 +24,20 @@ from zodbjobs.stored.queue import Queue
 class Orders:
     """What a worker's process is told.
 
-    `options` are the worker's. `file`: wait for it before the worker is started.
-    `jump_seconds`: how far its clock jumps to and fro. `hoard`: claim so many jobs, say so by
-    making `file`, and do nothing.
+    `options` are the worker's. `start`: a file to wait for before the worker is started.
+    `jump_seconds`: how far its clock jumps to and fro. `hoard`: claim so many jobs, make the
+    file `done`, and do nothing. `puts`: put so many jobs, with numbers from `first`, and no
+    worker; `done` then has what came of it.
     """
 
     config: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    file: str | None = None
+    start: str | None = None
+    done: str | None = None
     jump_seconds: float = 0.0
     hoard: int = 0
+    puts: int = 0
+    first: int = 0
 
 
 class JumpingClock(clock.SystemClock):
@@ -51,6 +55,12 @@ class JumpingClock(clock.SystemClock):
         return super().now() + self._jump
 
 
+def await_start(orders: Orders) -> None:
+    """Wait for leave to begin, so that several begin at once."""
+    while orders.start is not None and not os.path.exists(orders.start):
+        time.sleep(0.001)
+
+
 def hoard(db: Any, orders: Orders) -> None:
     """Claim jobs as a worker does, and keep them."""
     registration = Registration(db, None, threads=4)
@@ -61,8 +71,8 @@ def hoard(db: Any, orders: Orders) -> None:
         for queue in desk.queues():
             claimed += len(_claim(queue, desk.record, orders.hoard - claimed))
         desk.manager.commit()
-    assert orders.file is not None
-    Path(orders.file).touch()
+    assert orders.done is not None
+    Path(orders.done).touch()
     time.sleep(600)
 
 
@@ -82,8 +92,7 @@ def work(orders: Orders) -> None:
         db = ZODB.config.databaseFromString(orders.config)
         if orders.hoard:
             hoard(db, orders)
-        while orders.file is not None and not os.path.exists(orders.file):
-            time.sleep(0.001)
+        await_start(orders)
         with zodbjobs.Worker(db, **orders.options):
             stop.wait()
         db.close()

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from storages.place import Place
+
 from chaos.nursery import LAST_LINE
 from chaos.worker_process import Orders
-from storages.place import Place
 
 TESTS = Path(__file__).parents[1]
 
@@ -113,6 +114,16 @@ class Workers:
         """End one as kill -9 does."""
         self.alive.remove(worker)
         worker.kill()
+
+    def stop_one(self, worker: WorkerProcess) -> list[str]:
+        """Stop one in order; returns what went wrong."""
+        worker.signal(signal.SIGTERM)
+        return self.let_end(worker)
+
+    def let_end(self, worker: WorkerProcess) -> list[str]:
+        """Wait for the end of one; returns what went wrong."""
+        self.alive.remove(worker)
+        return [] if worker.stops() else [f"{worker.log.name}: it didn't stop in order"]
 
     def bury(self) -> list[WorkerProcess]:
         """Take those that have ended by themselves off the list of those that live."""
