@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from BTrees.Length import Length
@@ -100,6 +101,7 @@ class Books:
         return [
             *_differences("the history", Counter(j.id for j in ended), Counter(ids)),
             *_differences("the outcomes", Counter(j.outcome for j in ended), Counter(outcomes)),
+            *_examples(j for j in ended if j.outcome not in outcomes),
             *self._faults_of_effects([j for j in ended if work.Ledger in map(type, j.args)]),
             *self._faults_of_places(len(ended)),
         ]
@@ -137,6 +139,11 @@ class Books:
 
     def _counted(self) -> int:
         return sum(done for s in self.shards for done, _, _ in s.minutes.values())
+
+
+def _examples(jobs: Iterable[zodbjobs.Job]) -> list[str]:
+    """The failures of some that ended as none was to end."""
+    return [f"job {job.id} {job.outcome}: {job.failure}" for job in islice(jobs, 3)]
 
 
 def _differences(where: str, found: Counter[Any], expected: Counter[Any]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chaos.scenarios import killing, pausing, producing, suicide
+from chaos.scenarios import killing, outage, pausing, producing, suicide
 from chaos.table import Row
 
 Size = dict[str, Any]
@@ -41,6 +41,7 @@ BOTH = "ZEO PostgreSQL"
 
 PLAYS: list[Play] = [
     *_on(BOTH, "killing", killing.run, {"jobs": 5_000, "pause": 0.5}, {"jobs": 300, "pause": 0.5}),
+    *_on(BOTH, "outage", outage.run, {"blows": 24, "seconds": 4}, {"blows": 4, "seconds": 1}),
     *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),
     *_on(BOTH, "suicide", suicide.run, {"jobs": 1_000}, {"jobs": 50}),
     *_on(

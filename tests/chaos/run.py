@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -33,6 +34,7 @@ def main(names: list[str]) -> int:
         print(f"there are: {', '.join(sorted(known))}")
         return 2
     warnings.simplefilter("ignore")
+    logging.disable()  # the onlooker's; those of the workers are in files
     show_head()
     rows = [play(one) for one in PLAYS if not names or one.scenario in names]
     wrong = sum(1 for row in rows if row.faults)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import transaction
+from ZEO.Exceptions import ClientDisconnected
 
 from chaos import books
 from chaos.books import Books
@@ -19,6 +21,10 @@ from chaos.workers import Workers
 
 #: Seconds without any progress after which jobs are stuck.
 PATIENCE = 90
+
+
+#: What is seen for a moment after the server has crashed.
+OUTAGE = (ClientDisconnected, psycopg2.Error)
 
 
 class Stuck(Exception):
@@ -56,8 +62,8 @@ class Stage:
         """The books as of now."""
         manager = transaction.TransactionManager(explicit=True)
         connection = self.db.open(manager)
-        manager.begin()
         try:
+            manager.begin()
             yield Books(connection)
         finally:
             manager.abort()
@@ -67,20 +73,36 @@ class Stage:
         """Wait until it holds; returns the seconds. Stuck after PATIENCE without progress."""
         began = time.monotonic()
         last = (began, -1)
-        while True:
-            with self.books() as now:
+        state = "nothing to be seen"
+        while time.monotonic() - last[0] < PATIENCE:
+            with contextlib.suppress(*OUTAGE), self.books() as now:
                 if condition(now):
                     return time.monotonic() - began
-                finished = now.finished()
-                if finished != last[1]:
-                    last = (time.monotonic(), finished)
-                if time.monotonic() - last[0] > PATIENCE:
-                    raise Stuck(f"{what}: not in {PATIENCE} s; {now.state()}")
+                state = now.state()
+                if now.finished() != last[1]:
+                    last = (time.monotonic(), now.finished())
             time.sleep(0.02)
+        raise Stuck(f"{what}: not in {PATIENCE} s; {state}")
+
+    def finished(self) -> int:
+        """How many jobs are in the history, as soon as that can be seen."""
+        seen: list[int] = []
+        self.wait(lambda now: seen.append(now.finished()) or seen, "the history is seen")
+        return seen[0]
 
     def wait_for_file(self, path: Path) -> None:
         """Wait until it is there."""
         self.wait(lambda now: path.exists(), f"{path.name} is there")
+
+    def crash(self, seconds: float) -> None:
+        """Crash the server, and start it again after some seconds."""
+        self.server.crash()
+        time.sleep(seconds)
+        self.server.start()
+        # The onlooker begins anew: how clients recover isn't shown by it.
+        with contextlib.suppress(*OUTAGE):
+            self.db.close()
+        self.db = self.place.open("onlooker")
 
     def is_drained(self, now: Books) -> bool:
         """Whether all that was put is in the history."""
