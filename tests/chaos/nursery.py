@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 
-from chaos.producer import produce
 from chaos.worker_process import Orders, work
 
 for module in ("ZEO.ClientStorage", "relstorage.storage", "psycopg2"):
@@ -44,7 +43,7 @@ def _be_a_worker(log: str, orders: Orders, lifeline: int) -> None:
     threading.Thread(target=_end_with_nursery, args=(lifeline,), daemon=True).start()
     status = 1
     try:
-        produce(orders) if orders.puts else work(orders)
+        work(orders)
         print(LAST_LINE)
         status = 0
     finally:

@@ -1,47 +1,60 @@
-"""A process that puts jobs, each in a transaction of its own."""
+"""Puts jobs one by one, each in a transaction of its own, until all are put."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import logging
+import time
+from pathlib import Path
 from typing import Any
 
 import transaction
-import ZODB.config
 from BTrees.Length import Length
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, StorageError
 
 import zodbjobs
-from chaos.books import run_job
-from chaos.worker_process import Orders, await_start
+from chaos.books import Books, run_job
+
+log = logging.getLogger(__name__)
+
+#: What is logged when a put fails because the disk is full.
+REFUSED = "a put was refused"
 
 
 @dataclasses.dataclass
 class Produced:
-    """The ids of what was put, and how many commits conflicted."""
+    """The ids of what was put, how many commits conflicted, and how many found no room."""
 
     ids: list[str]
     conflicts: int = 0
+    refused: int = 0
 
 
-def produce(orders: Orders) -> None:
-    """Put the jobs, each again after a conflict, and tell of it."""
-    db = ZODB.config.databaseFromString(orders.config)
+def produce(db: Any, puts: int, first: int, done: Path, drain: bool) -> None:
+    """Put the jobs, each again after a conflict; then write what came of it to `done`.
+
+    `drain`: not before all are in the history.
+    """
     connection = db.open()
     queue = zodbjobs.get_queue(connection)
     ledger = connection.root()["ledger"]
-    await_start(orders)
     produced = Produced([])
-    for number in range(orders.first, orders.first + orders.puts):
+    for number in range(first, first + puts):
         produced.ids.append(_put(queue, ledger, number, produced))
+    while drain and Books(connection).finished() < puts:
+        time.sleep(0.02)
+        transaction.begin()
     transaction.abort()
     connection.close()
-    db.close()
-    assert orders.done is not None
-    with open(orders.done + ".part", "w") as file:
-        json.dump(vars(produced), file)
-    os.rename(orders.done + ".part", orders.done)
+    unfinished = done.with_suffix(".part")
+    unfinished.write_text(json.dumps(vars(produced)))
+    unfinished.rename(done)
+
+
+def read_produced(done: Path) -> Produced:
+    """What a producer has written."""
+    return Produced(**json.loads(done.read_text()))
 
 
 def _put(queue: Any, ledger: Any, number: int, produced: Produced) -> str:
@@ -52,5 +65,10 @@ def _put(queue: Any, ledger: Any, number: int, produced: Produced) -> str:
         except ConflictError:
             transaction.abort()
             produced.conflicts += 1
+        except (OSError, StorageError) as error:
+            transaction.abort()
+            produced.refused += 1
+            log.warning("%s: %s", REFUSED, error)
+            time.sleep(0.05)
         else:
             return zodbjobs.get_job_id(job)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Protocol
 
-from storages import postgresql_server, relstorage, zeo_servers
+from storages import postgresql_server, relstorage, scratch, zeo_servers
 from storages.place import Place
 
 from chaos.proxy import Proxy
@@ -83,4 +84,27 @@ class PostgreSQL:
         return Place(folder, relstorage(f"<postgresql>\n  dsn {dsn}\n </postgresql>"))
 
 
-SERVERS = {"ZEO": ZEO, "PostgreSQL": PostgreSQL}
+class FileStorage:
+    """No server: a file, for one process at a time."""
+
+    def __init__(self) -> None:
+        self._folder = scratch.make_folder("file-")
+        self.file = self._folder / "Data.fs"
+
+    def stop(self) -> None:
+        shutil.rmtree(self._folder)
+
+    def socket(self) -> str:
+        raise NotImplementedError
+
+    def crash(self) -> None:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def place(self, folder: Path, proxy: Proxy | None = None) -> Place:
+        return Place(folder, f"<filestorage>\n path {self.file}\n</filestorage>", clients=1)
+
+
+SERVERS = {"FileStorage": FileStorage, "ZEO": ZEO, "PostgreSQL": PostgreSQL}

@@ -17,7 +17,7 @@ from chaos.books import Books
 from chaos.proxy import Proxy
 from chaos.servers import SERVERS
 from chaos.table import Row
-from chaos.workers import Workers
+from chaos.workers import WorkerProcess, Workers
 
 #: Seconds without any progress after which jobs are stuck.
 PATIENCE = 90
@@ -56,6 +56,28 @@ class Stage:
         ids = books.fill(self.db, *args, **kwargs)
         self.ids += ids
         return ids
+
+    def pad(self) -> None:
+        """Make the database larger than any other file that its processes write."""
+        with self.db.transaction() as connection:
+            connection.root()["padding"] = "." * 4_000_000
+
+    @contextlib.contextmanager
+    def file_is_free(self) -> Iterator[None]:
+        """Meanwhile nobody looks on, since there is room for one only."""
+        self.db.close()
+        try:
+            yield
+        finally:
+            self.workers.close()
+            self.db = self.place.open("onlooker")
+
+    def start_workers(self, number: int, **orders: Any) -> list[WorkerProcess]:
+        """Start some, and wait until they have begun."""
+        workers = [self.workers.start(**orders) for _ in range(number)]
+        pids = {worker.pid for worker in workers}
+        self.wait(lambda now: pids <= now.pids(), "the workers have begun")
+        return workers
 
     @contextlib.contextmanager
     def books(self) -> Iterator[Books]:
@@ -99,10 +121,19 @@ class Stage:
         self.server.crash()
         time.sleep(seconds)
         self.server.start()
-        # The onlooker begins anew: how clients recover isn't shown by it.
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """The onlooker opens the database again: how clients recover isn't shown by it."""
         with contextlib.suppress(*OUTAGE):
             self.db.close()
         self.db = self.place.open("onlooker")
+
+    def take_note(self, put: int) -> None:
+        """Wait for `put` jobs, some of which were put by others; take note of their ids."""
+        self.wait(lambda now: now.finished() >= put, "all is put and done")
+        with self.books() as now:
+            self.ids += {job.id for job in now.ended()} - set(self.ids)
 
     def is_drained(self, now: Books) -> bool:
         """Whether all that was put is in the history."""

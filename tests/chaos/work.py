@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -46,11 +47,24 @@ def run(counter: Length, ledger: Ledger, number: int) -> str:
     return ledger.enter(number)
 
 
-def beget(counter: Length, ledger: Ledger, number: int, children: int) -> str:
-    """Also put other jobs."""
+def beget(
+    counter: Length, ledger: Ledger, number: int, children: int, kind: str = "zodbjobs:Job"
+) -> str:
+    """Also put other jobs, of the class `kind`, into the default queue or that of its name."""
+    module, _, name = kind.partition(":")
+    job_class = getattr(importlib.import_module(module), name)
+    queue = zodbjobs.get_queue(ledger, name if name in zodbjobs.get_queues(ledger) else "")
     for n in range(children):
-        job = zodbjobs.Job(run, Length(), ledger, number * 100 + n + 1)
-        local.get_queue().put(job)
+        queue.put(job_class(run, Length(), ledger, number * 1_000 + n))
+    return run(counter, ledger, number)
+
+
+def retry_parked(counter: Length, ledger: Ledger, number: int) -> str:
+    """Also put in again what is parked."""
+    for queue in zodbjobs.get_queues(ledger).values():
+        for shard in queue.shards:
+            for job in list(shard.parked.values()):
+                queue.retry(job)
     return run(counter, ledger, number)
 
 

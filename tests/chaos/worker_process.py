@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import ZODB.config
 
 import zodbjobs
+from chaos.producer import produce
 from zodbjobs import clock
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.registration import Registration
@@ -22,16 +24,18 @@ from zodbjobs.stored.queue import Queue
 
 @dataclasses.dataclass
 class Orders:
-    """What a worker's process is told.
+    """What a process is told.
 
-    `options` are the worker's. `start`: a file to wait for before the worker is started.
-    `jump_seconds`: how far its clock jumps to and fro. `hoard`: claim so many jobs, make the
-    file `done`, and do nothing. `puts`: put so many jobs, with numbers from `first`, and no
-    worker; `done` then has what came of it.
+    `options` are those of its worker; `works`: whether there is one. `ready`: a file to make
+    as soon as the database is open, `start`: one to wait for then. `jump_seconds`: how far its
+    clock jumps to and fro. `hoard`: claim so many jobs, make the file `done`, and do nothing.
+    `puts`: put so many jobs, with numbers from `first`; `done` then has what came of it.
     """
 
     config: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    works: bool = True
+    ready: str | None = None
     start: str | None = None
     done: str | None = None
     jump_seconds: float = 0.0
@@ -55,13 +59,32 @@ class JumpingClock(clock.SystemClock):
         return super().now() + self._jump
 
 
-def await_start(orders: Orders) -> None:
-    """Wait for leave to begin, so that several begin at once."""
-    while orders.start is not None and not os.path.exists(orders.start):
-        time.sleep(0.001)
+def work(orders: Orders) -> None:
+    """Do what the orders say; a worker works until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for chatty in ("ZEO", "txn", "ZODB", "relstorage"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if orders.jump_seconds:
+        clock.current = JumpingClock(orders.jump_seconds)
+    stop = threading.Event()
+    with signals.taken(lambda number: stop.set()):
+        db = ZODB.config.databaseFromString(orders.config)
+        if orders.ready is not None:
+            Path(orders.ready).touch()
+        while orders.start is not None and not os.path.exists(orders.start):
+            time.sleep(0.001)  # several are to begin at once
+        if orders.hoard:
+            _hoard(db, orders)
+        worker = zodbjobs.Worker(db, **orders.options) if orders.works else None
+        with worker or contextlib.nullcontext():
+            if orders.puts and orders.done is not None:
+                produce(db, orders.puts, orders.first, Path(orders.done), drain=orders.works)
+            if worker is not None:
+                stop.wait()
+        db.close()
 
 
-def hoard(db: Any, orders: Orders) -> None:
+def _hoard(db: Any, orders: Orders) -> None:
     """Claim jobs as a worker does, and keep them."""
     registration = Registration(db, None, threads=4)
     desk = registration.desk
@@ -73,26 +96,8 @@ def hoard(db: Any, orders: Orders) -> None:
         desk.manager.commit()
     assert orders.done is not None
     Path(orders.done).touch()
-    time.sleep(600)
+    threading.Event().wait()
 
 
 def _claim(queue: Queue, record: Any, number: int) -> list[Any]:
     return queue.claim(record, number, clock.now(), queue.shards) if number else []
-
-
-def work(orders: Orders) -> None:
-    """Work until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("ZEO", "txn", "ZODB", "relstorage"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    if orders.jump_seconds:
-        clock.current = JumpingClock(orders.jump_seconds)
-    stop = threading.Event()
-    with signals.taken(lambda number: stop.set()):
-        db = ZODB.config.databaseFromString(orders.config)
-        if orders.hoard:
-            hoard(db, orders)
-        await_start(orders)
-        with zodbjobs.Worker(db, **orders.options):
-            stop.wait()
-        db.close()

@@ -43,7 +43,7 @@ class Nursery:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([str(log), vars(orders)]) + "\n")
         self._process.stdin.flush()
-        return WorkerProcess(log, int(self._process.stdout.readline()))
+        return WorkerProcess(log, int(self._process.stdout.readline()), self)
 
     def close(self) -> None:
         """End it, and with it all that it has forked."""
@@ -51,10 +51,11 @@ class Nursery:
 
 
 class WorkerProcess:
-    """One process; its log is in the file `log`."""
+    """One process, forked by `nursery`; its log is in the file `log`."""
 
-    def __init__(self, log: Path, pid: int) -> None:
+    def __init__(self, log: Path, pid: int, nursery: Nursery) -> None:
         self.log = log
+        self.nursery = nursery
         self.pid = pid
         self._handle = os.pidfd_open(pid)
 
@@ -95,7 +96,7 @@ class Workers:
         self._folder = folder
         self._options = options
         self._numbers = itertools.count(1)
-        self._nursery = Nursery()
+        self.nursery = Nursery()
         self.alive: list[WorkerProcess] = []
         self.all: list[WorkerProcess] = []
 
@@ -103,7 +104,7 @@ class Workers:
         """Start one; `orders` are those of `worker_process`."""
         name = f"worker-{next(self._numbers)}"
         orders["options"] = {**self._options, **orders.get("options", {})}
-        worker = (nursery or self._nursery).start(
+        worker = (nursery or self.nursery).start(
             self._folder / f"{name}.log", Orders(self._place.config(client=name), **orders)
         )
         self.alive.append(worker)
@@ -145,4 +146,4 @@ class Workers:
         """End what is left."""
         for worker in list(self.alive):
             self.kill(worker)
-        self._nursery.close()
+        self.nursery.close()

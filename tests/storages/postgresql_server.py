@@ -7,7 +7,6 @@ import functools
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from storages.scratch import make_folder
 

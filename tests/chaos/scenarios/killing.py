@@ -18,9 +18,7 @@ def run(row: Row, folder: Path, *, jobs: int, pause: float) -> None:
     row.recovered = 0.0
     with staged(row, folder, {}) as stage:
         stage.fill(range(jobs))
-        for _ in range(WORKERS):
-            stage.workers.start()
-        stage.wait(lambda now: len(now.pids()) == WORKERS, "all workers have begun")
+        stage.start_workers(WORKERS)
         while not _wait(stage, random.uniform(0.5, 1.5) * pause, kills, row):
             victim = random.choice(stage.workers.alive)
             stage.workers.kill(victim)

@@ -56,8 +56,7 @@ def run(row: Row, folder: Path, *, blows: int, seconds: float) -> None:
     """`blows` of all kinds in turn; crashes and black holes last `seconds`."""
     row.recovered = 0.0
     with staged(row, folder, {}, with_proxy=True) as stage:
-        for _ in range(WORKERS):
-            stage.workers.start()
+        stage.start_workers(WORKERS)
         for number in range(blows):
             stage.fill(range(number * PUT, (number + 1) * PUT))
             stage.wait(_has_begun(number * PUT), "work has begun")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
-from chaos.producer import Produced
-from chaos.stage import Stage, staged
+from chaos.producer import read_produced
+from chaos.stage import staged
 from chaos.table import Row
 
 PRODUCERS = 8
@@ -21,22 +20,22 @@ def run(row: Row, folder: Path, *, puts: int, draining: bool) -> None:
     """`puts` by each of the processes, with workers there, or with workers afterwards."""
     with staged(row, folder, {}) as stage:
         if draining:
-            _start_workers(stage)
+            stage.start_workers(WORKERS)
         producers = []
         outputs = [folder / f"produced-{n}" for n in range(PRODUCERS)]
         for number, output in enumerate(outputs):
-            orders = {"puts": puts, "first": number * puts, "done": str(output)}
+            orders = {"puts": puts, "first": number * puts, "done": str(output), "works": False}
             producers.append(stage.workers.start(start=str(folder / "start"), **orders))
         began = time.monotonic()
         (folder / "start").touch()
         stage.wait(lambda now: all(map(Path.exists, outputs)), "all is put")
         seconds = time.monotonic() - began
-        produced = [Produced(**json.loads(output.read_text())) for output in outputs]
+        produced = [read_produced(output) for output in outputs]
         stage.ids += [job_id for one in produced for job_id in one.ids]
         for producer in producers:
             row.faults += stage.workers.let_end(producer)
         if not draining:
-            _start_workers(stage)
+            stage.start_workers(WORKERS)
     conflicts = sum(one.conflicts for one in produced)
     row.done = (
         f"{PRODUCERS} processes put {row.jobs} one by one in {seconds:.0f} s, "
@@ -44,8 +43,3 @@ def run(row: Row, folder: Path, *, puts: int, draining: bool) -> None:
     )
     if conflicts * PUTS_FOR_ONE >= row.jobs:
         row.faults.append(f"{conflicts} puts conflicted, of {row.jobs}")
-
-
-def _start_workers(stage: Stage) -> None:
-    for _ in range(WORKERS):
-        stage.workers.start()

@@ -20,8 +20,7 @@ def run(row: Row, folder: Path, *, jobs: int) -> None:
         stage.fill(range(jobs // 2))
         stage.fill([jobs], lambda c, ledger, n: Job(work.kill, c, ledger, n, str(record)))
         stage.fill(range(jobs // 2, jobs))
-        for _ in range(WORKERS):
-            stage.workers.start()
+        stage.start_workers(WORKERS)
         died = time.monotonic()
         deaths = 0
         while not _is_over(stage):
