@@ -67,6 +67,16 @@ def is_trouble(error: BaseException) -> bool:
 
     Then it makes sense to wait and try again, however often, for no job is at fault.
     """
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return True
-    return is_lost(error)
+    return _errno(error) in _NO_ROOM or is_lost(error)
+
+
+def _errno(error: BaseException) -> object:
+    """What the operating system said, here or to a ZEO server; None if it was something else."""
+    if isinstance(error, OSError):
+        return error.errno
+    if type(error).__name__ == "ServerException" and len(error.args) == 2:
+        # ZEO tells the class and the arguments of what the server has raised.
+        kind, arguments = error.args
+        if kind == "builtins.OSError" and arguments:
+            return arguments[0]
+    return None
