@@ -73,6 +73,9 @@ class End:
         if job is None:
             self.where = NOWHERE
             return False
+        if job._finished is not None:
+            self._keep_stored(job)
+            return True
         if self.outcome is not None:
             job.end(self.outcome, self.result, self.started, self.finished)
         elif self.where == PARKED:
@@ -88,6 +91,12 @@ class End:
             if running.log is not None:
                 job._log = tuple(running.log)
         return True
+
+    def _keep_stored(self, job: Job) -> None:
+        """An earlier commit, which seemed to fail, has stored an end already; that one counts."""
+        stored = ended(self.ticket, job)
+        self.where, self.outcome = stored.where, stored.outcome
+        self.started, self.finished = stored.started, stored.finished
 
     def let_go(self) -> None:
         """Make room in the connection's cache; it holds few objects, and needs the indexes."""
