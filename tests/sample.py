@@ -209,6 +209,12 @@ def new_account(balance: int) -> Account:
     return Account(balance)
 
 
+def new_account_for(accounts: list[Account]) -> Account:
+    for account in accounts:
+        account.deposit(0)
+    return Account(len(accounts))
+
+
 def give_up(account: Account) -> zodbjobs.Failure:
     account.deposit(1)
     return zodbjobs.Failure("sample.GaveUp", "no more", "")

@@ -94,6 +94,12 @@ class End:
                 job._log = tuple(running.log)
         return True
 
+    def _keep_stored(self, job: Job) -> None:
+        """An earlier commit, which seemed to fail, has stored an end already; that one counts."""
+        stored = ended(self.ticket, job)
+        self.where, self.outcome = stored.where, stored.outcome
+        self.started, self.finished = stored.started, stored.finished
+
     def let_go(self) -> None:
         """Make room in the connection's cache; it holds few objects, and needs the indexes."""
         if self.job is not None:

@@ -135,6 +135,8 @@ class Runner:
                         before = 0 if self.running is None else self.running.job._attempts
                         self._keep(self._failed(ticket, error, clock.now(), before + conflicts))
                         return
+                    if storage.is_used_id(error):
+                        storage.skip_ids(self._db)
                     if conflicts == defaults.CONFLICTS_TOGETHER:
                         alone.enter_context(_alone)
                     _pause(conflicts)

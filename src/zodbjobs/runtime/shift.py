@@ -124,6 +124,8 @@ class Shift:
         except Exception as error:
             if storage.is_trouble(error):
                 self._wait_out(error)
+            elif storage.is_used_id(error):
+                storage.skip_ids(self._registration.db)
             elif storage.is_transient(error):
                 log.debug("the dispatcher's commit conflicted, it is done again: %s", error)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from typing import Any
 
@@ -11,6 +12,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
+from ZODB.utils import z64
 
 # Storages that no other process can have open.
 _ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
@@ -23,6 +25,9 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Packages of storages that have a server, and what their database drivers raise without one.
 _CLIENTS = frozenset({"ZEO", "relstorage"})
 _DRIVER_ERRORS = frozenset({"OperationalError", "InterfaceError"})
+
+# As many object ids a ZEO client fetches at a time.
+_IDS_IN_STORE = 100
 
 
 def is_for_one_process(db: Any) -> bool:
@@ -78,6 +83,24 @@ def is_lost(error: BaseException) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def is_used_id(error: BaseException) -> bool:
+    """Whether a new object got an object id that another object has.
+
+    A ZEO server that crashed counts on from the last id in its file, so that it gives out
+    once more what its clients had in store.
+    """
+    if isinstance(error, ConflictError):
+        return error.serials is not None and error.serials[1] == z64
+    return isinstance(error, ValueError) and "already has the same oid" in str(error)
+
+
+def skip_ids(db: Any) -> None:
+    """Drop the object ids that the client of a ZEO server has in store."""
+    with contextlib.suppress(Exception):  # which the next transaction will meet again
+        for _ in range(_IDS_IN_STORE):
+            db.new_oid()
 
 
 def is_trouble(error: BaseException) -> bool:
