@@ -7,11 +7,11 @@ from typing import Any
 
 import sample
 import transaction
-from chaos.servers import ZEO
 from patience import until
 from transaction.interfaces import TransientError
 
 import zodbjobs
+from chaos.servers import ZEO
 from zodbjobs.testing import wait_for
 
 

@@ -17,9 +17,6 @@ from ZODB.utils import z64
 # Storages that no other process can have open.
 _ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
 
-# As many object ids does a ZEO client fetch at once.
-_IDS_IN_STORE = 100
-
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 # Packages of storages that have a server, and what their database drivers raise without one.
@@ -44,24 +41,9 @@ def must_be_polled(db: Any) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same may well go right in another transaction."""
-    if isinstance(error, TransientError) or has_stale_ids(error):
+    if isinstance(error, TransientError) or is_used_id(error):
         return True
     return isinstance(error, StorageError) and not isinstance(error, ReadOnlyError)
-
-
-def has_stale_ids(error: BaseException) -> bool:
-    """Whether a new object got the id of another one.
-
-    A ZEO server that crashed counts from the last id in its file, and so gives out again what
-    its clients still have in store. Nothing is overwritten, but the commit fails.
-    """
-    return isinstance(error, ValueError) and "already has the same oid" in str(error)
-
-
-def skip_stale_ids(db: Any) -> None:
-    """Use up what a ZEO client has in store."""
-    for _ in range(_IDS_IN_STORE):
-        db.new_oid()
 
 
 def is_lost(error: BaseException) -> bool:
