@@ -37,9 +37,13 @@ LOAD_AHEAD = 200
 #: siblings, less would make a commit for each few of them.
 CLAIM_SECONDS = 0.1
 
-#: Results of jobs that wrote nothing are committed together: at most so many, which is more
-#: than a claim, for the next claim commits them as well ...
-GROUP_JOBS = 2_000
+#: Results of jobs that wrote nothing are committed together: at most so many on a file, of
+#: which a connection's cache, with 400 objects, still has the records ...
+GROUP_JOBS = 200
+
+#: ... or so many on a server, where commits are dear: more than a claim, for the next claim
+#: commits them as well ...
+SERVER_GROUP_JOBS = 2_000
 
 #: ... and at most so many seconds after the first of them, or as many as a commit takes ...
 GROUP_SECONDS = 0.01

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence, Sized
+from itertools import islice
 
 from zodbjobs import defaults
 from zodbjobs.runtime.runner import Runner, Stopped
@@ -39,6 +40,7 @@ class _Hand:
         self.runner = runner
         self.thread: threading.Thread
         self.is_away = False  # in a long job
+        self.loaded = 0  # jobs that are run next, and that it has loaded
 
 
 class Crew:
@@ -133,10 +135,19 @@ class Crew:
                 if not self._work:
                     self._rest()
                 continue
+            if not hand.loaded and self._jobs_are_short():
+                self._load_ahead(hand, ticket)
+            hand.loaded = max(0, hand.loaded - 1)
             self._run(hand, ticket)
             if self._present > 1 and self._jobs_are_short():
                 self._rest()  # the next step of another thread commits what waits here
         runner.close()
+
+    def _load_ahead(self, hand: _Hand, first: Ticket) -> None:
+        with self._change:
+            tickets = [first, *islice(self._work, defaults.LOAD_AHEAD - 1)]
+        hand.runner.load_ahead(tickets)
+        hand.loaded = len(tickets)
 
     def _opened(self, runner: Runner) -> bool:
         """Whether the runner has its connection; tried until it has, or the crew stops."""

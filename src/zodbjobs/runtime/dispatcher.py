@@ -104,8 +104,7 @@ class Dispatcher:
             room = self._room()
             if not room and not self._unwritten:
                 return
-            tickets = self._step(runner.desk, room)
-        runner.load_ahead(tickets)
+            self._step(runner.desk, room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""

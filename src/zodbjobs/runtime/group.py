@@ -13,7 +13,7 @@ _LEFT = 2.0
 
 
 class Group:
-    """The ends that wait in one runner, at most `seconds`, at most GROUP_JOBS.
+    """The ends that wait in one runner, at most `seconds`, at most `most` of them.
 
     Where commits take longer than that, the ends wait for as long as the last one took: else
     the storage would be busy with nothing but small groups.
@@ -22,8 +22,9 @@ class Group:
     and with what is left while the runner's thread is in a long job, or rests.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, most: int) -> None:
         self._seconds = seconds
+        self._most = most
         self._ends: list[End] = []
         self._since = 0.0
         self._last_commit = 0.0
@@ -35,7 +36,7 @@ class Group:
             if not self._ends:
                 self._since = time.monotonic()
             self._ends.append(end)
-            return len(self._ends) >= defaults.GROUP_JOBS or self._is_old()
+            return len(self._ends) >= self._most or self._is_old()
 
     def take(self) -> list[End]:
         """Take all."""

@@ -61,7 +61,9 @@ class Runner:
         stopping: threading.Event,
     ) -> None:
         self.running: Running | None = None
-        self.group = Group(group_seconds)
+        self._one_process = storage.is_for_one_process(db)
+        most = defaults.GROUP_JOBS if self._one_process else defaults.SERVER_GROUP_JOBS
+        self.group = Group(group_seconds, most)
         #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
         self.called: float | None = None
         #: Seconds that the last job took, with a commit of its own.
@@ -83,7 +85,6 @@ class Runner:
         # transaction of PostgreSQL open.
         connection.explicit_transactions = True
         self._must_poll = storage.must_be_polled(self._db)
-        self._one_process = storage.is_for_one_process(self._db)
         self._snapshot: Any = None
         self._reusable = False
         self._transaction: Any = None
@@ -142,11 +143,11 @@ class Runner:
                     self.running = None
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> None:
-        """Load the first of some jobs that were just claimed, which is cheaper than later."""
+        """Load jobs that are run next, which is cheaper at once than one by one."""
         with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
             self._begin()
             self._reusable = len(self._connections) == 1
-            self.desk.load(tickets[: defaults.LOAD_AHEAD])
+            self.desk.load(tickets)
 
     # One attempt
 
