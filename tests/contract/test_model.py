@@ -75,7 +75,8 @@ class QueueMachine(RuleBasedStateMachine):
             place = contexts.enter_context(type(self).maker(Path(folder)))
             self.clock = contexts.enter_context(moving_clock(START))
             self.contexts = contexts.pop_all()
-        keys._later_tie = 0
+        # The clock has been set back, by as much as may be taken for a jitter.
+        keys._later_tie = keys._last_now = 0
         self.db = place.open()
         zodbjobs.install(self.db)
         self.connection = self.db.open()

@@ -57,7 +57,7 @@ def _make_tables(dsn: str) -> None:
 def fresh_database() -> Iterator[str]:
     """How to connect to a database with RelStorage's tables, all empty; dropped at the end."""
     server, connection = _server()
-    name = f"test{next(_numbers)}"
+    name = f"test{next(_numbers):06}"
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} TEMPLATE template")
         try:

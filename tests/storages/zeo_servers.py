@@ -30,7 +30,7 @@ class Server:
     def __init__(self) -> None:
         self.folder = make_folder("zeo-")
         self.address = self.folder / "socket"
-        self.unused = [f"s{number}" for number in range(STORAGES)]
+        self.unused = [f"s{number:02}" for number in range(STORAGES)]
         config = self.folder / "zeo.conf"
         config.write_text(self._config())
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
@@ -87,7 +87,7 @@ def fresh_storage() -> tuple[Path, str]:
     if not _servers or not _servers[-1].unused:
         _servers.append(Server())
     server = _servers[-1]
-    return server.address, server.unused.pop()
+    return server.address, server.unused.pop(0)
 
 
 def stop() -> None:

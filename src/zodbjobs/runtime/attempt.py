@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from zodbjobs import clock
 from zodbjobs.errors import Expired
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime.progress import Running
+from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -99,6 +101,26 @@ class End:
         job._last_failure = self.failure
         if self.retry_at is not None:
             job._retry_at = self.retry_at
+
+
+def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What to call, and with what; MissingCode if any of it isn't there in this process."""
+    function = job.callable
+    args = job._args
+    kwargs = job._kwargs or {}
+    for value in args:
+        check_whole(value)
+    for value in kwargs.values():
+        check_whole(value)
+    return function, args, kwargs
+
+
+def ended(ticket: Ticket, job: Job) -> End:
+    """The end of a job that had ended before, and was only not booked."""
+    finished = job._finished or 0
+    end = End(ticket, HISTORY, job._started or finished, finished)
+    end.outcome = job.outcome
+    return end
 
 
 def parked(ticket: Ticket, reason: str | None, now: int) -> End:

@@ -21,9 +21,15 @@ log = logging.getLogger("zodbjobs")
 # Seconds per job, for each thread at work, below which one thread is faster than several.
 _SHORT_SECONDS = 0.001
 
-# Seconds in one job after which its thread isn't counted on any more; the commit of a
-# group takes less.
+# Seconds in one job after which its thread isn't counted on any more.
 _LONG_SECONDS = 0.05
+
+# What one job adds to the averages, and the most that it counts for.
+_WEIGHT = 0.05
+_MOST_SECONDS = 0.02
+
+# Before a job is begun again after its runner failed.
+_PAUSE_SECONDS = 1.0
 
 
 class _Hand:
@@ -32,7 +38,6 @@ class _Hand:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self.thread: threading.Thread
-        self.began: float | None = None  # the job that it runs; None between jobs
         self.is_away = False  # in a long job
 
 
@@ -49,7 +54,8 @@ class Crew:
         self._change = threading.Condition()
         self._present = 0  # threads at work that aren't away
         self._stopping = False
-        self._average = 0.0
+        self._average = 0.0  # of what another thread could have done meanwhile
+        self._seconds = 0.0  # of all that a job keeps its thread from others
         self._hands = [_Hand(runner) for runner in runners]
         for number, hand in enumerate(self._hands, 1):
             hand.thread = threading.Thread(
@@ -74,15 +80,22 @@ class Crew:
         """Whether jobs wait for a thread, or one is about to fetch more by itself."""
         return bool(self._work) or (self._present > 0 and self._jobs_are_short())
 
+    @property
+    def seconds_per_job(self) -> float:
+        """How long a job lately took, divided by the threads that were at work."""
+        return self._seconds / max(1, self._present)
+
     def help_out(self) -> None:
         """Count on those that are in a long job no more; let others do the rest."""
         long_ago = time.monotonic() - _LONG_SECONDS
         with self._change:
             for hand in self._hands:
-                if hand.began is not None and hand.began < long_ago and not hand.is_away:
+                called = hand.runner.called
+                if called is not None and called < long_ago and not hand.is_away:
                     hand.is_away = True
                     self._present -= 1
-                    self._average = max(self._average, _LONG_SECONDS)
+                    self._average = max(self._average, _SHORT_SECONDS * len(self._hands))
+                    self._seconds = max(self._seconds, _LONG_SECONDS)
             self._call_for(self._work)
 
     def stop(self) -> list[Ticket]:
@@ -122,8 +135,7 @@ class Crew:
                 continue
             self._run(hand, ticket)
             if self._present > 1 and self._jobs_are_short():
-                runner.flush()
-                self._rest()
+                self._rest()  # the next step of another thread commits what waits here
         runner.close()
 
     def _opened(self, runner: Runner) -> bool:
@@ -139,17 +151,21 @@ class Crew:
         return False
 
     def _run(self, hand: _Hand, ticket: Ticket) -> None:
-        hand.began = time.monotonic()
         try:
             hand.runner.run(ticket)
         except Stopped as error:
             log.warning("%s is left to the next worker: %s", ticket, error.__cause__)
         except Exception:
             # The runner answers for jobs; this is a fault of its own or of the storage.
-            log.exception("the runner of %s failed", ticket)
-        self._average += (hand.runner.shareable - self._average) * 0.1
+            log.exception("the runner of %s failed; the job is begun again", ticket)
+            with self._change:
+                self._work.appendleft(ticket)
+                self._change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
+        # Waiting for the interpreter's lock counts as well; no single wait may decide.
+        shareable = min(hand.runner.shareable, _MOST_SECONDS)
+        self._average += (shareable - self._average) * _WEIGHT
+        self._seconds += (hand.runner.seconds - self._seconds) * _WEIGHT
         with self._change:
-            hand.began = None
             if hand.is_away:
                 hand.is_away = False
                 self._present += 1
