@@ -6,7 +6,6 @@ All done: there is a result for each job.
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import peer
@@ -14,7 +13,7 @@ import zodb_effect
 from celery import Celery
 from redis import Redis
 
-POOL = os.environ.get("TRY", "prefork 2").split()
+POOL = ["prefork", "2"]
 app = Celery("celery_peer", broker=f"{peer.AT}/0", backend=f"{peer.AT}/1")
 app.conf.broker_connection_retry_on_startup = True
 

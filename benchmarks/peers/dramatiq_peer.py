@@ -6,7 +6,6 @@ All done: there is a result for each job.
 from __future__ import annotations
 
 import functools
-import os
 
 import dramatiq
 import peer
@@ -15,7 +14,7 @@ from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 from redis import Redis
 
-THREADS = os.environ.get("TRY", "8")
+THREADS = "8"
 broker = RedisBroker(url=f"{peer.AT}/0")
 broker.add_middleware(Results(backend=RedisBackend(url=f"{peer.AT}/1")))
 dramatiq.set_broker(broker)

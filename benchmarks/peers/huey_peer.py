@@ -7,7 +7,6 @@ job.
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from typing import Any
 
@@ -15,7 +14,7 @@ import peer
 import zodb_effect
 from huey import SqliteHuey
 
-WORKERS = os.environ.get("TRY", "1")
+WORKERS = "1"
 huey = SqliteHuey(filename=f"{peer.AT}/huey.db", fsync="fill" not in sys.argv)
 
 

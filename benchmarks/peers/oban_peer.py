@@ -1,7 +1,7 @@
 """Oban for Python, the free edition: asyncio with psycopg. A result is kept if it is wrapped.
 
-It fetches as many jobs as it may run at a time. 10 is what its documentation shows; here it
-may run 100. All done: all jobs have the state 'completed'.
+It fetches as many jobs as it may run at a time. 10 is what its documentation shows; for jobs
+this short 1,000 is faster. All done: all jobs have the state 'completed'.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvloop
 from oban import Oban, Record, worker
 from oban.schema import install
 
-LIMIT = 100
+LIMIT = 1_000
 
 
 @worker(queue="default")

@@ -1,7 +1,7 @@
 """Procrastinate: asyncio with psycopg. What jobs return is logged, but not kept.
 
-It fetches and ends one job after the other, each with a commit; 10 may run at a time. All
-done: all jobs have the status 'succeeded'.
+It fetches and ends one job after the other, each with a commit; of 1, 10 and 30
+at a time, 30 was the fastest. All done: all jobs have the status 'succeeded'.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import peer
 import procrastinate
 import psycopg
 
-CONCURRENCY = 10
+CONCURRENCY = 30
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=peer.AT))
 
 

