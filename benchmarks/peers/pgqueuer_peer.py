@@ -1,7 +1,8 @@
 """PgQueuer: asyncio with asyncpg. Jobs are coroutines; what they return is not kept.
 
 Its default batch of 10 means two commits for every 10 jobs; of 10, 100, 300 and 1,000, batches
-of 100 were as fast as any. All done: nothing is left in its table, since what has ended is moved to its log.
+of 100 were as fast as any. All done: nothing is left in its table, since what has ended is
+moved to its log.
 """
 
 from __future__ import annotations
