@@ -107,6 +107,12 @@ def test_bad_uri(run: Run, uri: str, says: str) -> None:
     assert uri.partition("?")[0] in problem or "there is no" in problem
 
 
+def test_a_password_is_not_shown(run: Run) -> None:
+    problem = run("jobs", "nosuch://ada:se:cr@et@host/x").problem
+    assert "nosuch://ada:***@host/x" in problem
+    assert "et@" not in problem
+
+
 @pytest.mark.parametrize("name", ["jobs", "worker"])
 def test_nobody_listens_at_the_port(run_process: Run, name: str) -> None:
     with socket.socket() as unused:

@@ -17,7 +17,7 @@ import pytest
 import sample
 import transaction
 from patience import PATIENCE, is_gone, until
-from storages import file_storage
+from storages import file_storage, in_postgresql
 from ZODB.blob import Blob
 from ZODB.DB import DB
 from zodburi import resolve_uri
@@ -294,17 +294,31 @@ def test_a_second_signal_ends_all_at_once(
     assert run("watch", path, job_id).status == 0
 
 
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[str]:
+    """The URI of a configuration that names a database of a PostgreSQL server."""
+    with in_postgresql(tmp_path) as place:
+        (tmp_path / "zodb.conf").write_text(place.config())
+        yield f"zconfig://{tmp_path}/zodb.conf"
+
+
+@pytest.mark.parametrize("server", ["zeo", "postgresql"])
 def test_workers_on_a_server_of_its_own(
-    run: Run, supervised: Callable[..., Supervised], zeo: str, place: Path
+    run: Run,
+    supervised: Callable[..., Supervised],
+    request: pytest.FixtureRequest,
+    server: str,
+    place: Path,
 ) -> None:
-    crew = supervised(zeo, "--threads", "1")
-    assert f"Serving {zeo} with 2 workers with 1 thread each" in crew.said
-    jobs = [at_work(run, zeo, place, number) for number in range(2)]
+    uri = request.getfixturevalue(server)
+    crew = supervised(uri, "--threads", "1")
+    assert f"Serving {uri} with 2 workers with 1 thread each" in crew.said
+    jobs = [at_work(run, uri, place, number) for number in range(2)]
     assert {pid for _, pid in jobs} == set(crew.workers)
     let_go(place)
     crew.process.terminate()
     assert crew.status() == 0
-    assert [outcome(run, zeo, job_id) for job_id, _ in jobs] == ["succeeded"] * 2
+    assert [outcome(run, uri, job_id) for job_id, _ in jobs] == ["succeeded"] * 2
 
 
 def test_it_makes_a_file_if_told(

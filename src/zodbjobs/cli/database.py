@@ -196,7 +196,7 @@ def _open_uri(uri: str, wait_seconds: int) -> Any:
         schemes = ", ".join(sorted({e.name for e in entry_points(group="zodburi.resolvers")}))
         raise Problem(
             f"nothing here opens {uri} (known schemes: {schemes}); check the scheme, or install "
-            "its package, such as RelStorage for postgresql"
+            "its package, such as RelStorage for postgres"
         ) from error
     except Exception as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error

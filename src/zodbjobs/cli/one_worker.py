@@ -10,7 +10,7 @@ import threading
 
 from zodbjobs.cli import lifeline, serve
 from zodbjobs.cli.database import opened
-from zodbjobs.cli.problem import Problem, one_line, told_in_one_line
+from zodbjobs.cli.problem import Problem, one_line, told_in_one_line, without_passwords
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.worker import Worker
 
@@ -35,7 +35,7 @@ def main() -> None:
         ):
             stop.wait()
     except Problem as problem:
-        log.error("%s", one_line(problem.message))
+        log.error("%s", without_passwords(one_line(problem.message)))
         sys.exit(Problem.exit_code)
 
 

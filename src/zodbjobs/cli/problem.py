@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -12,6 +13,8 @@ from ZODB.POSException import ReadOnlyError
 
 from zodbjobs.errors import ZodbjobsError
 
+_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]*@")
+
 
 class Problem(click.ClickException):
     """Ends the command with one line on stderr."""
@@ -20,12 +23,18 @@ class Problem(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the line."""
-        click.echo(f"zodbjobs: {one_line(self.message)}", file=file, err=True)
+        text = without_passwords(one_line(self.message))
+        click.echo(f"zodbjobs: {text}", file=file, err=True)
 
 
 def one_line(text: object) -> str:
     """The text without line ends."""
     return " ".join(str(text).split())
+
+
+def without_passwords(text: str) -> str:
+    """The text with three asterisks for the password of each URI in it."""
+    return _PASSWORD.sub(r"\1***@", text)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from rich.logging import RichHandler
 
 from zodbjobs.cli import look
 from zodbjobs.cli.database import reading
+from zodbjobs.cli.problem import without_passwords
 from zodbjobs.insights import all_queue_stats
 from zodbjobs.installer import job_container_installer, queue_installer
 from zodbjobs.runtime.worker import Worker
@@ -64,7 +65,8 @@ def serve(db: Any, database: str, queues: list[str] | None, threads: int) -> Non
     """Work in this process until a signal."""
     to_do = prepare(db, queues)
     look.console(stderr=True).print(
-        f"Serving {database} with {threads_text(threads)}: {to_do}\n{STOPPING}", soft_wrap=True
+        f"Serving {without_passwords(database)} with {threads_text(threads)}: {to_do}\n{STOPPING}",
+        soft_wrap=True,
     )
     set_up_logging()
     Worker(db, queues, threads).run()

@@ -18,7 +18,7 @@ from zodbjobs.cli.address import Address
 from zodbjobs.cli.children import Child, Ended, Said, how
 from zodbjobs.cli.database import blobs_of, check_path, is_for_one_process, is_uri, opened
 from zodbjobs.cli.lifeline import STOP_SECONDS, Lifeline
-from zodbjobs.cli.problem import Problem, one_line
+from zodbjobs.cli.problem import Problem, one_line, without_passwords
 from zodbjobs.runtime import signals
 
 log = logging.getLogger("zodbjobs")
@@ -85,7 +85,8 @@ class _Supervisor:
             to_do = serve.prepare(db, self._queues)
         with self._signals(), self._all_ended():
             self._start_workers(uri)
-            _print(f"Serving {uri} with {self._workers_text()}: {to_do}", serve.STOPPING)
+            shown = without_passwords(uri)
+            _print(f"Serving {shown} with {self._workers_text()}: {to_do}", serve.STOPPING)
             serve.set_up_logging()
             self._loop()
         return self._status

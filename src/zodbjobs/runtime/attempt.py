@@ -73,6 +73,11 @@ class End:
         if job is None:
             self.where = NOWHERE
             return False
+        if job._finished is not None:
+            # An earlier commit of this seemed to fail, and did not. What is stored counts.
+            self.where, self.outcome = HISTORY, job.outcome
+            self.started, self.finished = job._started or job._finished, job._finished
+            return True
         if self.outcome is not None:
             job.end(self.outcome, self.result, self.started, self.finished)
         elif self.where == PARKED:

@@ -125,6 +125,8 @@ class Runner:
                         troubles += 1
                         self._wait_out(error, troubles)
                         continue
+                    if storage.has_stale_ids(error):
+                        storage.skip_stale_ids(self._db)
                     conflicts += 1
                     transient = storage.is_transient(error)
                     if not transient or conflicts == defaults.CONFLICT_ATTEMPTS:

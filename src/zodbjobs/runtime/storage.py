@@ -15,6 +15,9 @@ from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 # Storages that no other process can have open.
 _ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
 
+# As many object ids does a ZEO client fetch at once.
+_IDS_IN_STORE = 100
+
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 # Packages of storages that have a server, and what their database drivers raise without one.
@@ -36,9 +39,24 @@ def must_be_polled(db: Any) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same may well go right in another transaction."""
-    if isinstance(error, TransientError):
+    if isinstance(error, TransientError) or has_stale_ids(error):
         return True
     return isinstance(error, StorageError) and not isinstance(error, ReadOnlyError)
+
+
+def has_stale_ids(error: BaseException) -> bool:
+    """Whether a new object got the id of another one.
+
+    A ZEO server that crashed counts from the last id in its file, and so gives out again what
+    its clients still have in store. Nothing is overwritten, but the commit fails.
+    """
+    return isinstance(error, ValueError) and "already has the same oid" in str(error)
+
+
+def skip_stale_ids(db: Any) -> None:
+    """Use up what a ZEO client has in store."""
+    for _ in range(_IDS_IN_STORE):
+        db.new_oid()
 
 
 def is_lost(error: BaseException) -> bool:
@@ -67,6 +85,16 @@ def is_trouble(error: BaseException) -> bool:
 
     Then it makes sense to wait and try again, however often, for no job is at fault.
     """
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return True
-    return is_lost(error)
+    return _errno(error) in _NO_ROOM or is_lost(error)
+
+
+def _errno(error: BaseException) -> object:
+    """What the operating system said, here or to a ZEO server; None if it was something else."""
+    if isinstance(error, OSError):
+        return error.errno
+    if type(error).__name__ == "ServerException" and len(error.args) == 2:
+        # ZEO tells the class and the arguments of what the server has raised.
+        kind, arguments = error.args
+        if kind == "builtins.OSError" and arguments:
+            return arguments[0]
+    return None
