@@ -15,6 +15,7 @@ from typing import Any
 import transaction
 from transaction.interfaces import TransientError
 from ZODB.broken import Broken
+from ZODB.Connection import resetCaches
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
@@ -109,6 +110,14 @@ class Runner:
         self._manager.abort()
         self.desk.connection.close()
 
+    def _reopen(self) -> None:
+        """Begin anew with an empty cache: an object of it lost its id to the one that got the
+        same, and the trees that refer to it would show a stranger.
+        """
+        resetCaches()
+        self.desk.connection.close()
+        self.open()
+
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
         self.seconds = self.shareable = 0.0
@@ -136,6 +145,7 @@ class Runner:
                         return
                     if storage.is_used_id(error):
                         storage.skip_ids(self._db)
+                        self._reopen()
                     if conflicts == defaults.CONFLICTS_TOGETHER:
                         alone.enter_context(_alone)
                     _pause(conflicts)
@@ -229,8 +239,8 @@ class Runner:
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
         job: Job | None = self.desk.record.leased(ticket)
-        if job is None and self._must_poll:
-            # The snapshot may be older than the claim.
+        if job is None:
+            # The snapshot may be older than the claim: on RelStorage, or after an outage.
             self._begin()
             job = self.desk.record.leased(ticket)
         if job is None:

@@ -13,33 +13,32 @@ from zodbjobs import Job
 #: How far the clock jumps, to and fro, in seconds.
 JUMP_SECONDS = 3600.0
 
-#: Jobs that the dead worker holds: the rescue takes several transactions.
-HELD = 350
-
 #: Jobs that put others while the clock jumps, and how many each.
 PARENTS = 20
 CHILDREN = 3
 
 
-def run(row: Row, folder: Path, *, rounds: int) -> None:
-    """Play `rounds` rounds."""
+def run(row: Row, folder: Path, *, rounds: int, held: int) -> None:
+    """Play `rounds` rounds; the dead one held so many jobs."""
     row.recovered = 0.0
     with staged(row, folder, {}) as stage:
         for number in range(rounds):
             own = folder / f"round-{number}"
             own.mkdir()
-            row.recovered = max(row.recovered, _round(stage, own, number * HELD))
+            row.recovered = max(
+                row.recovered, _round(stage, own, range(number * held, (number + 1) * held))
+            )
             row.faults += stage.workers.stop()
-    row.done = (
-        f"{rounds} times a worker killed with {HELD} jobs, rescued by two at once, the clock of "
-        f"one jumping by {JUMP_SECONDS:.0f} s to and fro"
-    )
+        row.done = (
+            f"{rounds} times a worker killed with {held} jobs, rescued by two at once, the clock "
+            f"of one jumping by {JUMP_SECONDS:.0f} s to and fro"
+        )
 
 
-def _round(stage: Stage, folder: Path, first: int) -> float:
-    stage.fill(range(first, first + HELD))
+def _round(stage: Stage, folder: Path, numbers: range) -> float:
+    stage.fill(numbers)
     held, start = folder / "held", folder / "start"
-    victim = stage.workers.start(hoard=HELD, done=str(held))
+    victim = stage.workers.start(hoard=len(numbers), done=str(held))
     stage.wait_for_file(held)
     for jump in (0.0, JUMP_SECONDS):
         stage.workers.start(start=str(start), ready=f"{folder}/ready-{jump}", jump_seconds=jump)
@@ -50,7 +49,7 @@ def _round(stage: Stage, folder: Path, first: int) -> float:
     start.touch()
     stage.wait(lambda now: victim.pid not in now.pids(), "the dead worker is rescued")
     seconds = time.monotonic() - began
-    _put_parents(stage, 10_000 + first)
+    _put_parents(stage, 10_000 + numbers.start)
     stage.wait_until_drained()
     return seconds
 
