@@ -24,10 +24,11 @@ def commit(db: Any, name: str, balance: int) -> None:
 
 def balance_after_abort(place: Place) -> int:
     """What there is of a transaction that has failed, once another one was committed."""
-    db, rival = place.open(), place.open("rival")
+    db = place.open()
     with db.transaction() as connection:
         for name in ("written", "read", "other"):
             connection.root()[name] = sample.Account()
+    rival = place.open("rival")
     manager = transaction.TransactionManager(explicit=True)
     connection = db.open(manager)
     manager.begin()

@@ -154,6 +154,7 @@ def test_stop_lets_running_jobs_end(any_db: Any, queue: Any, account: Any) -> No
     until(lambda: running.status == "active")
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
+    until(worker._stopping.is_set)
     sample.gate.set()
     stopping.join(30)
     transaction.begin()

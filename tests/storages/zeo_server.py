@@ -1,13 +1,14 @@
 """A ZEO server without zodbjobs: zeo_server.py FOLDER-OF-LIBRARIES CONFIGURATION.
 
 Start it with -I and -S, so that nothing but that folder is added to the standard library.
-Ends when its standard input does.
+Ends when its standard input does, and then removes the folder of the configuration.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -32,7 +33,10 @@ def main(libraries: str, config: str) -> None:
     from ZEO import runzeo
 
     threading.Thread(target=end_with_input, daemon=True).start()
-    runzeo.main(["-C", config])
+    try:
+        runzeo.main(["-C", config])
+    finally:
+        shutil.rmtree(os.path.dirname(config))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the next server is started.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -84,11 +83,10 @@ class Server:
         self.process.stdin.close()
 
     def stop(self) -> None:
-        """End the process and remove what it stored."""
+        """End the process; it removes what it stored."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(30)
-        shutil.rmtree(self.folder)
 
 
 _servers: list[Server] = []
