@@ -93,6 +93,7 @@ def supervised(start: Start) -> Iterator[Callable[..., Supervised]]:
     for made in every:
         made.process.kill()
         made.status()
+        print(made.said)  # shown if the test failed
 
 
 @contextlib.contextmanager
