@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-floors bench lint format clean
+.PHONY: help demo test test-all test-floors bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
@@ -10,6 +10,7 @@ help:
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
 	@echo "make bench    measure against the storage's own floor"
+	@echo "make bench-peers measure against other job systems (PEERS=\"huey rq\" chooses)"
 
 demo: .venv/demo.stamp
 	@.venv/bin/zodbjobs demo $(DEMO)
@@ -29,6 +30,9 @@ format: .venv/test.stamp
 
 bench: .venv/test.stamp
 	.venv/bin/python benchmarks/run.py $(BENCH)
+
+bench-peers: .venv/made.stamp
+	.venv/bin/python benchmarks/peers/run.py $(PEERS) $(BENCH)
 
 test-all: .venv/test.stamp
 	.venv/bin/python tests/all_pythons.py

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -207,6 +209,12 @@ def new_account(balance: int) -> Account:
     return Account(balance)
 
 
+def new_account_for(accounts: list[Account]) -> Account:
+    for account in accounts:
+        account.deposit(0)
+    return Account(len(accounts))
+
+
 def give_up(account: Account) -> zodbjobs.Failure:
     account.deposit(1)
     return zodbjobs.Failure("sample.GaveUp", "no more", "")
@@ -280,3 +288,27 @@ def transfer(one: Account, other: Account, amount: int) -> None:
 def copy_blob(blob: Blob) -> Blob:
     with blob.open() as file:
         return Blob(file.read() + b", and from there")
+
+
+def make_blob(size: int, seed: int) -> Blob:
+    """A file of `size` bytes."""
+    return Blob(random.Random(seed).randbytes(size))
+
+
+def reverse_blob(blob: Blob) -> str:
+    """Turn its bytes round; returns the digest of what it is now."""
+    with blob.open() as file:
+        data = file.read()[::-1]
+    with blob.open("w") as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def store_blob_and_fail(account: Account, size: int) -> None:
+    account.file = make_blob(size, 3)  # type: ignore[attr-defined]
+    raise ValueError("no statement")
+
+
+def statement_with_a_rival(account: Account, size: int) -> Blob:
+    """A file that belongs to the balance, which somebody else changes the first time."""
+    return make_blob(size, deposit_with_a_rival(account, 2))

@@ -37,11 +37,19 @@ LOAD_AHEAD = 200
 #: siblings, less would make a commit for each few of them.
 CLAIM_SECONDS = 0.1
 
-#: Results of jobs that wrote nothing are committed together: at most so many ...
+#: Results of jobs that wrote nothing are committed together: at most so many on a file, of
+#: which a connection's cache, with 400 objects, still has the records ...
 GROUP_JOBS = 200
 
-#: ... and at most so many seconds after the first of them.
+#: ... or so many on a server, where commits are dear: more than a claim, for the next claim
+#: commits them as well ...
+SERVER_GROUP_JOBS = 2_000
+
+#: ... and at most so many seconds after the first of them, or as many as a commit takes ...
 GROUP_SECONDS = 0.01
+
+#: ... which is counted up to this.
+MOST_GROUP_SECONDS = 0.1
 
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 from collections import Counter
@@ -119,8 +120,8 @@ def test_cancels_race_with_runs(any_db: Any, connection: Any, accounts: Any) -> 
     done = threading.Event()
 
     def cancel() -> None:
-        def cancel_one(connection: Any) -> None:
-            job = zodbjobs.get_queue(connection).get(random.choice(ids))
+        def cancel_one(job_id: str, connection: Any) -> None:
+            job = zodbjobs.get_queue(connection).get(job_id)
             try:
                 job.cancel()
             except BadStatus:
@@ -128,7 +129,8 @@ def test_cancels_race_with_runs(any_db: Any, connection: Any, accounts: Any) -> 
 
         while not done.is_set():
             if ids:
-                committed(any_db, cancel_one)
+                # Chosen before the transaction begins, so that it sees the job.
+                committed(any_db, functools.partial(cancel_one, random.choice(ids)))
 
     def produce_and_wait() -> None:
         try:

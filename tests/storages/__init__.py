@@ -13,7 +13,7 @@ from typing import Any
 import ZODB
 from ZODB.FileStorage import FileStorage
 
-from storages import postgresql_server, zeo_servers
+from storages import postgresql_server, sqlite_fault, zeo_servers
 from storages.place import Place
 
 Maker = Callable[[Path], contextlib.AbstractContextManager[Place]]
@@ -79,7 +79,8 @@ def in_sqlite(folder: Path) -> Iterator[Place]:
     """In a SQLite file, blobs too; clients keep copies of them."""
     data = folder / "sqlite"
     data.mkdir()
-    yield Place(folder, relstorage(f"<sqlite3>\n  data-dir {data}\n </sqlite3>"))
+    with sqlite_fault.mended():
+        yield Place(folder, relstorage(f"<sqlite3>\n  data-dir {data}\n </sqlite3>"))
 
 
 def relstorage(adapter: str) -> str:

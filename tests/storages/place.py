@@ -22,7 +22,7 @@ class Place:
     storage: str
     clients: float = float("inf")
 
-    def config(self, name: str = "", client: str = "client") -> str:
+    def config(self, name: str = "unnamed", client: str = "client") -> str:
         """The configuration of a client, for this process or another one."""
         own = self.folder / client
         own.mkdir(exist_ok=True)

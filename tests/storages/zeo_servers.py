@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import ZEO
@@ -25,18 +26,23 @@ _LIBRARIES = Path(ZEO.__file__).parents[1]
 
 
 class Server:
-    """One process, with fresh storages."""
+    """A server on a folder of its own, with a file for each of the storages."""
 
-    def __init__(self) -> None:
+    def __init__(self, storages: Sequence[str]) -> None:
         self.folder = make_folder("zeo-")
         self.address = self.folder / "socket"
-        self.unused = [f"s{number}" for number in range(STORAGES)]
-        config = self.folder / "zeo.conf"
-        config.write_text(self._config())
+        self.unused = list(storages)
+        self._config = self.folder / "zeo.conf"
+        self._config.write_text(self._text())
+        self._link_libraries()
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, and wait until it listens."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        with open(self.folder / "out", "w") as out:
+        with open(self.folder / "out", "a") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _SERVER, self._libraries(), config],
+                [sys.executable, "-I", "-S", _SERVER, self._libraries, self._config],
                 stdin=subprocess.PIPE,  # its end is the server's, however this process ends
                 stdout=out,
                 stderr=out,
@@ -45,7 +51,7 @@ class Server:
             )
         self._wait()
 
-    def _config(self) -> str:
+    def _text(self) -> str:
         storages = [
             f"<filestorage {name}>\n path {self.folder}/{name}.fs\n"
             f" blob-dir {self.folder}/{name}.blobs\n</filestorage>\n"
@@ -53,14 +59,13 @@ class Server:
         ]
         return f"<zeo>\n address {self.address}\n</zeo>\n" + "".join(storages)
 
-    def _libraries(self) -> Path:
+    def _link_libraries(self) -> None:
         """A folder with all that is installed here but zodbjobs."""
-        folder = self.folder / "libraries"
-        folder.mkdir()
+        self._libraries = self.folder / "libraries"
+        self._libraries.mkdir()
         for entry in _LIBRARIES.iterdir():
             if "zodbjobs" not in entry.name and entry.suffix != ".pth":
-                (folder / entry.name).symlink_to(entry)
-        return folder
+                (self._libraries / entry.name).symlink_to(entry)
 
     def _wait(self) -> None:
         while True:
@@ -70,6 +75,13 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError((self.folder / "out").read_text())
             time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End the process as kill -9 does."""
+        assert self.process.stdin is not None
+        self.process.kill()
+        self.process.wait(30)
+        self.process.stdin.close()
 
     def stop(self) -> None:
         """End the process and remove what it stored."""
@@ -85,9 +97,9 @@ _servers: list[Server] = []
 def fresh_storage() -> tuple[Path, str]:
     """The address of a server, and the name of a storage in it."""
     if not _servers or not _servers[-1].unused:
-        _servers.append(Server())
+        _servers.append(Server([f"s{number:02}" for number in range(STORAGES)]))
     server = _servers[-1]
-    return server.address, server.unused.pop()
+    return server.address, server.unused.pop(0)
 
 
 def stop() -> None:

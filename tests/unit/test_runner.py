@@ -31,6 +31,36 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, manager: Any, error: Exception) -
     return errors
 
 
+def lose_an_answer(monkeypatch: pytest.MonkeyPatch, manager: Any, error: Exception) -> None:
+    """Let the next commit of `manager` succeed, and seem to fail."""
+    commit = manager.commit
+
+    def failing() -> None:
+        commit()
+        monkeypatch.setattr(manager, "commit", commit)
+        raise error
+
+    monkeypatch.setattr(manager, "commit", failing)
+
+
+@pytest.mark.promise(93)
+def test_a_commit_that_seemed_to_fail_counts(
+    db: Any, queue: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.put(zodbjobs.Job(account.deposit, 1))
+    transaction.commit()
+    with bench(db) as worker:
+        lose_an_answer(monkeypatch, worker.runner._manager, RuntimeError("connection lost"))
+        worker.run()
+        worker.runner.flush()
+        worker.dispatcher.step()
+    transaction.begin()
+    assert (job.outcome, job.result, account.balance) == ("succeeded", 1, 1)
+    assert list(queue.finished()) == [job]
+    queue.forget(job)
+    assert list(queue.finished()) == []
+
+
 def test_results_wait_for_each_other(db: Any, queue: Any) -> None:
     jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(5)])
     transaction.commit()

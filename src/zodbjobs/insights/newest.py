@@ -6,14 +6,12 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ZODB.broken import Broken
-
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED, PENDING
 from zodbjobs.stored import keys
 from zodbjobs.stored.inbox import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import _HISTORY_TIE, Shard
+from zodbjobs.stored.shard import _HISTORY_TIE, Shard, shard_of
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing.
 WAITING = "waiting"
@@ -50,10 +48,7 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
 
 def is_of(job: Any, queue: Queue) -> bool:
     """Whether `job`, which may be of a class that is missing here, is in `queue`."""
-    if isinstance(job, Broken):
-        job._p_activate()
-        return bool(job.__Broken_state__["_shard"].queue is queue)
-    return job.queue is queue
+    return shard_of(job).queue is queue
 
 
 def _merged(streams: Iterable[_Stream]) -> _Stream:

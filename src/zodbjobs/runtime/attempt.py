@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from zodbjobs import clock
 from zodbjobs.errors import Expired
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime.progress import Running
+from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -71,6 +73,9 @@ class End:
         if job is None:
             self.where = NOWHERE
             return False
+        if job._finished is not None:
+            self._keep_stored(job)
+            return True
         if self.outcome is not None:
             job.end(self.outcome, self.result, self.started, self.finished)
         elif self.where == PARKED:
@@ -87,6 +92,12 @@ class End:
                 job._log = tuple(running.log)
         return True
 
+    def _keep_stored(self, job: Job) -> None:
+        """An earlier commit, which seemed to fail, has stored an end already; that one counts."""
+        stored = ended(self.ticket, job)
+        self.where, self.outcome = stored.where, stored.outcome
+        self.started, self.finished = stored.started, stored.finished
+
     def let_go(self) -> None:
         """Make room in the connection's cache; it holds few objects, and needs the indexes."""
         if self.job is not None:
@@ -99,6 +110,26 @@ class End:
         job._last_failure = self.failure
         if self.retry_at is not None:
             job._retry_at = self.retry_at
+
+
+def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What to call, and with what; MissingCode if any of it isn't there in this process."""
+    function = job.callable
+    args = job._args
+    kwargs = job._kwargs or {}
+    for value in args:
+        check_whole(value)
+    for value in kwargs.values():
+        check_whole(value)
+    return function, args, kwargs
+
+
+def ended(ticket: Ticket, job: Job) -> End:
+    """The end of a job that had ended before, and was only not booked."""
+    finished = job._finished or 0
+    end = End(ticket, HISTORY, job._started or finished, finished)
+    end.outcome = job.outcome
+    return end
 
 
 def parked(ticket: Ticket, reason: str | None, now: int) -> End:

@@ -62,9 +62,9 @@ class Claims:
         self._next_due = min(dues, default=None)
         return tickets
 
-    def claimed(self, number: int, room: int, outstanding: int, seen: bytes) -> None:
+    def claimed(self, number: int, room: int, seconds_per_job: float, seen: bytes) -> None:
         """The claim was committed: `number` jobs where there was room for `room`."""
-        self._pace.claimed(number, room, outstanding)
+        self._pace.claimed(number, seconds_per_job)
         if number == room:
             return
         if self._stole:

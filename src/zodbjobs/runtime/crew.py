@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence, Sized
+from itertools import islice
 
 from zodbjobs import defaults
 from zodbjobs.runtime.runner import Runner, Stopped
@@ -21,9 +22,15 @@ log = logging.getLogger("zodbjobs")
 # Seconds per job, for each thread at work, below which one thread is faster than several.
 _SHORT_SECONDS = 0.001
 
-# Seconds in one job after which its thread isn't counted on any more; the commit of a
-# group takes less.
+# Seconds in one job after which its thread isn't counted on any more.
 _LONG_SECONDS = 0.05
+
+# What one job adds to the averages, and the most that it counts for.
+_WEIGHT = 0.05
+_MOST_SECONDS = 0.02
+
+# Before a job is begun again after its runner failed.
+_PAUSE_SECONDS = 1.0
 
 
 class _Hand:
@@ -32,8 +39,8 @@ class _Hand:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self.thread: threading.Thread
-        self.began: float | None = None  # the job that it runs; None between jobs
         self.is_away = False  # in a long job
+        self.loaded = 0  # jobs that are run next, and that it has loaded
 
 
 class Crew:
@@ -49,7 +56,8 @@ class Crew:
         self._change = threading.Condition()
         self._present = 0  # threads at work that aren't away
         self._stopping = False
-        self._average = 0.0
+        self._average = 0.0  # of what another thread could have done meanwhile
+        self._seconds = 0.0  # of all that a job keeps its thread from others
         self._hands = [_Hand(runner) for runner in runners]
         for number, hand in enumerate(self._hands, 1):
             hand.thread = threading.Thread(
@@ -74,15 +82,22 @@ class Crew:
         """Whether jobs wait for a thread, or one is about to fetch more by itself."""
         return bool(self._work) or (self._present > 0 and self._jobs_are_short())
 
+    @property
+    def seconds_per_job(self) -> float:
+        """How long a job lately took, divided by the threads that were at work."""
+        return self._seconds / max(1, self._present)
+
     def help_out(self) -> None:
         """Count on those that are in a long job no more; let others do the rest."""
         long_ago = time.monotonic() - _LONG_SECONDS
         with self._change:
             for hand in self._hands:
-                if hand.began is not None and hand.began < long_ago and not hand.is_away:
+                called = hand.runner.called
+                if called is not None and called < long_ago and not hand.is_away:
                     hand.is_away = True
                     self._present -= 1
-                    self._average = max(self._average, _LONG_SECONDS)
+                    self._average = max(self._average, _SHORT_SECONDS * len(self._hands))
+                    self._seconds = max(self._seconds, _LONG_SECONDS)
             self._call_for(self._work)
 
     def stop(self) -> list[Ticket]:
@@ -120,11 +135,19 @@ class Crew:
                 if not self._work:
                     self._rest()
                 continue
+            if not hand.loaded and self._jobs_are_short():
+                self._load_ahead(hand, ticket)
+            hand.loaded = max(0, hand.loaded - 1)
             self._run(hand, ticket)
             if self._present > 1 and self._jobs_are_short():
-                runner.flush()
-                self._rest()
+                self._rest()  # the next step of another thread commits what waits here
         runner.close()
+
+    def _load_ahead(self, hand: _Hand, first: Ticket) -> None:
+        with self._change:
+            tickets = [first, *islice(self._work, defaults.LOAD_AHEAD - 1)]
+        hand.runner.load_ahead(tickets)
+        hand.loaded = len(tickets)
 
     def _opened(self, runner: Runner) -> bool:
         """Whether the runner has its connection; tried until it has, or the crew stops."""
@@ -139,17 +162,21 @@ class Crew:
         return False
 
     def _run(self, hand: _Hand, ticket: Ticket) -> None:
-        hand.began = time.monotonic()
         try:
             hand.runner.run(ticket)
         except Stopped as error:
             log.warning("%s is left to the next worker: %s", ticket, error.__cause__)
         except Exception:
             # The runner answers for jobs; this is a fault of its own or of the storage.
-            log.exception("the runner of %s failed", ticket)
-        self._average += (hand.runner.shareable - self._average) * 0.1
+            log.exception("the runner of %s failed; the job is begun again", ticket)
+            with self._change:
+                self._work.appendleft(ticket)
+                self._change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
+        # Waiting for the interpreter's lock counts as well; no single wait may decide.
+        shareable = min(hand.runner.shareable, _MOST_SECONDS)
+        self._average += (shareable - self._average) * _WEIGHT
+        self._seconds += (hand.runner.seconds - self._seconds) * _WEIGHT
         with self._change:
-            hand.began = None
             if hand.is_away:
                 hand.is_away = False
                 self._present += 1

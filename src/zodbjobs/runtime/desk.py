@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zodbjobs.stored.queue import Queue
+from zodbjobs.stored import call
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.queue import Queue, Ticket
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.shard import Shard
 from zodbjobs.stored.workers import WorkerRecord
@@ -35,6 +37,17 @@ class Desk:
         if self._names is None:
             return self.stored.values()
         return [self.stored[name] for name in self._names]
+
+    def load(self, tickets: Sequence[Ticket]) -> None:
+        """Load the records of jobs, and the objects whose methods they call, all at once."""
+        connection = self.record._p_jar
+        oids = [ticket.oid for ticket in tickets]
+        connection.prefetch(oids)
+        jobs = [job for oid in oids if isinstance(job := connection.get(oid), Job)]
+        owners = [owner for job in jobs if (owner := call.owner(job._call)) is not None]
+        connection.prefetch([owner for owner in owners if owner._p_jar is connection])
+        for owner in owners:
+            owner._p_activate()
 
     def shard(self, oid: bytes) -> Shard:
         """The shard with that object id; it is in the database of the record."""

@@ -6,10 +6,13 @@ commit, so after a conflict it is simply done again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
+
+from ZODB.POSException import ConflictError
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import attempt
@@ -21,7 +24,9 @@ from zodbjobs.runtime.prune import prune
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.stored.queue import Ticket
-from zodbjobs.stored.shard import Ended
+from zodbjobs.stored.shard import Ended, shard_of
+
+log = logging.getLogger("zodbjobs")
 
 # A job is shown on the board when it reports something, or runs for so long.
 _SHOWN_AFTER_MICROS = 200_000
@@ -41,6 +46,10 @@ class Hands(Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether handed out jobs wait to be begun, or `fetch` will soon be called."""
+
+    @property
+    def seconds_per_job(self) -> float:
+        """How long a job lately took, divided by the threads that were at work."""
 
     def hand_out(self, tickets: Sequence[Ticket]) -> None:
         """Take jobs to run."""
@@ -68,7 +77,8 @@ class Dispatcher:
         self._wakeup = wakeup
         self._claims = Claims(desk, len(runners), wakeup)
         self._beat_seconds = beat_seconds
-        self._outstanding = 0
+        self._outstanding: set[int] = set()  # keys that were handed out and not yet booked
+        self._in_doubt = False  # whether the lease may have more than that
         self._reported: deque[End] = deque()
         self._unbooked: list[End] = []  # reported, and not yet booked
         self._unwritten: list[End] = []  # taken from a busy runner, and not yet written
@@ -86,22 +96,21 @@ class Dispatcher:
     def fetch(self, runner: Runner) -> None:
         """Write, book and claim for a runner that has nothing to do, at its desk.
 
-        Called in its thread. What waits for its group is committed in the same transaction.
+        Called in its thread. What waits in any group is committed in the same transaction.
         """
         with self._lock:
-            self._unwritten += runner.group.take()
+            for other in self._runners:
+                self._unwritten += other.group.take()
             room = self._room()
             if not room and not self._unwritten:
                 return
-            tickets = self._step(runner.desk, room)
-        runner.load_ahead(tickets)
+            self._step(runner.desk, room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
         with self._lock:
             for runner in self._runners:
-                if runner.running is not None:
-                    self._unwritten += runner.group.take_old()
+                self._unwritten += runner.group.take_left()
             busy = self._hands.is_busy
             room = 0 if busy else self._room()
             now = clock.monotonic()
@@ -117,7 +126,7 @@ class Dispatcher:
     def _room(self) -> int:
         """How many jobs to claim now."""
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
-        return self._claims.room(self._outstanding - ended)
+        return self._claims.room(len(self._outstanding) - ended)
 
     def step(self, room: int = 0, live: Sequence[Running] = (), beat: bool = False) -> int:
         """One transaction: book, write the board, beat, claim up to `room` jobs.
@@ -144,22 +153,29 @@ class Dispatcher:
             write_board(desk.record, live)
             if beat:
                 desk.record.beat += 1
+            found = self._audit(desk) if beat or self._in_doubt else []
             tickets = self._claims.claim(desk, room) if room else []
             self._watch(desk)
             desk.manager.commit()
-        except BaseException:
+        except BaseException as error:
+            # If the connection was lost, the server may have committed all the same.
+            self._in_doubt = self._in_doubt or not isinstance(error, ConflictError)
             desk.manager.abort()
             raise
         self._committed(beat)
         if room:
-            self._claims.claimed(len(tickets), room, self._outstanding, seen)
+            self._claims.claimed(len(tickets), room, self._hands.seconds_per_job, seen)
         self._watched = seen
-        self._outstanding += len(tickets)
+        tickets = [*found, *tickets]
+        self._outstanding.update(ticket.key for ticket in tickets)
         self._hands.hand_out(tickets)
         return tickets
 
     def _committed(self, beat: bool) -> None:
-        self._outstanding -= len(self._unbooked) + len(self._unwritten)
+        self._in_doubt = False
+        self._outstanding.difference_update(
+            end.ticket.key for end in (*self._unbooked, *self._unwritten)
+        )
         for end in self._unwritten:
             end.let_go()
         self._unbooked, self._unwritten = [], []
@@ -167,6 +183,21 @@ class Dispatcher:
         self._next_book = now + _BOOK_SECONDS
         if beat:
             self._next_beat = now + self._beat_seconds
+
+    def _audit(self, desk: Desk) -> list[Ticket]:
+        """What the lease holds though nobody here knows of it: claimed by a commit that
+        seemed to fail.
+        """
+        record = desk.record
+        lost = []
+        for key, job in record.held():
+            if key not in self._outstanding:
+                entry = record.board.get(key)
+                alone = entry is not None and entry.alone
+                lost.append(Ticket(key, job._p_oid, shard_of(job)._p_oid, alone))
+        if lost:
+            log.warning("%s jobs were claimed by a commit that seemed to fail", len(lost))
+        return lost
 
     # Book
 
@@ -244,7 +275,7 @@ class Dispatcher:
         with self._lock, self._desk.manager:
             for ticket in tickets:
                 self._give_back(ticket)
-        self._outstanding -= len(tickets)
+        self._outstanding.difference_update(ticket.key for ticket in tickets)
 
     def _give_back(self, ticket: Ticket) -> None:
         record = self._desk.record

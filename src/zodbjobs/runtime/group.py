@@ -8,18 +8,26 @@ import time
 from zodbjobs import defaults
 from zodbjobs.runtime.attempt import End
 
+# As many times as they should, ends have waited if their runner is busy with something else.
+_LEFT = 2.0
+
 
 class Group:
-    """The ends that wait in one runner, at most `seconds`, at most GROUP_JOBS.
+    """The ends that wait in one runner, at most `seconds`, at most `most` of them.
 
-    The runner adds and takes; the dispatcher takes what has become old while the runner's
-    thread is busy with a long job.
+    Where commits take longer than that, the ends wait for as long as the last one took: else
+    the storage would be busy with nothing but small groups.
+
+    The runner adds and takes; so does the dispatcher, with what its next step can commit,
+    and with what is left while the runner's thread is in a long job, or rests.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, most: int) -> None:
         self._seconds = seconds
+        self._most = most
         self._ends: list[End] = []
         self._since = 0.0
+        self._last_commit = 0.0
         self._lock = threading.Lock()
 
     def add(self, end: End) -> bool:
@@ -28,7 +36,7 @@ class Group:
             if not self._ends:
                 self._since = time.monotonic()
             self._ends.append(end)
-            return len(self._ends) >= defaults.GROUP_JOBS or self._is_old()
+            return len(self._ends) >= self._most or self._is_old()
 
     def take(self) -> list[End]:
         """Take all."""
@@ -38,10 +46,12 @@ class Group:
             ends, self._ends = self._ends, []
         return ends
 
-    def take_old(self) -> list[End]:
-        """Take all if they have waited for long enough, else nothing."""
+    def take_left(self) -> list[End]:
+        """Take all if the runner, which is to commit them in time, has not."""
+        if not self._ends:
+            return []
         with self._lock:
-            if not self._is_old():
+            if not self._is_old(_LEFT):
                 return []
             ends, self._ends = self._ends, []
         return ends
@@ -52,5 +62,10 @@ class Group:
             with self._lock:
                 self._ends[:0] = ends
 
-    def _is_old(self) -> bool:
-        return time.monotonic() - self._since >= self._seconds
+    def committed(self, seconds: float) -> None:
+        """A group was committed, and that took so long."""
+        self._last_commit = min(seconds, defaults.MOST_GROUP_SECONDS)
+
+    def _is_old(self, times: float = 1.0) -> bool:
+        wait = max(self._seconds, self._last_commit) if self._seconds else 0.0
+        return time.monotonic() - self._since >= wait * times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
@@ -11,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import transaction
-from transaction.interfaces import TransientError
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import rescue, storage, watch
 from zodbjobs.runtime.desk import Desk
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.workers import WorkerRecord
+
+log = logging.getLogger("zodbjobs")
 
 _ATTEMPTS = 50
 
@@ -84,9 +86,10 @@ class Registration:
                 change()
                 self.manager.commit()
                 return
-            except TransientError:
+            except Exception as error:
                 self.manager.abort()
-                if attempt == _ATTEMPTS - 1:
+                lost = storage.is_lost(error) or not storage.is_transient(error)
+                if lost or attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(defaults.CONFLICT_SECONDS * random.random())
 
@@ -98,7 +101,7 @@ class Registration:
         """Rescue the jobs of other workers that are dead; returns how many jobs."""
         self.manager.begin()
         try:
-            dead = self._watch.dead(self.desk.stored.workers.values())
+            dead = self._watch.dead(self.desk.record, self.desk.stored.workers.values())
         finally:
             self.manager.abort()
         return sum(rescue.rescue(self.manager, self.desk.stored, worker) for worker in dead)
@@ -116,5 +119,8 @@ class Registration:
     def close(self) -> None:
         """Close the connection; the record stays, for a rescue, unless `drop` was called."""
         watch.alive.discard(self.id)
-        self.manager.abort()
-        self.connection.close()
+        try:
+            self.manager.abort()
+            self.connection.close()
+        except Exception as error:
+            log.warning("the connection of worker %s can't be closed: %s", self.id, error)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from transaction.interfaces import TransientError
 from ZODB.broken import Broken
 
 from zodbjobs import defaults
@@ -18,7 +17,7 @@ from zodbjobs.runtime import storage
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
-from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.shard import Shard, shard_of
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -43,14 +42,11 @@ def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
             if not batch:
                 strike_off(queues, record)
             manager.commit()
-        except TransientError as error:
+        except BaseException as error:
             manager.abort()
-            if storage.is_trouble(error):
+            if storage.is_trouble(error) or not storage.is_transient(error):
                 raise
             time.sleep(defaults.CONFLICT_SECONDS * random.random())
-        except BaseException:
-            manager.abort()
-            raise
         else:
             count += len(batch)
             if not batch:
@@ -74,8 +70,7 @@ def take_back(record: WorkerRecord, leased: Iterable[tuple[int, Job]]) -> None:
         was_running = key in record.board
         record.release(key)
         if isinstance(job, Broken):
-            shard: Shard = job.__Broken_state__["_shard"]
-            shard.park(key, job)
+            shard_of(job).park(key, job)
             continue
         assert job._shard is not None
         _take_back(job, job._shard, key, was_running)

@@ -25,8 +25,6 @@ from zodbjobs.runtime.attempt import End, log
 from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.group import Group
 from zodbjobs.runtime.progress import Running, current
-from zodbjobs.stored import call
-from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -37,6 +35,8 @@ Report = Callable[[list[End]], None]
 # Held by a job that has conflicted several times: those that keep conflicting with each
 # other run one after the other.
 _alone = threading.Lock()
+
+_SNAPSHOT_SECONDS = 0.1
 
 
 class Stopped(Exception):
@@ -61,8 +61,14 @@ class Runner:
         stopping: threading.Event,
     ) -> None:
         self.running: Running | None = None
-        self.group = Group(group_seconds)
-        #: Seconds of the last `run` in which another thread could have worked.
+        self._one_process = storage.is_for_one_process(db)
+        most = defaults.GROUP_JOBS if self._one_process else defaults.SERVER_GROUP_JOBS
+        self.group = Group(group_seconds, most)
+        #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
+        self.called: float | None = None
+        #: Seconds that the last job took, with a commit of its own.
+        self.seconds = 0.0
+        #: Those of them in which another thread could have worked.
         self.shareable = 0.0
         self._db = db
         self._make_desk = make_desk
@@ -79,8 +85,7 @@ class Runner:
         # transaction of PostgreSQL open.
         connection.explicit_transactions = True
         self._must_poll = storage.must_be_polled(self._db)
-        self._one_process = storage.is_for_one_process(self._db)
-        self._snapshot: bytes | None = None
+        self._snapshot: Any = None
         self._reusable = False
         self._transaction: Any = None
         # What each new transaction of this manager is like.
@@ -106,15 +111,7 @@ class Runner:
 
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
-        start = time.monotonic()
-        self._called = 0.0
-        try:
-            self._run(ticket)
-        finally:
-            # Commits to a file wait for each other, those to a server go on side by side.
-            self.shareable = self._called if self._one_process else time.monotonic() - start
-
-    def _run(self, ticket: Ticket) -> None:
+        self.seconds = self.shareable = 0.0
         conflicts = troubles = 0
         with contextlib.ExitStack() as alone:
             while True:
@@ -130,13 +127,15 @@ class Runner:
                         self._wait_out(error, troubles)
                         continue
                     conflicts += 1
-                    transient = isinstance(error, TransientError)
+                    transient = storage.is_transient(error)
                     if not transient or conflicts == defaults.CONFLICT_ATTEMPTS:
                         # The commit can't be made: what the job did is dropped with it.
                         log.error("the commit of %s failed", ticket, exc_info=not transient)
                         before = 0 if self.running is None else self.running.job._attempts
                         self._keep(self._failed(ticket, error, clock.now(), before + conflicts))
                         return
+                    if storage.is_used_id(error):
+                        storage.skip_ids(self._db)
                     if conflicts == defaults.CONFLICTS_TOGETHER:
                         alone.enter_context(_alone)
                     _pause(conflicts)
@@ -144,15 +143,11 @@ class Runner:
                     self.running = None
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> None:
-        """Load the first of some jobs that were just claimed, which is cheaper than later."""
-        connection = self.desk.record._p_jar
+        """Load jobs that are run next, which is cheaper at once than one by one."""
         with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
             self._begin()
             self._reusable = len(self._connections) == 1
-            for ticket in tickets[: defaults.LOAD_AHEAD]:
-                job = connection.get(ticket.oid)
-                if isinstance(job, Job):
-                    call.load(job._call)
+            self.desk.load(tickets)
 
     # One attempt
 
@@ -167,7 +162,7 @@ class Runner:
         if deadline is not None and now > deadline:
             return attempt.expired(ticket, job, now, deadline)
         try:
-            function, args, kwargs = _resolve(job)
+            function, args, kwargs = attempt.resolve(job)
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
             return attempt.parked(ticket, str(error), now)
@@ -175,7 +170,7 @@ class Runner:
         attempts = job._attempts + conflicts + 1
         token = current.set(running)
         job._v_running = True
-        called = time.monotonic()
+        self.called = called = time.monotonic()
         try:
             result = function(*args, **kwargs)
             if inspect.iscoroutine(result):
@@ -184,13 +179,16 @@ class Runner:
             portable = is_simple(result)
             if not portable:
                 result, portable = portable_copy(result, f"the result of {job!r}")
-        except TransientError:
-            raise
         except BaseException as error:
+            if isinstance(error, TransientError) or storage.is_lost(error):
+                raise
             self._start_over()
             return self._failed(ticket, error, now, attempts)
         finally:
-            self._called += time.monotonic() - called
+            self.called = None
+            spent = time.monotonic() - called
+            self.seconds += spent
+            self.shareable += spent
             job._v_running = False
             current.reset(token)
         if job._finished is not None:
@@ -204,14 +202,19 @@ class Runner:
 
         If nobody has committed since the last one began, and the last job has left no
         trace in it, then it is as good as a new one, which costs more than a short job.
+        Where that would have to be asked for, the same snapshot serves for _SNAPSHOT_SECONDS;
+        it is at least as new as the claim of the job, or it wouldn't show the job as claimed.
         """
-        seen = None if self._must_poll else self._db.lastTransaction()
-        if self._reusable and seen is not None and seen == self._snapshot:
-            self._reusable = False
-            return
-        self._reusable = False
-        self._snapshot = seen
-        self._transaction = self._manager.begin()
+        reusable, self._reusable = self._reusable, False
+        if self._must_poll:
+            seen: Any = time.monotonic()
+            fresh = self._snapshot is not None and seen - self._snapshot < _SNAPSHOT_SECONDS
+        else:
+            seen = self._db.lastTransaction()
+            fresh = seen == self._snapshot
+        if not (reusable and fresh):
+            self._snapshot = seen
+            self._transaction = self._manager.begin()
 
     def _untouched(self, txn: Any) -> bool:
         """Whether `txn` is as it was at its begin: nothing joined, no hook, no note."""
@@ -226,13 +229,17 @@ class Runner:
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
         job: Job | None = self.desk.record.leased(ticket)
+        if job is None and self._must_poll:
+            # The snapshot may be older than the claim.
+            self._begin()
+            job = self.desk.record.leased(ticket)
         if job is None:
             self._drop(ticket)
             return None
         try:
             job._p_activate()
         except Exception as error:
-            if isinstance(error, TransientError) or storage.is_trouble(error):
+            if storage.is_transient(error) or storage.is_lost(error):
                 raise
             log.critical("%s can't be loaded, it is parked", ticket, exc_info=True)
             self._report([attempt.parked(ticket, None, now)])
@@ -242,8 +249,9 @@ class Runner:
             self._report([attempt.parked(ticket, None, now)])
             return None
         if job._finished is not None:
+            # As after a commit of which the connection was lost before it was confirmed.
             log.error("%r had already ended when it was to be run", job)
-            self._report([End(ticket, attempt.HISTORY, now, now)])
+            self._report([attempt.ended(ticket, job)])
             return None
         return job
 
@@ -282,6 +290,7 @@ class Runner:
             self._keep(end)
             return
         group = self.group.take()
+        start = time.monotonic()
         try:
             for other in group:
                 other.write(self.desk.record)
@@ -294,6 +303,11 @@ class Runner:
             self._manager.abort()
             self.group.give_back(group)
             raise
+        spent = time.monotonic() - start
+        self.seconds += spent
+        if not self._one_process:
+            # Commits to a file wait for each other, those to a server go on side by side.
+            self.shareable += spent
         if end.where == attempt.NOWHERE:
             self.group.give_back(group)
             self._drop(end.ticket, end.running)
@@ -317,6 +331,7 @@ class Runner:
         group = self.group.take()
         conflicts = troubles = 0
         while group:
+            start = time.monotonic()
             try:
                 self._manager.begin()
                 for end in group:
@@ -327,7 +342,7 @@ class Runner:
                 if storage.is_trouble(error):
                     troubles += 1
                     self._wait_out(error, troubles)
-                elif isinstance(error, TransientError):
+                elif storage.is_transient(error):
                     conflicts += 1
                     _pause(conflicts)
                 else:
@@ -336,6 +351,7 @@ class Runner:
                         self._write_alone(end)
                     return
             else:
+                self.group.committed(time.monotonic() - start)
                 self._done(group)
                 return
 
@@ -355,7 +371,7 @@ class Runner:
             self._manager.commit()
         except Exception as error:
             self._manager.abort()
-            if isinstance(error, TransientError) or storage.is_trouble(error):
+            if storage.is_transient(error) or storage.is_trouble(error):
                 self.group.give_back([end])
                 self.flush()
             else:
@@ -376,14 +392,3 @@ class Runner:
 def _pause(conflicts: int) -> None:
     seconds = defaults.CONFLICT_SECONDS * 2 ** min(conflicts, 10)
     time.sleep(min(seconds, defaults.MOST_CONFLICT_SECONDS) * random.random())
-
-
-def _resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    function = job.callable
-    args = job._args
-    kwargs = job._kwargs or {}
-    for value in args:
-        check_whole(value)
-    for value in kwargs.values():
-        check_whole(value)
-    return function, args, kwargs

@@ -124,7 +124,9 @@ class Shift:
         except Exception as error:
             if storage.is_trouble(error):
                 self._wait_out(error)
-            elif isinstance(error, TransientError):
+            elif storage.is_used_id(error):
+                storage.skip_ids(self._registration.db)
+            elif storage.is_transient(error):
                 log.debug("the dispatcher's commit conflicted, it is done again: %s", error)
             else:
                 log.exception("the dispatcher's transaction failed, it is done again")
@@ -147,9 +149,9 @@ class Shift:
             return self._dispatcher.prune(
                 self._options.history_seconds, self._options.history_count
             )
-        except TransientError:
-            return 1
-        except Exception:
+        except Exception as error:
+            if storage.is_transient(error):
+                return 1
             log.exception("pruning the history failed, it is tried again later")
             return 0
 

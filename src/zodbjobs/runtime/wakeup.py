@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -111,4 +112,5 @@ class Polled:
 
     def close(self) -> None:
         """Close the session."""
-        self._storage.release()
+        with contextlib.suppress(Exception):  # it may be broken; nothing is lost with it
+            self._storage.release()

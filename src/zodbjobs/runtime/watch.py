@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from zodbjobs import clock, defaults
 from zodbjobs.stored.workers import WorkerRecord
@@ -56,27 +57,43 @@ def is_dead(record: WorkerRecord, only_process: bool) -> bool:
     return record.process_started != process_started(record.pid)
 
 
+class _Heard(NamedTuple):
+    """The last beat of a worker, when it was new to us, and which beat of ours that was at."""
+
+    beat: int
+    since: float
+    own_beat: int
+
+
 class Watch:
     """Watches the beats of other workers by this process's own clock.
 
-    So the clocks of the machines don't matter, nor that they are set.
+    So the clocks of the machines don't matter, nor that they are set. A beat is missed only
+    if the watcher's own one was stored meanwhile: while the server is away, or the watcher
+    itself stands still, nobody can be heard.
     """
 
     def __init__(self, only_process: bool) -> None:
         self._only_process = only_process
-        self._seen: dict[str, tuple[int, float]] = {}  # the beat, and when it was new
+        self._heard: dict[str, _Heard] = {}
 
-    def dead(self, records: Iterable[WorkerRecord]) -> list[str]:
-        """The ids of the workers that are gone: for certain, or by their silence."""
+    def dead(self, own: WorkerRecord, records: Iterable[WorkerRecord]) -> list[str]:
+        """The ids of the workers that are gone: for certain, or by their silence.
+
+        `own`: the watcher's record.
+        """
         now = clock.monotonic()
-        before, self._seen = self._seen, {}
+        before, self._heard = self._heard, {}
         dead = []
         for record in records:
-            beat, since = before.get(record.id, (record.beat, now))
-            if beat != record.beat:
-                since = now
-            self._seen[record.id] = (record.beat, since)
-            silent = now - since >= record.beat_seconds * defaults.MISSED_BEATS
+            heard = before.get(record.id)
+            if heard is None or heard.beat != record.beat:
+                heard = _Heard(record.beat, now, own.beat)
+            self._heard[record.id] = heard
+            silent = (
+                now - heard.since >= record.beat_seconds * defaults.MISSED_BEATS
+                and own.beat - heard.own_beat >= defaults.MISSED_BEATS
+            )
             if is_dead(record, self._only_process) or (silent and record.id not in alive):
                 dead.append(record.id)
         return dead

@@ -96,11 +96,10 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
     return method
 
 
-def load(stored: StoredCall) -> None:
-    """Load the object whose method is to be called, if it is one of a database."""
-    owner = stored[0] if isinstance(stored, tuple) else stored
-    if isinstance(owner, Persistent):
-        owner._p_activate()
+def owner(stored: StoredCall) -> Persistent | None:
+    """The object whose method is to be called, if it is one of a database."""
+    found = stored[0] if isinstance(stored, tuple) else stored
+    return found if isinstance(found, Persistent) else None
 
 
 def check_whole(value: object) -> None:

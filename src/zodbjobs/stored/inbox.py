@@ -6,6 +6,7 @@ transaction of its that failed it draws another, for it may not be alone there.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -88,6 +89,8 @@ class _Producer(threading.local):
 
 
 _producer = _Producer()
+# Else all processes that a server forks begin with the inbox that it had drawn.
+os.register_at_fork(after_in_child=_producer.draw)
 
 
 class _Delivery:

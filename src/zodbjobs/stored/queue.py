@@ -152,6 +152,11 @@ class Queue(Persistent):
     def _checked(self, job: Job | Callable[..., Any]) -> Job:
         if not isinstance(job, Job):
             job = Job(job)
+        if not hasattr(job, "_call"):
+            raise BadStatus(
+                f"a job that was put before a savepoint, and whose transaction was aborted, can't "
+                f"be put into queue {self.name!r}: ZODB has dropped what was in it; make another"
+            )
         if job._shard is not None and job.status == NEW:
             job.renew()  # the transaction of its put was aborted
         if job._shard is not None or job._finished is not None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from BTrees.Length import Length
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
+from ZODB.broken import Broken
 
 from zodbjobs import defaults
 from zodbjobs.stored import keys
@@ -239,6 +240,14 @@ class Shard(Persistent):
                 if isinstance(item, Bundle) and item.discard(key, job):
                     return True
         return False
+
+
+def shard_of(job: Any) -> Shard:
+    """The shard of a stored job, also of one whose class is missing in this process."""
+    if isinstance(job, Broken):
+        job._p_activate()
+        return cast(Shard, job.__Broken_state__["_shard"])
+    return cast(Shard, job._shard)
 
 
 def _inbox() -> Any:

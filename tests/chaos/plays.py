@@ -1,0 +1,74 @@
+"""Which scenarios are played on which storages, in full and in small."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chaos.scenarios import (
+    full_disk,
+    killing,
+    outage,
+    pausing,
+    producing,
+    releases,
+    rescuing,
+    suicide,
+)
+from chaos.table import Row
+
+Size = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Play:
+    """A scenario on a storage; `full` and `small` say how much of it."""
+
+    scenario: str
+    storage: str
+    run: Callable[..., None]
+    full: Size
+    small: Size
+
+    def __str__(self) -> str:
+        return f"{self.scenario}-{self.storage}"
+
+    def play(self, folder: Path, size: Size) -> Row:
+        """Play it with files in `folder`; returns what came of it."""
+        row = Row(self.scenario, self.storage)
+        self.run(row, folder, **size)
+        return row
+
+
+def _on(storages: str, scenario: str, run: Callable[..., None], full: Size, small: Size) -> Any:
+    return [Play(scenario, storage, run, full, small) for storage in storages.split()]
+
+
+BOTH = "ZEO PostgreSQL"
+
+PLAYS: list[Play] = [
+    *_on(BOTH, "killing", killing.run, {"jobs": 5_000, "pause": 0.5}, {"jobs": 300, "pause": 0.5}),
+    *_on(BOTH, "outage", outage.run, {"blows": 24, "seconds": 4}, {"blows": 4, "seconds": 1}),
+    *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),
+    *_on(BOTH, "rescuing", rescuing.run, {"rounds": 20}, {"rounds": 1}),
+    *_on(BOTH, "suicide", suicide.run, {"jobs": 1_000}, {"jobs": 50}),
+    *_on("ZEO", "releases", releases.run, {"jobs": 3_000, "kills": 40}, {"jobs": 300, "kills": 4}),
+    *_on("FileStorage", "full-disk", full_disk.in_one_process, {"jobs": 5_000}, {"jobs": 300}),
+    *_on("ZEO", "full-disk", full_disk.at_the_server, {"jobs": 3_000}, {"jobs": 200}),
+    *_on(
+        BOTH,
+        "producing",
+        producing.run,
+        {"puts": 4_000, "draining": True},
+        {"puts": 100, "draining": True},
+    ),
+    *_on(
+        BOTH,
+        "producing",
+        producing.run,
+        {"puts": 4_000, "draining": False},
+        {"puts": 100, "draining": False},
+    ),
+]

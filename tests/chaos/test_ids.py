@@ -1,0 +1,65 @@
+"""A ZEO server that crashed gives out object ids once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sample
+import transaction
+from patience import until
+from transaction.interfaces import TransientError
+
+import zodbjobs
+from chaos.servers import ZEO
+from zodbjobs.testing import wait_for
+
+
+def put(db: Any, number: int) -> zodbjobs.Job:
+    """A job that makes an object; its arguments are as many new ones."""
+    connection = db.open()
+    try:
+        transaction.begin()
+        accounts = [sample.Account() for _ in range(number)]
+        job = zodbjobs.get_queue(connection).put(zodbjobs.Job(sample.new_account_for, accounts))
+        transaction.commit()
+        wait_for(job, 60)
+        transaction.begin()
+        assert job.outcome == "succeeded"
+        assert job.result.balance == number
+        return job
+    finally:
+        transaction.abort()
+        connection.close()
+
+
+def answers(db: Any) -> bool:
+    connection = db.open()
+    try:
+        transaction.begin()
+        connection.root()["asked"] = True
+        transaction.commit()
+    except TransientError:
+        return False
+    else:
+        return True
+    finally:
+        transaction.abort()
+        connection.close()
+
+
+def test_ids_that_are_given_out_once_more_harm_no_job(tmp_path: Path) -> None:
+    server = ZEO()
+    place = server.place(tmp_path)
+    db = place.open("worker")
+    zodbjobs.install(db)
+    with zodbjobs.Worker(db, threads=1):
+        put(db, 1)
+        server.crash()
+        server.start()
+        until(lambda: answers(db))
+        other = place.open("other")
+        put(other, 300)
+        other.close()
+    db.close()
+    server.stop()

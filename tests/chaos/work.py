@@ -1,0 +1,94 @@
+"""What the jobs do: each adds one to a counter of its own, and enters itself in the ledger."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+
+from BTrees.Length import Length
+from BTrees.OOBTree import OOBTree
+from persistent import Persistent
+from persistent.list import PersistentList
+
+import zodbjobs
+from zodbjobs import local
+
+#: Every so manieth job writes an object that all of these write, and that doesn't merge.
+MARK_EVERY = 8
+
+
+class Ledger(Persistent):
+    """What all jobs write.
+
+    The entries are made so that they merge, as the counters do: if a job were committed
+    twice, the storage would not object, and both would be seen. The marks conflict.
+    """
+
+    def __init__(self) -> None:
+        self.entries = OOBTree()  # "job id, run" -> number
+        self.marks = PersistentList()  # numbers
+
+    def enter(self, number: int) -> str:
+        """Enter the running job; returns what tells this run from any other one."""
+        run = uuid.uuid4().hex
+        self.entries[f"{local.get_job().id} {run}"] = number
+        if number % MARK_EVERY == 0:
+            self.marks.append(number)
+        return run
+
+
+def run(counter: Length, ledger: Ledger, number: int) -> str:
+    """What all writing jobs do; returns the run."""
+    counter.change(1)
+    return ledger.enter(number)
+
+
+def beget(
+    counter: Length, ledger: Ledger, number: int, children: int, kind: str = "zodbjobs:Job"
+) -> str:
+    """Also put other jobs, of the class `kind`, into the default queue or that of its name."""
+    module, _, name = kind.partition(":")
+    job_class = getattr(importlib.import_module(module), name)
+    queue = zodbjobs.get_queue(ledger, name if name in zodbjobs.get_queues(ledger) else "")
+    for n in range(children):
+        queue.put(job_class(run, Length(), ledger, number * 1_000 + n))
+    return run(counter, ledger, number)
+
+
+def retry_parked(counter: Length, ledger: Ledger, number: int) -> str:
+    """Also put in again what is parked."""
+    for queue in zodbjobs.get_queues(ledger).values():
+        for shard in queue.shards:
+            for job in list(shard.parked.values()):
+                queue.retry(job)
+    return run(counter, ledger, number)
+
+
+def hang_once(counter: Length, ledger: Ledger, number: int, folder: str) -> str:
+    """The first time, say so and wait for leave to go on, with all written but the end."""
+    result = run(counter, ledger, number)
+    try:
+        (Path(folder) / "began").touch(exist_ok=False)
+    except FileExistsError:
+        return result
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.005)
+    return result
+
+
+def read() -> str:
+    """Write nothing; returns what tells this run from any other one."""
+    return uuid.uuid4().hex
+
+
+def kill(counter: Length, ledger: Ledger, number: int, record: str) -> None:
+    """End the process, and leave a line about it."""
+    run(counter, ledger, number)
+    with open(record, "a") as lines:
+        lines.write(f"{os.getpid()}\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)

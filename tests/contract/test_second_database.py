@@ -1,0 +1,204 @@
+"""Queues and container in a second database, the application's data in the main one.
+
+Storages finish a commit over both in the order of their sort keys. The main one comes first
+here, as it should: else a worker may see a job before its data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample
+import transaction
+import ZODB.config
+from storages import MAKERS
+from ZODB.POSException import ConflictError
+
+import zodbjobs
+from zodbjobs.testing import run_jobs, wait_for
+
+
+@pytest.fixture(params=["FileStorage", "PostgreSQL", "ZEO"])
+def main(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """The main database; queues and container are in the one beside it."""
+    with contextlib.ExitStack() as places:
+        config = ""
+        for number, name in enumerate(("main", "async")):
+            folder = tmp_path / f"{number}-{name}"
+            folder.mkdir()
+            config += places.enter_context(MAKERS[request.param](folder)).config(name)
+        db = ZODB.config.databaseFromString(config)
+        zodbjobs.install(db, db_name="async")
+        yield db
+        for opened in db.databases.values():
+            opened.close()
+
+
+@pytest.fixture
+def connection(main: Any) -> Iterator[Any]:
+    opened = main.open()
+    yield opened
+    transaction.abort()
+    opened.close()
+
+
+def state(db: Any) -> list[Any]:
+    """What is committed in both databases."""
+    connection = db.open(transaction.TransactionManager())
+    seen = []
+    for name in ("main", "async"):
+        storage = connection.get_connection(name)._storage
+        seen.append(storage.lastTransaction())
+    connection.close()
+    return seen
+
+
+def name_of(stored: Any) -> str:
+    name: str = stored._p_jar.db().database_name
+    return name
+
+
+def rival_deposit(account: sample.Account) -> None:
+    """Somebody else deposits 10."""
+    manager = transaction.TransactionManager()
+    connection = account._p_jar.db().open(manager)
+    with manager:
+        connection.get(account._p_oid).deposit(10)
+    connection.close()
+
+
+def test_the_main_database_finishes_first(main: Any) -> None:
+    assert main.storage.sortKey() < main.databases["async"].storage.sortKey()
+
+
+def test_where_things_are(main: Any, connection: Any, queue: Any, account: Any) -> None:
+    site = connection.root()["account"]
+    job_id = zodbjobs.JobManager().put(zodbjobs.Job(account.deposit, 1), site=site)
+    transaction.commit()
+    job = zodbjobs.JobManager().get(job_id, site=site)
+    container = connection.root()["zodbjobs.jobs"]
+    assert [name_of(stored) for stored in (queue, container, job)] == ["async"] * 3
+    assert name_of(account) == "main"
+    assert name_of(job.callable.__self__) == "main"
+    zodbjobs.install(main, db_name="async")
+    assert zodbjobs.get_queue(connection) is queue
+    assert zodbjobs.get_queue(job) is queue
+
+
+def test_a_put_is_one_commit_over_both(main: Any, queue: Any, account: Any) -> None:
+    account.balance = 5
+    queue.put(zodbjobs.Job(account.deposit, 1))
+    before = state(main)
+    transaction.commit()
+    after = state(main)
+    assert before[0] < after[0]
+    assert before[1] < after[1]
+    assert run_jobs(main) == 1
+    transaction.begin()
+    assert account.balance == 6
+
+
+def test_an_abort_leaves_nothing_in_either(main: Any, queue: Any, account: Any) -> None:
+    before = state(main)
+    account.balance = 5
+    job = queue.put(zodbjobs.Job(account.deposit, 1))
+    transaction.savepoint()
+    transaction.abort()
+    assert (account.balance, len(queue), job.status) == (0, 0, "new")
+    assert state(main) == before
+    assert run_jobs(main) == 0
+
+
+def test_a_conflict_in_one_leaves_nothing_in_the_other(
+    main: Any, queue: Any, account: Any
+) -> None:
+    transaction.begin()
+    account.deposit(5)
+    queue.put(zodbjobs.Job(account.deposit, 1))
+    rival_deposit(account)
+    before = state(main)
+    with pytest.raises(ConflictError):
+        transaction.commit()
+    transaction.abort()
+    assert (account.balance, len(queue)) == (10, 0)
+    assert state(main) == before
+
+
+@pytest.mark.parametrize("given", ["main", "async"])
+def test_a_worker_of_either_database(main: Any, queue: Any, account: Any, given: str) -> None:
+    with zodbjobs.Worker(main.databases[given]):
+        jobs = [queue.put(zodbjobs.Job(account.deposit, 1)) for _ in range(20)]
+        jobs += queue.put_many([zodbjobs.Job(sample.add, n) for n in range(200)])
+        transaction.commit()
+        wait_for(jobs, 30)
+    transaction.begin()
+    assert account.balance == 20
+    assert [job.result for job in jobs[20:]] == list(range(200))
+    assert list(zodbjobs.get_queues(queue).workers) == []
+
+
+def test_the_effect_and_the_end_are_one_commit(main: Any, queue: Any, account: Any) -> None:
+    """The end can't be committed, for the job is cancelled; so there is no effect either."""
+    with zodbjobs.Worker(main):
+        job = queue.put(zodbjobs.Job(sample.deposit_and_wait, account, 100))
+        transaction.commit()
+        until_active(job)
+        job.cancel()
+        transaction.commit()
+        sample.gate.set()
+        after = queue.put(zodbjobs.Job(account.deposit, 1))
+        transaction.commit()
+        wait_for(after)
+    assert job.outcome == "cancelled"
+    assert account.balance == 1
+
+
+def test_the_end_and_the_effect_are_one_commit(main: Any, queue: Any, account: Any) -> None:
+    """The effect can't be committed, for it conflicts; so the job hasn't ended either."""
+    with zodbjobs.Worker(main):
+        job = queue.put(zodbjobs.Job(sample.deposit_with_a_rival, account, 2))
+        transaction.commit()
+        wait_for(job)
+    assert (job.outcome, job.result, job.attempts) == ("succeeded", 12, 2)
+    assert account.balance == 12
+
+
+def test_an_effect_of_a_failure_is_in_neither(main: Any, queue: Any, account: Any) -> None:
+    job = queue.put(account.overdraw)
+    transaction.commit()
+    before = state(main)
+    run_jobs(main)
+    transaction.begin()
+    assert job.outcome == "failed"
+    assert account.balance == 0
+    assert state(main)[0] == before[0]
+
+
+def test_results_may_be_in_either(main: Any, queue: Any, account: Any) -> None:
+    old = queue.put(zodbjobs.Job(sample.identity, account))
+    new = queue.put(zodbjobs.Job(sample.new_account, 5))
+    transaction.commit()
+    run_jobs(main)
+    transaction.begin()
+    assert old.result is account
+    assert (name_of(new.result), new.result.balance) == ("async", 5)
+
+
+def test_what_a_job_reads_is_not_older_than_its_put(main: Any, queue: Any, account: Any) -> None:
+    with zodbjobs.Worker(main):
+        for number in range(1, 30):
+            account.balance = number
+            job = queue.put(zodbjobs.Job(account.vanishing))
+            transaction.commit()
+            wait_for(job)
+            assert job.result == number
+
+
+def until_active(job: Any) -> None:
+    while job.status != "active":
+        sample.gate.wait(0.005)
+        transaction.begin()
