@@ -27,11 +27,11 @@ class Claims:
         """Claim nothing more."""
         self._claiming = False
 
-    def room(self, outstanding: int) -> int:
+    def room(self, outstanding: int, seconds_per_job: float) -> int:
         """How many jobs to claim now, while `outstanding` are claimed and not ended."""
         if not self._claiming:
             return 0
-        room = self._pace.room(outstanding)
+        room = self._pace.room(outstanding, seconds_per_job)
         if room and (self._wakeup.worth_a_look() or self._may_steal()):
             return room
         return 0
@@ -62,9 +62,9 @@ class Claims:
         self._next_due = min(dues, default=None)
         return tickets
 
-    def claimed(self, number: int, room: int, seconds_per_job: float, seen: bytes) -> None:
+    def claimed(self, number: int, room: int, seen: bytes) -> None:
         """The claim was committed: `number` jobs where there was room for `room`."""
-        self._pace.claimed(number, seconds_per_job)
+        self._pace.claimed(number)
         if number == room:
             return
         if self._stole:

@@ -57,7 +57,9 @@ class Crew:
         self._present = 0  # threads at work that aren't away
         self._stopping = False
         self._average = 0.0  # of what another thread could have done meanwhile
-        self._seconds = 0.0  # of all that a job keeps its thread from others
+        # Of all that a job keeps its thread from others; long, until one has ended.
+        self._seconds = defaults.CLAIM_SECONDS * len(runners)
+        self._any_ended = False
         self._hands = [_Hand(runner) for runner in runners]
         for number, hand in enumerate(self._hands, 1):
             hand.thread = threading.Thread(
@@ -97,7 +99,7 @@ class Crew:
                     hand.is_away = True
                     self._present -= 1
                     self._average = max(self._average, _SHORT_SECONDS * len(self._hands))
-                    self._seconds = max(self._seconds, _LONG_SECONDS)
+                    self._seconds = max(self._seconds, defaults.CLAIM_SECONDS * len(self._hands))
             self._call_for(self._work)
 
     def stop(self) -> list[Ticket]:
@@ -175,7 +177,9 @@ class Crew:
         # Waiting for the interpreter's lock counts as well; no single wait may decide.
         shareable = min(hand.runner.shareable, _MOST_SECONDS)
         self._average += (shareable - self._average) * _WEIGHT
-        self._seconds += (hand.runner.seconds - self._seconds) * _WEIGHT
+        weight = _WEIGHT if self._any_ended else 1.0
+        self._seconds += (hand.runner.seconds - self._seconds) * weight
+        self._any_ended = True
         with self._change:
             if hand.is_away:
                 hand.is_away = False

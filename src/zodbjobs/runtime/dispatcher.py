@@ -126,7 +126,8 @@ class Dispatcher:
     def _room(self) -> int:
         """How many jobs to claim now."""
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
-        return self._claims.room(len(self._outstanding) - ended)
+        outstanding = len(self._outstanding) - ended
+        return self._claims.room(outstanding, self._hands.seconds_per_job)
 
     def step(self, room: int = 0, live: Sequence[Running] = (), beat: bool = False) -> int:
         """One transaction: book, write the board, beat, claim up to `room` jobs.
@@ -164,7 +165,7 @@ class Dispatcher:
             raise
         self._committed(beat)
         if room:
-            self._claims.claimed(len(tickets), room, self._hands.seconds_per_job, seen)
+            self._claims.claimed(len(tickets), room, seen)
         self._watched = seen
         tickets = [*found, *tickets]
         self._outstanding.update(ticket.key for ticket in tickets)

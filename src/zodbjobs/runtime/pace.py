@@ -19,23 +19,22 @@ class Pace:
     """
 
     def __init__(self, threads: int) -> None:
-        self.size = threads
         self._least = threads
         self._most = max(threads, defaults.CLAIM_MOST)
+        self._grown = threads
 
-    def room(self, outstanding: int) -> int:
-        """How many jobs to claim while `outstanding` are claimed and not ended."""
-        room = self.size - outstanding
-        if room * 2 >= self.size or self.size == self._least:
-            return max(0, room)
-        return 0
+    def room(self, outstanding: int, seconds_per_job: float) -> int:
+        """How many jobs to claim while `outstanding` are claimed and not ended.
 
-    def claimed(self, number: int, seconds_per_job: float) -> None:
-        """`number` jobs were claimed; lately a job kept a thread for so many seconds, or, if
-        several threads are at work, the worker for that divided by their number.
+        `seconds_per_job`: how long a job lately took, divided by the threads at work.
         """
-        wanted = self._most
+        wanted = self._grown
         if seconds_per_job > 0:
             wanted = int(min(defaults.CLAIM_SECONDS / seconds_per_job, wanted))
-        # What was claimed tells how many jobs the measure is based upon.
-        self.size = max(min(wanted, max(self.size, number * _GROWTH)), self._least)
+        size = max(wanted, self._least)
+        room = size - outstanding
+        return max(0, room) if room * 2 >= size or size == self._least else 0
+
+    def claimed(self, number: int) -> None:
+        """So many jobs were claimed; the next measure will be based upon them."""
+        self._grown = min(max(self._grown, number * _GROWTH), self._most)

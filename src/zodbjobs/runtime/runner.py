@@ -229,8 +229,8 @@ class Runner:
     def _load(self, ticket: Ticket, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
         job: Job | None = self.desk.record.leased(ticket)
-        if job is None and self._must_poll:
-            # The snapshot may be older than the claim.
+        if job is None:
+            # The snapshot may be older than the claim: on RelStorage, or after an outage.
             self._begin()
             job = self.desk.record.leased(ticket)
         if job is None:
