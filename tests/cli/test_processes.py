@@ -93,6 +93,7 @@ def supervised(start: Start) -> Iterator[Callable[..., Supervised]]:
     for made in every:
         made.process.kill()
         made.status()
+        print(made.said)  # shown if the test failed
 
 
 @contextlib.contextmanager
@@ -302,15 +303,15 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
         yield f"zconfig://{tmp_path}/zodb.conf"
 
 
-@pytest.mark.parametrize("server", ["zeo", "postgresql"])
+@pytest.fixture(params=["zeo", "postgresql"])
+def uri(request: pytest.FixtureRequest) -> str:
+    """The URI of a database that has a server; name it before `supervised`, which ends first."""
+    return str(request.getfixturevalue(request.param))
+
+
 def test_workers_on_a_server_of_its_own(
-    run: Run,
-    supervised: Callable[..., Supervised],
-    request: pytest.FixtureRequest,
-    server: str,
-    place: Path,
+    run: Run, uri: str, supervised: Callable[..., Supervised], place: Path
 ) -> None:
-    uri = request.getfixturevalue(server)
     crew = supervised(uri, "--threads", "1")
     assert f"Serving {uri} with 2 workers with 1 thread each" in crew.said
     jobs = [at_work(run, uri, place, number) for number in range(2)]
