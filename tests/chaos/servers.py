@@ -81,7 +81,7 @@ class PostgreSQL:
         dsn = self._server.dsn("chaos")
         if proxy is not None:
             dsn = f"host='127.0.0.1' port='{proxy.port}' user='postgres' dbname='chaos'"
-        return Place(folder, relstorage(f"<postgresql>\n  dsn {dsn}\n </postgresql>"))
+        return Place(folder, relstorage(f"<postgresql>\n  dsn {dsn}\n </postgresql>", "chaos"))
 
 
 class FileStorage:

@@ -71,7 +71,7 @@ def over_zeo(folder: Path) -> Iterator[Place]:
 def in_postgresql(folder: Path) -> Iterator[Place]:
     """In a database server, blobs too; clients keep copies of them."""
     with postgresql_server.fresh_database() as dsn:
-        yield Place(folder, relstorage(f"<postgresql>\n  dsn {dsn}\n </postgresql>"))
+        yield Place(folder, relstorage(f"<postgresql>\n  dsn {dsn}\n </postgresql>", folder.name))
 
 
 @contextlib.contextmanager
@@ -80,14 +80,14 @@ def in_sqlite(folder: Path) -> Iterator[Place]:
     data = folder / "sqlite"
     data.mkdir()
     with sqlite_fault.mended():
-        yield Place(folder, relstorage(f"<sqlite3>\n  data-dir {data}\n </sqlite3>"))
+        yield Place(folder, relstorage(f"<sqlite3>\n  data-dir {data}\n </sqlite3>", folder.name))
 
 
-def relstorage(adapter: str) -> str:
-    """Configuration text."""
+def relstorage(adapter: str, name: str) -> str:
+    """Configuration text. By their names, storages finish a commit one after the other."""
     return (
         f"%import relstorage\n<relstorage>\n keep-history no\n blob-dir $client\n"
-        f" shared-blob-dir no\n {adapter}\n</relstorage>"
+        f" shared-blob-dir no\n name {name}\n {adapter}\n</relstorage>"
     )
 
 
