@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sample
 import transaction
 from patience import until
@@ -12,6 +13,7 @@ from transaction.interfaces import TransientError
 
 import zodbjobs
 from chaos.servers import ZEO
+from zodbjobs.runtime import storage
 from zodbjobs.testing import wait_for
 
 
@@ -48,7 +50,12 @@ def answers(db: Any) -> bool:
         connection.close()
 
 
-def test_ids_that_are_given_out_once_more_harm_no_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noticed", [True, False])
+def test_ids_that_are_given_out_once_more_harm_no_job(
+    noticed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not noticed:  # as when the server is back before anybody has looked
+        monkeypatch.setattr(storage, "is_away", lambda db: False)
     server = ZEO()
     place = server.place(tmp_path)
     db = place.open("worker")

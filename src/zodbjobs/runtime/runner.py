@@ -111,12 +111,19 @@ class Runner:
         self.desk.connection.close()
 
     def _reopen(self) -> None:
-        """Begin anew with an empty cache: an object of it lost its id to the one that got the
-        same, and the trees that refer to it would show a stranger.
-        """
+        """Begin anew with an empty cache; see `storage.spoils`."""
         resetCaches()
         self.desk.connection.close()
-        self.open()
+        troubles = 0
+        while True:
+            try:
+                self.open()
+                return
+            except KeyError as error:  # the record is gone, and others have the jobs
+                raise Stopped from error
+            except Exception as error:
+                troubles += 1
+                self._wait_out(error, troubles)
 
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
@@ -145,6 +152,7 @@ class Runner:
                         return
                     if storage.is_used_id(error):
                         storage.skip_ids(self._db)
+                    if storage.spoils(error):
                         self._reopen()
                     if conflicts == defaults.CONFLICTS_TOGETHER:
                         alone.enter_context(_alone)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from transaction.interfaces import TransientError
+from ZODB.Connection import resetCaches
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import storage
@@ -43,7 +44,8 @@ class Shift:
     def __init__(self, db: Any, options: Options, stopping: threading.Event) -> None:
         self._options = options
         self._stopping = stopping
-        self._over = False  # others have taken the jobs
+        self._over = False  # others have taken the jobs, or shall take them
+        self._was_away = False
         self._troubles = 0
         self._registration = registration = Registration(
             db, options.queues, options.threads, options.beat_seconds
@@ -104,6 +106,7 @@ class Shift:
         while not self._stopping.is_set() and not self._over:
             self._safely(self._dispatcher.tick)
             self._crew.help_out()
+            self._skip_ids()
             if clock.monotonic() >= next_prune and not self._prune():
                 next_prune = clock.monotonic() + defaults.PRUNE_SECONDS
             if clock.monotonic() >= next_watch:
@@ -115,17 +118,26 @@ class Shift:
         if self._registration.watch():
             self.wake()
 
+    def _skip_ids(self) -> None:
+        """When the server has gone: another one may give out once more what is in store."""
+        away = storage.is_away(self._registration.db)
+        if away and not self._was_away:
+            storage.skip_ids(self._registration.db)
+        self._was_away = away
+
     def _safely(self, work: Callable[[], None]) -> None:
         """Do it; what fails is told, and done again by the next call."""
         try:
             work()
         except Fenced:
-            self._over = True
+            self._end("was thought dead, and others have taken its jobs")
         except Exception as error:
             if storage.is_trouble(error):
                 self._wait_out(error)
-            elif storage.is_used_id(error):
+            elif storage.spoils(error):
                 storage.skip_ids(self._registration.db)
+                resetCaches()
+                self._end("got an object id that is in use, and begins anew")
             elif storage.is_transient(error):
                 log.debug("the dispatcher's commit conflicted, it is done again: %s", error)
             else:
@@ -135,6 +147,13 @@ class Shift:
             if self._troubles:
                 log.warning("the storage of worker %s is well again", self.id)
                 self._troubles = 0
+
+    def _end(self, why: str) -> None:
+        """Begin nothing more; the worker's next shift, or another worker, rescues the jobs."""
+        if not self._over:
+            log.error("worker %s %s", self.id, why)
+        self._over = True
+        self._crew.stop()
 
     def _wait_out(self, error: Exception) -> None:
         if not self._troubles:
@@ -159,8 +178,6 @@ class Shift:
 
     def _abandon(self) -> None:
         """Others have the jobs. What still runs here can't commit any more."""
-        log.error("worker %s was thought dead, and others have taken its jobs", self.id)
-        self._crew.stop()
         for runner in self._runners:
             running = runner.running
             if running is not None:

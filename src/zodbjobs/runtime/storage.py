@@ -78,8 +78,25 @@ def is_used_id(error: BaseException) -> bool:
     return isinstance(error, ValueError) and "already has the same oid" in str(error)
 
 
+def spoils(error: BaseException) -> bool:
+    """Whether the connection that raised it can't be used any more with what it has loaded.
+
+    The object whose id was used once more has lost it in that connection's memory: changes
+    of it aren't seen any more, and it would be stored as another one.
+    """
+    return is_used_id(error) and isinstance(error, ValueError)
+
+
+def is_away(db: Any) -> bool:
+    """Whether the client of a ZEO server has no connection to it right now."""
+    return str(db.storage.getName()).endswith("(disconnected)")
+
+
 def skip_ids(db: Any) -> None:
-    """Drop the object ids that the client of a ZEO server has in store."""
+    """Drop the object ids that the client of a ZEO server has in store.
+
+    Waits for the server, not longer than the client does, if that is away.
+    """
     with contextlib.suppress(Exception):  # which the next transaction will meet again
         for _ in range(_IDS_IN_STORE):
             db.new_oid()

@@ -54,7 +54,7 @@ def _round(row: Row, stage: Stage, first: WorkerProcess, folder: Path, aside: bo
     stage.wait_for_file(folder / "began")
     first.signal(signal.SIGSTOP)
     with stage.books() as now:
-        withheld = len(now.leased()) - 1
+        withheld = sum(job.finished is None for job in now.leased()) - 1
     second = stage.workers.start(options={"queues": ["aside"] if aside else None})
     stage.wait(lambda now: first.pid not in now.pids(), "the stopped worker is rescued")
     if not aside:
