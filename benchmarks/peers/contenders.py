@@ -16,7 +16,7 @@ class Contender(NamedTuple):
     packages: list[str]
     place: str
     results: str = "stored"
-    effects: bool = False
+    figures: tuple[str, ...] = ("drain", "put")
     least_python: tuple[int, int] = (3, 11)
 
 
@@ -24,14 +24,20 @@ _OURS = ["--editable", str(ROOT), "ZEO==6.2", "RelStorage==4.3.0", "psycopg2-bin
 _WATCH = "psycopg[binary]==3.3.9"
 
 
-def _ours(storage: str, place: str) -> Contender:
-    return Contender(f"zodbjobs, {storage}", "ours", "ours", _OURS, place, effects=True)
-
+_ALL = ("drain", "put", "effect")
+_STORAGES = {"file": "FileStorage", "zeo": "ZEO", "postgres": "RelStorage"}
 
 OURS = {
-    "ours-file": _ours("FileStorage", "file"),
-    "ours-zeo": _ours("ZEO", "zeo"),
-    "ours-postgres": _ours("RelStorage", "postgres"),
+    f"ours-{place}": Contender(f"zodbjobs, {storage}", "ours", "ours", _OURS, place, figures=_ALL)
+    for place, storage in _STORAGES.items()
+}
+
+#: The storages themselves, to tell what is theirs.
+FLOORS = {
+    f"floor-{place}": Contender(
+        f"(no jobs, {storage})", "floor", "ours", _OURS, place, "", figures=("put",)
+    )
+    for place, storage in _STORAGES.items()
 }
 
 PEERS = {
@@ -55,7 +61,7 @@ PEERS = {
         "Oban", "oban_peer", "oban", ["oban==0.7.0"], "postgres", least_python=(3, 12)
     ),
     "huey": Contender(
-        "Huey", "huey_peer", "huey", ["huey==3.5.4", "ZEO==6.2"], "file", effects=True
+        "Huey", "huey_peer", "huey", ["huey==3.5.4", "ZEO==6.2"], "file", figures=_ALL
     ),
     "rq": Contender("RQ", "rq_peer", "rq", ["rq==3.0.0"], "redis"),
     "celery": Contender(
@@ -64,7 +70,7 @@ PEERS = {
         "celery",
         ["celery[redis]==5.7.0", "ZEO==6.2"],
         "redis",
-        effects=True,
+        figures=_ALL,
     ),
     "dramatiq": Contender(
         "Dramatiq", "dramatiq_peer", "dramatiq", ["dramatiq[redis]==2.2.1"], "redis"

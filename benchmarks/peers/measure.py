@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from peer import Peer
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
 STALLED_SECONDS = 60.0
 
 Found = dict[str, float]

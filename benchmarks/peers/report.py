@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contenders import OURS, PEERS, place
+from contenders import FLOORS, OURS, PEERS, place
 
 TITLES = {
     "drain": "Drain: no-op jobs queued before, one worker",
@@ -68,7 +68,7 @@ def _heading(found: dict[str, Any]) -> str:
 def _table(figure: str, values: dict[str, Any], found: dict[str, Any]) -> str:
     lines = ["| system | version | jobs in | result | jobs in a round | per second |"]
     lines.append("|---|---|---|---|---:|---:|")
-    every = {**OURS, **PEERS}
+    every = {**OURS, **FLOORS, **PEERS}
 
     def rate(name: str) -> float:
         return float(values[name].get("median", 0.0))

@@ -21,7 +21,7 @@ from typing import Any
 
 import environments
 import report
-from contenders import OURS, PEERS, SERVERS, Contender
+from contenders import FLOORS, OURS, PEERS, SERVERS, Contender
 from places import NotHere, Places
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ RESULTS = HERE.parent / "results" / "peers.json"
 SIZES = {
     "drain": (2_000, 5.0, 2_000, 100_000),
     "put": (200, 3.0, 300, 10_000),
-    "effect": (300, 4.0, 500, 20_000),
+    "effect": (1_000, 5.0, 1_000, 20_000),
 }
 _LONGEST_SECONDS = 600
 
@@ -45,7 +45,7 @@ class Bench:
     """Takes the rounds of all contenders that can be measured here."""
 
     def __init__(self, names: list[str], python: str) -> None:
-        self.contenders = {**OURS, **{name: PEERS[name] for name in names}}
+        self.contenders = {**OURS, **FLOORS, **{name: PEERS[name] for name in names}}
         self.problems: dict[str, str] = {}
         version = environments.version(python)
         self._pythons: dict[str, str] = {}
@@ -70,7 +70,7 @@ class Bench:
 
     def figure(self, figure: str, rounds: int) -> dict[str, Any]:
         """All rounds of a figure; who comes first is drawn by lot in each."""
-        names = [n for n, c in self.contenders.items() if figure != "effect" or c.effects]
+        names = [n for n, c in self.contenders.items() if figure in c.figures]
         found: dict[str, Any] = {name: {"rates": []} for name in names}
         sizes: dict[str, int] = {}
         first, seconds, least, most = SIZES[figure]
