@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
 from collections.abc import Callable
 from typing import Any
 
-from zodbjobs import clock
+from zodbjobs import clock, defaults
 from zodbjobs.errors import Expired
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime.progress import Running
@@ -199,3 +201,9 @@ def _retry_delay(job: Job, failure: Failure, attempts: int, now: int) -> float |
     if seconds is not None and deadline is not None and now + seconds * 1_000_000 > deadline:
         return None
     return seconds
+
+
+def pause(conflicts: int) -> None:
+    """Wait before the next attempt, by chance and the longer the more conflicts there were."""
+    seconds = defaults.CONFLICT_SECONDS * 2 ** min(conflicts, 10)
+    time.sleep(min(seconds, defaults.MOST_CONFLICT_SECONDS) * random.random())

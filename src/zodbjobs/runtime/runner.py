@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import copy
 import inspect
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -156,7 +155,7 @@ class Runner:
                         self._reopen()
                     if conflicts == defaults.CONFLICTS_TOGETHER:
                         alone.enter_context(_alone)
-                    _pause(conflicts)
+                    attempt.pause(conflicts)
                 finally:
                     self.running = None
 
@@ -362,7 +361,7 @@ class Runner:
                     self._wait_out(error, troubles)
                 elif storage.is_transient(error):
                     conflicts += 1
-                    _pause(conflicts)
+                    attempt.pause(conflicts)
                 else:
                     log.critical("ends of %s jobs can't be committed", len(group), exc_info=True)
                     for end in group:
@@ -405,8 +404,3 @@ class Runner:
         seconds = defaults.TROUBLE_SECONDS * 2 ** min(troubles - 1, 10)
         if self._stopping.wait(min(seconds, defaults.MOST_TROUBLE_SECONDS)):
             raise Stopped from error
-
-
-def _pause(conflicts: int) -> None:
-    seconds = defaults.CONFLICT_SECONDS * 2 ** min(conflicts, 10)
-    time.sleep(min(seconds, defaults.MOST_CONFLICT_SECONDS) * random.random())
