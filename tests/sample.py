@@ -29,6 +29,28 @@ gate = threading.Event()
 noted: list[Any] = []
 
 
+#: Whether a Brittle can't be unpickled, as after a change of its code.
+brittle = False
+
+
+def make_brittle() -> Brittle:
+    """What a stored Brittle is made by."""
+    if brittle:
+        raise ValueError("there is no Brittle")
+    return Brittle()
+
+
+class Brittle:
+    """An argument."""
+
+    def __reduce__(self) -> Any:
+        return make_brittle, ()
+
+
+class SpecialJob(zodbjobs.Job):
+    """A kind of job of the application's."""
+
+
 class Account(Persistent):
     """Something of the application's."""
 

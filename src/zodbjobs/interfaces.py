@@ -138,8 +138,9 @@ class IQueue(Interface):
     def retry(job):
         """Put a parked job, or one that ended without success, in again.
 
-        It is due at once, keeps its priority, and its begin_by counts from now.
-        Raises BadStatus for any other.
+        It is due at once, keeps its priority, and its begin_by counts from now. One that
+        had succeeded before it was parked is booked, not run again. Raises BadStatus for
+        any other.
         """
 
     def forget(job):

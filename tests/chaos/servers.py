@@ -35,7 +35,7 @@ class ZEO:
     """A ZEO server that has nothing of ours."""
 
     def __init__(self) -> None:
-        self._server = zeo_servers.Server(["1"])
+        self._server = zeo_servers.Server(["1"], mended=True)
         self.crash = self._server.kill
         self.start = self._server.start
 

@@ -18,6 +18,8 @@ import ZEO
 
 from storages.scratch import make_folder
 
+from zodbjobs.runtime import full_disk
+
 STORAGES = 60
 
 _SERVER = Path(__file__).with_name("zeo_server.py")
@@ -25,9 +27,13 @@ _LIBRARIES = Path(ZEO.__file__).parents[1]
 
 
 class Server:
-    """A server on a folder of its own, with a file for each of the storages."""
+    """A server on a folder of its own, with a file for each of the storages.
 
-    def __init__(self, storages: Sequence[str]) -> None:
+    `mended`: it bears a full disk, by a module of zodbjobs that needs no other.
+    """
+
+    def __init__(self, storages: Sequence[str], mended: bool = False) -> None:
+        self._mended = [full_disk.__file__] if mended else []
         self.folder = make_folder("zeo-")
         self.address = self.folder / "socket"
         self.unused = list(storages)
@@ -41,7 +47,15 @@ class Server:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         with open(self.folder / "out", "a") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _SERVER, self._libraries, self._config],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    _SERVER,
+                    self._libraries,
+                    self._config,
+                    *self._mended,
+                ],
                 stdin=subprocess.PIPE,  # its end is the server's, however this process ends
                 stdout=out,
                 stderr=out,

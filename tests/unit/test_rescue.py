@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sample
 import transaction
-from bench import Bench, record
+from bench import Bench, bench, record
+from ZODB.Connection import resetCaches
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import defaults, insights
 from zodbjobs.runtime import watch
+from zodbjobs.runtime.rescue import rescue
 from zodbjobs.runtime.watch import is_dead, process_started
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -23,9 +27,13 @@ from zodbjobs.testing import moving_clock, run_jobs
 @pytest.fixture
 def doomed(db: Any) -> Bench:
     """A worker that a test lets die: what it wrote stays as it is."""
+    return make_doomed(db, group_seconds=0)
+
+
+def make_doomed(db: Any, group_seconds: float) -> Bench:
     mine = transaction.manager.manager
     transaction.manager.manager = transaction.TransactionManager()
-    worker = Bench(db, group_seconds=0)
+    worker = Bench(db, group_seconds)
     transaction.manager.manager = mine
     return worker
 
@@ -87,6 +95,110 @@ def test_what_was_parked_stays_parked(
     assert run_jobs(db) == 0
     transaction.begin()
     assert "no method" in job.parked
+
+
+@contextlib.contextmanager
+def other_release(name: str, *value: Any) -> Iterator[None]:
+    """What is opened meanwhile sees the sample module without that name, or with that value."""
+    with pytest.MonkeyPatch.context() as patch:
+        if value:
+            patch.setattr(sample, name, *value)
+        else:
+            patch.delattr(sample, name)
+        resetCaches()
+        yield
+    resetCaches()
+
+
+def test_what_had_ended_is_booked_where_its_class_is_missing(
+    db: Any, queue: Any, account: Any, doomed: Bench
+) -> None:
+    done = queue.put(sample.SpecialJob(account.deposit, 1))
+    claimed = queue.put(sample.SpecialJob(account.deposit, 10))
+    transaction.commit()
+    doomed.runner.run(doomed.claim()[0])
+    die(doomed)
+    with other_release("SpecialJob"):
+        assert run_jobs(db) == 0
+    transaction.begin()
+    assert list(queue.finished()) == [done]
+    assert insights.queue_stats(queue, "").parked == 1
+    queue.retry(claimed)
+    with pytest.raises(zodbjobs.errors.BadStatus, match="is succeeded"):
+        queue.retry(done)
+    transaction.commit()
+    assert run_jobs(db) == 1
+    transaction.begin()
+    assert account.balance == 11
+
+
+def test_what_ends_after_it_was_parked_is_not_run_again(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.put(sample.SpecialJob(sample.note, 1))
+    transaction.commit()
+    paused = make_doomed(db, group_seconds=3600)
+    paused.run()
+    manager = paused.runner._manager
+    commit = manager.commit
+
+    def commit_after_a_pause() -> None:
+        with other_release("SpecialJob"), bench(db) as rescuer:
+            there = rescuer.registration
+            rescue(there.manager, there.desk.stored, paused.registration.id)
+        commit()
+
+    monkeypatch.setattr(manager, "commit", commit_after_a_pause)
+    paused.runner.flush()
+    die(paused)
+    transaction.begin()
+    assert job.outcome == "succeeded"
+    assert insights.queue_stats(queue, "").parked == 1
+    queue.retry(job)
+    transaction.commit()
+    assert list(queue.finished()) == [job]
+    assert len(queue) == 0
+
+
+def test_a_job_that_cannot_be_loaded_harms_no_other(db: Any, queue: Any, doomed: Bench) -> None:
+    brittle = queue.put(zodbjobs.Job(sample.note, sample.Brittle()))
+    queue.put(zodbjobs.Job(sample.note, "sound"))
+    transaction.commit()
+    assert len(doomed.claim()) == 2
+    die(doomed)
+    with other_release("brittle", True):
+        assert run_jobs(db) == 1
+        place = db.open()
+        rows = insights.list_jobs(place)
+        with pytest.raises(zodbjobs.errors.MissingCode, match=r"can't be loaded .*no Brittle"):
+            insights.find_job(place, brittle.id)
+        place.close()
+    text = "it can't be loaded in this process: ValueError('there is no Brittle')"
+    assert {row.parked for row in rows} == {None, text}
+    transaction.begin()
+    queue.retry(brittle)
+    transaction.commit()
+    assert run_jobs(db) == 1
+    transaction.begin()
+    assert {job.outcome for job in queue.finished()} == {"succeeded"}
+
+
+def test_a_job_whose_record_is_lost_harms_no_other(db: Any, queue: Any, doomed: Bench) -> None:
+    queue.put_many([sample.nothing] * 2)
+    transaction.commit()
+    lost, _ = doomed.claim()
+    forget_record(db, lost.oid)
+    die(doomed)
+    resetCaches()
+    assert run_jobs(db) == 1
+    place = db.open()
+    assert {row.state for row in insights.list_jobs(place)} == {"parked", "succeeded"}
+    place.close()
+
+
+def forget_record(db: Any, oid: bytes) -> None:
+    """As after damage to the file."""
+    del db.storage._index[oid]
 
 
 def test_many_are_given_back_in_bounded_transactions(

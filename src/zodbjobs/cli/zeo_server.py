@@ -16,7 +16,11 @@ from ZEO.StorageServer import StorageServer
 from zodbjobs.cli import address, lifeline, serve
 from zodbjobs.cli.database import file_storage
 from zodbjobs.cli.problem import Problem, one_line
-from zodbjobs.runtime import signals
+from zodbjobs.runtime import full_disk, signals
+
+# A client that stands still within its commit keeps all others from theirs; after so long it
+# is disconnected.
+_COMMIT_SECONDS = 60
 
 
 def main() -> None:
@@ -41,9 +45,10 @@ def main() -> None:
 
 
 def _listen(place: Any, storage: Any) -> Any:
+    full_disk.mend(storage)
     where: address.Address = place if isinstance(place, str) else tuple(place)
     try:
-        return StorageServer(where, {"1": storage})
+        return StorageServer(where, {"1": storage}, transaction_timeout=_COMMIT_SECONDS)
     except OSError as error:
         storage.close()
         raise Problem(

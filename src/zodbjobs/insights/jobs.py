@@ -10,18 +10,18 @@ from typing import Any
 
 from ZODB.blob import Blob
 from ZODB.broken import Broken
-from ZODB.POSException import POSKeyError
+from ZODB.POSException import POSKeyError, StateLoadError
 from ZODB.utils import p64, u64
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument
+from zodbjobs.errors import BadArgument, MissingCode
 from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobInfo, show
 from zodbjobs.insights.newest import HELD, PARKED, WAITING, newest
 from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.call import describe
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.root import get_queues
-from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.shard import Shard, state_of
 
 #: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
 STATUS_WORDS = (*STATUSES, WAITING, HELD, PARKED)
@@ -38,7 +38,7 @@ def job_info(job: Job) -> JobInfo:
 def job_details(job: Job) -> JobDetails:
     """All about one job."""
     row = _row(job)
-    if isinstance(job, Broken):
+    if _why_unreadable(job):
         return JobDetails(**row)
     holder = None if job.queue is None else job.queue.holder(job)
     arguments = [show(value, MOST_ARGUMENT) for value in job.args]
@@ -60,7 +60,7 @@ def find_job(place: Any, job_id: str) -> Job | None:
     """The job with that decimal id in whichever queue, or None.
 
     One whose class is missing in this process comes as a ``ZODB.broken.Broken``;
-    `job_info` and `job_details` take that too.
+    `job_info` and `job_details` take that too. Raises MissingCode if it can't be loaded.
     """
     queues = get_queues(place)
     try:
@@ -69,8 +69,14 @@ def find_job(place: Any, job_id: str) -> Job | None:
         return None
     if not isinstance(found, Job | Broken):
         return None
-    found._p_activate()
-    shard = (found.__Broken_state__ if isinstance(found, Broken) else vars(found)).get("_shard")
+    try:
+        state = state_of(found)
+    except StateLoadError as error:
+        raise MissingCode(
+            f"job {job_id} can't be loaded in this process ({error.__cause__!r}); "
+            "mend the code that it needs, and then retry it"
+        ) from error
+    shard = state.get("_shard")
     job: Job | None = (
         found if isinstance(shard, Shard) and shard.queue in queues.values() else None
     )
@@ -126,14 +132,9 @@ def _check(word: str | None, words: tuple[str, ...], what: str) -> None:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    try:
-        job._p_activate()
-    except POSKeyError:
-        return _unreadable(job, {}, "its record is lost; restore it from a backup")
-    if isinstance(job, Broken):
-        kind = type(job)
-        why = f"the class {kind.__module__}.{kind.__name__} is missing in this process"
-        return _unreadable(job, job.__Broken_state__, why)
+    why = _why_unreadable(job)
+    if why:
+        return _unreadable(job, why)
     status = job.status
     started, finished, percent = job.started, job.finished, job.progress
     return {
@@ -159,8 +160,22 @@ def _row(job: Job) -> dict[str, Any]:
     }
 
 
-def _unreadable(job: Any, state: dict[str, Any], why: str) -> dict[str, Any]:
+def _why_unreadable(job: Any) -> str | None:
+    try:
+        job._p_activate()
+    except POSKeyError:
+        return "its record is lost; restore it from a backup"
+    except StateLoadError as error:
+        return f"it can't be loaded in this process: {error.__cause__!r}"
+    if isinstance(job, Broken):
+        kind = type(job)
+        return f"the class {kind.__module__}.{kind.__name__} is missing in this process"
+    return None
+
+
+def _unreadable(job: Any, why: str) -> dict[str, Any]:
     """The row of a job that can't be loaded here: what its record tells without its class."""
+    state = job.__Broken_state__ if isinstance(job, Broken) else {}
     shard = state.get("_shard")
     stored = state.get("_call")
     ended = "_finished" in state

@@ -111,8 +111,9 @@ class Registration:
 
         def change() -> None:
             if self.desk.is_registered():
-                rescue.take_back(self.desk.record, self.desk.record.held())
-                rescue.strike_off(self.desk.stored, self.desk.record)
+                queues, record = self.desk.stored, self.desk.record
+                rescue.take_back(queues, record, record.held())
+                rescue.strike_off(queues, record)
 
         self._commit(change)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -10,6 +11,9 @@ from itertools import islice
 from typing import Any
 
 from ZODB.broken import Broken
+from ZODB.POSException import POSKeyError, StateLoadError
+from ZODB.serialize import referencesf
+from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.errors import Aborted
@@ -17,7 +21,7 @@ from zodbjobs.runtime import storage
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
-from zodbjobs.stored.shard import Shard, shard_of
+from zodbjobs.stored.shard import Shard, as_ended, shard_of
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -38,7 +42,7 @@ def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
             if record is None:
                 break
             batch = list(islice(record.lease.items(SENTINEL + 1), defaults.RESCUE_BATCH))
-            take_back(record, batch)
+            take_back(queues, record, batch)
             if not batch:
                 strike_off(queues, record)
             manager.commit()
@@ -61,20 +65,30 @@ def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
     return count
 
 
-def take_back(record: WorkerRecord, leased: Iterable[tuple[int, Job]]) -> None:
+def take_back(queues: Queues, record: WorkerRecord, leased: Iterable[tuple[int, Job]]) -> None:
     """Move jobs out of a lease whose worker will not end them; joins the transaction.
 
     Each job is written, so that a runner that isn't as dead as it seems gets a conflict.
+    Those that can't be loaded here, or not whole, can't be written; they are parked, and
+    `Queue.retry` looks whether they have ended.
     """
     for key, job in leased:
         was_running = key in record.board
         record.release(key)
-        if isinstance(job, Broken):
-            shard_of(job).park(key, job)
+        try:
+            ended, shard = as_ended(job), shard_of(job)
+        except (StateLoadError, POSKeyError) as error:
+            log.critical("job %s can't be loaded, it is parked: %r", u64(job._p_oid), error)
+            _shard_of_unreadable(queues, job).park(key, job)
             continue
-        assert job._shard is not None
-        _take_back(job, job._shard, key, was_running)
-        job._p_changed = True
+        if ended is not None:
+            shard.finish([ended])  # committed; only its booking was missing
+        elif isinstance(job, Broken):
+            shard.park(key, job)
+        else:
+            _take_back(job, shard, key, was_running)
+        if not isinstance(job, Broken):
+            job._p_changed = True
 
 
 def strike_off(queues: Queues, record: WorkerRecord) -> None:
@@ -87,12 +101,19 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
     del queues.workers[record.id]
 
 
+def _shard_of_unreadable(queues: Queues, job: Job) -> Shard:
+    """The shard that the record of `job` refers to; any if the record is lost."""
+    shards = {shard._p_oid: shard for queue in queues.values() for shard in queue.shards}
+    with contextlib.suppress(POSKeyError):
+        data, _ = job._p_jar._storage.load(job._p_oid)
+        for oid in referencesf(data):
+            if oid in shards:
+                return shards[oid]
+    return next(iter(shards.values()))
+
+
 def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:
-    if job._finished is not None:
-        # Ended and committed; only its booking was missing.
-        work = job._finished - (job._started or job._finished)
-        shard.finish([(job, job._finished, job._unsuccessful is not None, work)])
-    elif job._parked is not None:
+    if job._parked is not None:
         shard.park(key, job)
     elif job._retry_at is not None:
         shard.put_off(job)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zodbjobs import clock, defaults
-from zodbjobs.runtime import signals
+from zodbjobs.runtime import full_disk, signals
 from zodbjobs.runtime.progress import logs_are_kept
 from zodbjobs.runtime.shift import Options, Shift
 
@@ -76,6 +76,8 @@ class Worker:
         """
         if self._thread is not None:
             raise RuntimeError("this worker was started already")
+        for db in self._db.databases.values():
+            full_disk.mend(db.storage)
         self._stopping.clear()
         self._shift = Shift(self._db, self._options, self._stopping)
         # One connection for each thread and one for the record, beyond what others use.

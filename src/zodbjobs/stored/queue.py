@@ -21,7 +21,7 @@ from zodbjobs.interfaces import ABORTED, CANCELLED, NEW, IQueue, IQueues
 from zodbjobs.stored import inbox, keys, waiting
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.shard import Shard, as_ended
 from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
 from zodbjobs.stored.workers import BoardEntry, WorkerRecord
 
@@ -250,6 +250,8 @@ class Queue(Persistent):
     def _forget(self, job: Job, shard: Shard) -> None:
         if shard.forget(job, job._finished or 0):
             return
+        if shard.has_parked(job):
+            shard.discard(job._key or 0, job)
         holder = self.holder(job)
         if holder is not None:  # which has ended it, and not booked it yet
             holder.release(job._key or 0)
@@ -297,10 +299,17 @@ class Queue(Persistent):
         shard.finish([(job, now, True, 0)])
 
     def retry(self, job: Job) -> None:
-        """Put a parked job, or one that ended without success, in again, due at once."""
+        """Put a parked job, or one that ended without success, in again, due at once.
+
+        One that had succeeded before it was parked is not run again, but booked.
+        """
         shard = self._shard_of(job)
         if shard.has_parked(job):
             shard.discard(job._key or 0, job)
+            ended = as_ended(job)
+            if ended is not None and job._unsuccessful is None:
+                shard.finish([ended])
+                return
         elif job._unsuccessful is not None:
             self._forget(job, shard)
         else:

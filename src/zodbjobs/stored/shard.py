@@ -242,12 +242,26 @@ class Shard(Persistent):
         return False
 
 
+def state_of(job: Any) -> dict[str, Any]:
+    """The attributes of a stored job, also of one whose class is missing in this process."""
+    job._p_activate()
+    state: dict[str, Any] = job.__Broken_state__ if isinstance(job, Broken) else vars(job)
+    return state
+
+
 def shard_of(job: Any) -> Shard:
     """The shard of a stored job, also of one whose class is missing in this process."""
-    if isinstance(job, Broken):
-        job._p_activate()
-        return cast(Shard, job.__Broken_state__["_shard"])
-    return cast(Shard, job._shard)
+    return cast(Shard, state_of(job)["_shard"])
+
+
+def as_ended(job: Any) -> Ended | None:
+    """What is to be booked of a stored job, or None if it hasn't ended."""
+    state = state_of(job)
+    finished = state.get("_finished")
+    if finished is None:
+        return None
+    work = finished - (state.get("_started") or finished)
+    return job, finished, state.get("_unsuccessful") is not None, work
 
 
 def _inbox() -> Any:

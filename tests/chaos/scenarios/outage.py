@@ -13,6 +13,9 @@ from chaos.table import Row
 
 WORKERS = 2
 
+#: How often answers are lost in one blow.
+LOSSES = 8
+
 #: Jobs that are put before each blow.
 PUT = 150
 
@@ -32,14 +35,17 @@ def cut(stage: Stage, seconds: float) -> None:
 def lose_answers(stage: Stage, seconds: float) -> None:
     """The server still gets what is sent, its answers are lost, then the connections are.
 
-    So nobody knows whether what was about to be committed has been.
+    So nobody knows whether what was about to be committed has been: ends, and claims, for the
+    workers have nothing else to do, and are given a job just before.
     """
-    for _ in range(3):
+    for _ in range(LOSSES):
+        stage.wait_until_drained()
+        stage.fill([len(stage.ids)])
+        time.sleep(random.uniform(0, 0.03))  # the moment is what it is about
         stage.proxy.hold_answers()
-        time.sleep(random.uniform(0.1, 0.5))
+        time.sleep(0.1)
         stage.proxy.cut()
         stage.proxy.let_go()
-        time.sleep(random.uniform(0.5, 1))
 
 
 def black_hole(stage: Stage, seconds: float) -> None:
