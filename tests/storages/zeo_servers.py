@@ -17,7 +17,6 @@ from pathlib import Path
 import ZEO
 
 from storages.scratch import make_folder
-
 from zodbjobs.runtime import full_disk
 
 STORAGES = 60
