@@ -65,8 +65,8 @@ def stored_classes(db: Any) -> dict[str, list[str]]:
 
     def note(kind: Any, state: Any) -> None:
         path = f"{kind.__module__}.{kind.__qualname__}"
-        if path.startswith("zodbjobs.") and isinstance(state, dict):
-            found.setdefault(path, set()).update(state)
+        if path.startswith("zodbjobs."):
+            found.setdefault(path, set()).update(state if isinstance(state, dict) else ())
 
     for record in (r for txn in db.storage.iterator() for r in txn):
         unpickler = PersistentUnpickler(find_class, lambda ref: None, io.BytesIO(record.data))

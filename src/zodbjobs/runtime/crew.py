@@ -180,8 +180,8 @@ class Crew:
         weight = _WEIGHT if self._any_ended else 1.0
         self._seconds += (hand.runner.seconds - self._seconds) * weight
         self._any_ended = True
-        with self._change:
-            if hand.is_away:
+        if hand.is_away:  # as seldom; if it becomes so right now, the next job's end sees it
+            with self._change:
                 hand.is_away = False
                 self._present += 1
 

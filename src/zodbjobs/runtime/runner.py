@@ -128,7 +128,8 @@ class Runner:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
         self.seconds = self.shareable = 0.0
         conflicts = troubles = 0
-        with contextlib.ExitStack() as alone:
+        alone = False
+        try:
             while True:
                 try:
                     end = self._attempt(ticket, conflicts)
@@ -154,10 +155,13 @@ class Runner:
                     if storage.spoils(error):
                         self._reopen()
                     if conflicts == defaults.CONFLICTS_TOGETHER:
-                        alone.enter_context(_alone)
+                        alone = _alone.acquire()
                     attempt.pause(conflicts)
                 finally:
                     self.running = None
+        finally:
+            if alone:
+                _alone.release()
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> None:
         """Load jobs that are run next, which is cheaper at once than one by one."""

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from zodbjobs.stored import keys
+from zodbjobs.stored.trees import WideTree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -36,7 +36,7 @@ class Bundle(Persistent):
     for_later = False
 
     def __init__(self, for_later: bool) -> None:
-        self.jobs = LOBTree()
+        self.jobs = WideTree()
         if for_later:
             self.for_later = True
 

@@ -8,6 +8,7 @@ from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from zodbjobs.stored.keys import SENTINEL
+from zodbjobs.stored.trees import WideTree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -64,7 +65,7 @@ class WorkerRecord(Persistent):
         self.started = started
         self.threads = threads
         self.beat_seconds = beat_seconds
-        self.lease = LOBTree()
+        self.lease = WideTree()
         self.lease[SENTINEL] = None
         self.board = LOBTree()
 
