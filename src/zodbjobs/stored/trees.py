@@ -5,7 +5,7 @@ from __future__ import annotations
 from BTrees.LOBTree import LOBTree
 
 
-class WideTree(LOBTree):  # type: ignore[misc]
+class WideTree(LOBTree):
     """Holds many jobs that come and go together: a few large leaves are less to store.
 
     Its leaves are those of a LOBTree, so any storage server can merge them. While the tree is
