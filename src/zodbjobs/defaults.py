@@ -29,8 +29,9 @@ DRAIN_PER_INBOX = 250
 #: trees, up to 500 entries, so that few large claims are cheaper than many small ones.
 CLAIM_MOST = 1_000
 
-#: Claimed jobs that are loaded at once. One after the other costs a third of what it costs
-#: between the commits of jobs that write; the connection's cache keeps 400 objects.
+#: As many objects, jobs and those whose methods they call, are loaded at once. One after the
+#: other costs a third of what it costs between the commits of jobs that write; the connection's
+#: cache keeps 400 objects, and the indexes are among them.
 LOAD_AHEAD = 200
 
 #: Seconds of work that a worker claims ahead. More would keep jobs from idle

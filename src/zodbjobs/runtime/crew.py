@@ -148,8 +148,7 @@ class Crew:
     def _load_ahead(self, hand: _Hand, first: Ticket) -> None:
         with self._change:
             tickets = [first, *islice(self._work, defaults.LOAD_AHEAD - 1)]
-        hand.runner.load_ahead(tickets)
-        hand.loaded = len(tickets)
+        hand.loaded = hand.runner.load_ahead(tickets)
 
     def _opened(self, runner: Runner) -> bool:
         """Whether the runner has its connection; tried until it has, or the crew stops."""

@@ -38,16 +38,25 @@ class Desk:
             return self.stored.values()
         return [self.stored[name] for name in self._names]
 
-    def load(self, tickets: Sequence[Ticket]) -> None:
-        """Load the records of jobs, and the objects whose methods they call, all at once."""
+    def load(self, tickets: Sequence[Ticket], most: int) -> int:
+        """Load the records of jobs, and the objects whose methods they call, all at once,
+        until that are `most` objects; returns of how many jobs.
+        """
         connection = self.record._p_jar
-        oids = [ticket.oid for ticket in tickets]
-        connection.prefetch(oids)
-        jobs = [job for oid in oids if isinstance(job := connection.get(oid), Job)]
-        owners = [owner for job in jobs if (owner := call.owner(job._call)) is not None]
+        connection.prefetch([ticket.oid for ticket in tickets])
+        loaded = 0
+        owners: list[Any] = []
+        for ticket in tickets:
+            if loaded + len(owners) >= most:
+                break
+            loaded += 1
+            job = self.record.leased(ticket)
+            if isinstance(job, Job) and (owner := call.owner(job._call)) is not None:
+                owners.append(owner)
         connection.prefetch([owner for owner in owners if owner._p_jar is connection])
         for owner in owners:
             owner._p_activate()
+        return loaded
 
     def shard(self, oid: bytes) -> Shard:
         """The shard with that object id; it is in the database of the record."""

@@ -94,9 +94,10 @@ class Dispatcher:
         self._reported.extend(ends)
 
     def fetch(self, runner: Runner) -> None:
-        """Write, book and claim for a runner that has nothing to do, at its desk.
+        """Write, book and claim for a runner that has nothing to do; called in its thread.
 
-        Called in its thread. What waits in any group is committed in the same transaction.
+        What waits in any group is committed in the same transaction, at the desk of the
+        runner, which has most of it loaded. Else the dispatcher's has the indexes.
         """
         with self._lock:
             for other in self._runners:
@@ -104,7 +105,8 @@ class Dispatcher:
             room = self._room()
             if not room and not self._unwritten:
                 return
-            self._step(runner.desk, room)
+            desk = runner.desk if self._unwritten else self._desk
+            self._step(desk, room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""

@@ -163,12 +163,13 @@ class Runner:
             if alone:
                 _alone.release()
 
-    def load_ahead(self, tickets: Sequence[Ticket]) -> None:
-        """Load jobs that are run next, which is cheaper at once than one by one."""
+    def load_ahead(self, tickets: Sequence[Ticket]) -> int:
+        """Load jobs that are run next, which is cheaper at once than one by one; how many."""
         with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
             self._begin()
             self._reusable = len(self._connections) == 1
-            self.desk.load(tickets)
+            return self.desk.load(tickets, defaults.LOAD_AHEAD)
+        return 0
 
     # One attempt
 
