@@ -30,10 +30,12 @@ after_put: set[Callable[[], None]] = set()
 class Bundle(Persistent):
     """The jobs that one transaction put into one queue, in the order of their keys.
 
-    A bundle has either jobs for now, by key, or jobs for later, by held key.
+    A bundle has either jobs for now, by key, or jobs for later, by held key. `lowest` is the
+    smallest of these that it has had.
     """
 
     for_later = False
+    lowest = keys.LAST
 
     def __init__(self, for_later: bool) -> None:
         self.jobs = WideTree()
@@ -42,13 +44,11 @@ class Bundle(Persistent):
 
     def add(self, key: int, job: Job) -> int:
         """Add a job under `key`, or the next free one, and return that."""
-        if self.for_later:
-            held = keys.free_key(self.jobs, keys.held_key(key))
-            self.jobs[held] = job
-            return keys.from_held(held)
-        key = keys.free_key(self.jobs, key)
-        self.jobs[key] = job
-        return key
+        place = keys.free_key(self.jobs, self._place(key))
+        self.jobs[place] = job
+        if place < self.lowest:
+            self.lowest = place
+        return keys.from_held(place) if self.for_later else place
 
     def first(self) -> int | None:
         """The smallest key of the tree, or None if it is empty."""

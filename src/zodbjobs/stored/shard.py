@@ -76,11 +76,8 @@ class Shard(Persistent):
     def file(self, key: int, item: Job | Bundle) -> None:
         """Put a job, or a bundle of them, to where it waits."""
         if isinstance(item, Bundle):
-            first = item.first()
-            if first is None:
-                return
-            tree = self.held if item.for_later else self.ready
-            tree[keys.free_key(tree, first)] = item
+            # Its jobs aren't looked at: there may be many bundles, and time for one claim.
+            self._file_bundle(item.lowest, item)
         elif keys.is_for_later(key):
             held = keys.held_key(key)
             free_held = keys.free_key(self.held, held)
@@ -89,6 +86,11 @@ class Shard(Persistent):
                 item._key = keys.from_held(free_held)
         else:
             self.make_ready(key, item)
+
+    def _file_bundle(self, first: int | None, bundle: Bundle) -> None:
+        if first is not None:
+            tree = self.held if bundle.for_later else self.ready
+            tree[keys.free_key(tree, first)] = bundle
 
     def make_ready(self, key: int, job: Job) -> None:
         """Put a due job among those that are ready."""
@@ -122,7 +124,7 @@ class Shard(Persistent):
             if isinstance(item, Bundle):
                 for place, job in item.take(last, defaults.DRAIN_PER_INBOX):
                     self.make_ready(keys.from_held(place), job)
-                self.file(0, item)
+                self._file_bundle(item.first(), item)
             else:
                 self.make_ready(keys.from_held(held), item)
 
@@ -156,7 +158,7 @@ class Shard(Persistent):
                 first = item.first()
             if first is None or first > bound:
                 del ready[key]
-                self.file(0, item)
+                self._file_bundle(first, item)
         return taken
 
     # From a lease to the history
