@@ -32,6 +32,9 @@ _MOST_SECONDS = 0.02
 # Before a job is begun again after its runner failed.
 _PAUSE_SECONDS = 1.0
 
+# Between two times that a thread without work takes note of the commits of others.
+_REST_SECONDS = 60.0
+
 
 class _Hand:
     """One thread, and what it is doing."""
@@ -135,14 +138,14 @@ class Crew:
             except IndexError:
                 self._fetch(runner)
                 if not self._work:
-                    self._rest()
+                    self._rest(runner)
                 continue
             if not hand.loaded and self._jobs_are_short():
                 self._load_ahead(hand, ticket)
             hand.loaded = max(0, hand.loaded - 1)
             self._run(hand, ticket)
             if self._present > 1 and self._jobs_are_short():
-                self._rest()  # the next step of another thread commits what waits here
+                self._rest(runner)  # the next step of another thread commits what waits here
         runner.close()
 
     def _load_ahead(self, hand: _Hand, first: Ticket) -> None:
@@ -184,11 +187,13 @@ class Crew:
                 hand.is_away = False
                 self._present += 1
 
-    def _rest(self) -> None:
+    def _rest(self, runner: Runner) -> None:
         with self._change:
             needed = self._present == 1 or not self._jobs_are_short()
             if self._stopping or (self._work and needed):
                 return
             self._present -= 1
-            self._change.wait()
+            called = self._change.wait(_REST_SECONDS)
             self._present += 1
+        if not called:
+            runner.catch_up()

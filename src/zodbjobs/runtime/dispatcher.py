@@ -73,7 +73,8 @@ class Dispatcher:
         self._desk = desk
         self._runners = runners
         self._hands = hands
-        self._lock = threading.RLock()
+        #: Held by whoever is at `desk`.
+        self.lock = threading.RLock()
         self._wakeup = wakeup
         self._claims = Claims(desk, len(runners), wakeup)
         self._beat_seconds = beat_seconds
@@ -99,7 +100,7 @@ class Dispatcher:
         What waits in any group is committed in the same transaction, at the desk of the
         runner, which has most of it loaded. Else the dispatcher's has the indexes.
         """
-        with self._lock:
+        with self.lock:
             for other in self._runners:
                 self._unwritten += other.group.take()
             room = self._room()
@@ -110,7 +111,7 @@ class Dispatcher:
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
-        with self._lock:
+        with self.lock:
             for runner in self._runners:
                 self._unwritten += runner.group.take_left()
             busy = self._hands.is_busy
@@ -137,7 +138,7 @@ class Dispatcher:
         Returns how many were claimed. Raises what the commit raises; nothing is lost then,
         the next step does it again.
         """
-        with self._lock:
+        with self.lock:
             return len(self._step(self._desk, room, live, beat))
 
     def _step(
@@ -269,13 +270,15 @@ class Dispatcher:
     # Other work on the same connection
 
     def stop_claiming(self) -> None:
-        """Claim nothing more; when this returns, all that was claimed is handed out."""
-        with self._lock:
+        """Claim nothing more. When this returns, all that was claimed is handed out, and no
+        runner comes to `desk` any more.
+        """
+        with self.lock:
             self._claims.stop()
 
     def give_back(self, tickets: Sequence[Ticket]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
-        with self._lock, self._desk.manager:
+        with self.lock, self._desk.manager:
             for ticket in tickets:
                 self._give_back(ticket)
         self._outstanding.difference_update(ticket.key for ticket in tickets)
@@ -294,5 +297,5 @@ class Dispatcher:
 
     def prune(self, seconds: float, most: int) -> int:
         """Shorten the history of the queues; returns how many jobs were dropped."""
-        with self._lock, self._desk.manager:
+        with self.lock, self._desk.manager:
             return prune(self._desk.queues(), seconds, most)

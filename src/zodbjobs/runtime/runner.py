@@ -25,6 +25,7 @@ from zodbjobs.runtime.attempt import End, log
 from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.group import Group
 from zodbjobs.runtime.progress import Running, current
+from zodbjobs.runtime.trouble import Trouble
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -73,7 +74,7 @@ class Runner:
         self._db = db
         self._make_desk = make_desk
         self._report = report
-        self._stopping = stopping
+        self._trouble = Trouble(stopping)
 
     def open(self) -> None:
         """Open the connection, for use in this thread only."""
@@ -85,9 +86,8 @@ class Runner:
         # transaction of PostgreSQL open.
         connection.explicit_transactions = True
         self._must_poll = storage.must_be_polled(self._db)
-        self._snapshot: Any = None
+        self._snapshot = self._transaction = None
         self._reusable = False
-        self._transaction: Any = None
         # What each new transaction of this manager is like.
         self._fresh = {
             name: copy.copy(value) if isinstance(value, list | dict) else value
@@ -113,21 +113,19 @@ class Runner:
         """Begin anew with an empty cache; see `storage.spoils`."""
         resetCaches()
         self.desk.connection.close()
-        troubles = 0
         while True:
             try:
                 self.open()
                 return
-            except KeyError as error:  # the record is gone, and others have the jobs
+            except KeyError as error:  # others have the jobs
                 raise Stopped from error
             except Exception as error:
-                troubles += 1
-                self._wait_out(error, troubles)
+                self._wait_out(error)
 
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
         self.seconds = self.shareable = 0.0
-        conflicts = troubles = 0
+        conflicts = 0
         alone = False
         try:
             while True:
@@ -139,16 +137,16 @@ class Runner:
                 except Exception as error:
                     self._start_over()
                     if storage.is_trouble(error):
-                        troubles += 1
-                        self._wait_out(error, troubles)
+                        self._wait_out(error)
                         continue
                     conflicts += 1
                     transient = storage.is_transient(error)
                     if not transient or conflicts == defaults.CONFLICT_ATTEMPTS:
                         # The commit can't be made: what the job did is dropped with it.
                         log.error("the commit of %s failed", ticket, exc_info=not transient)
-                        before = 0 if self.running is None else self.running.job._attempts
-                        self._keep(self._failed(ticket, error, clock.now(), before + conflicts))
+                        running, now = self.running, clock.now()
+                        attempts = conflicts + (running.job._attempts if running else 0)
+                        self._keep(attempt.failed(ticket, error, now, attempts, running))
                         return
                     if storage.is_used_id(error):
                         storage.skip_ids(self._db)
@@ -162,6 +160,13 @@ class Runner:
         finally:
             if alone:
                 _alone.release()
+
+    def catch_up(self) -> None:
+        """Take note of the commits of others, which is kept for the connection until then."""
+        self._reusable = False
+        with contextlib.suppress(Exception):  # which the next job will meet again
+            self._manager.begin()
+        self._manager.abort()
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
@@ -205,7 +210,7 @@ class Runner:
             if isinstance(error, TransientError) or storage.is_lost(error):
                 raise
             self._start_over()
-            return self._failed(ticket, error, now, attempts)
+            return attempt.failed(ticket, error, now, attempts, running)
         finally:
             self.called = None
             spent = time.monotonic() - called
@@ -289,9 +294,6 @@ class Runner:
         self._reusable = untouched and len(self._connections) == 1
         return end
 
-    def _failed(self, ticket: Ticket, error: BaseException, started: int, attempts: int) -> End:
-        return attempt.failed(ticket, error, started, attempts, self.running)
-
     def _drop(self, ticket: Ticket, running: Running | None = None) -> None:
         """The lease doesn't hold the job any more: somebody took it away."""
         if running is None:
@@ -337,6 +339,7 @@ class Runner:
             self._done([*group, end])
 
     def _done(self, ends: list[End]) -> None:
+        self._trouble.is_over()
         for end in ends:
             end.let_go()
         self._report(ends)
@@ -351,7 +354,7 @@ class Runner:
         Raises Stopped if the worker stops while the storage is in trouble.
         """
         group = self.group.take()
-        conflicts = troubles = 0
+        conflicts = 0
         while group:
             start = time.monotonic()
             try:
@@ -362,8 +365,7 @@ class Runner:
             except Exception as error:
                 self._manager.abort()
                 if storage.is_trouble(error):
-                    troubles += 1
-                    self._wait_out(error, troubles)
+                    self._wait_out(error)
                 elif storage.is_transient(error):
                     conflicts += 1
                     attempt.pause(conflicts)
@@ -402,10 +404,7 @@ class Runner:
         else:
             self._done([end])
 
-    def _wait_out(self, error: Exception, troubles: int) -> None:
+    def _wait_out(self, error: Exception) -> None:
         """Wait before the next try; raise Stopped if the worker stops meanwhile."""
-        if troubles == 1:
-            log.warning("the storage is in trouble, it is tried again and again: %s", error)
-        seconds = defaults.TROUBLE_SECONDS * 2 ** min(troubles - 1, 10)
-        if self._stopping.wait(min(seconds, defaults.MOST_TROUBLE_SECONDS)):
+        if not self._trouble.wait_out(error):
             raise Stopped from error

@@ -18,6 +18,7 @@ from zodbjobs.runtime.crew import Crew
 from zodbjobs.runtime.dispatcher import Dispatcher, Fenced
 from zodbjobs.runtime.registration import Registration
 from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.trouble import Trouble
 from zodbjobs.runtime.wakeup import Wakeup
 
 log = logging.getLogger("zodbjobs")
@@ -46,7 +47,7 @@ class Shift:
         self._stopping = stopping
         self._over = False  # others have taken the jobs, or shall take them
         self._was_away = False
-        self._troubles = 0
+        self._trouble = Trouble(stopping)
         self._registration = registration = Registration(
             db, options.queues, options.threads, options.beat_seconds
         )
@@ -115,7 +116,9 @@ class Shift:
             self._wakeup.wait()
 
     def _watch(self) -> None:
-        if self._registration.watch():
+        with self._dispatcher.lock:  # it is the same connection
+            rescued = self._registration.watch()
+        if rescued:
             self.wake()
 
     def _skip_ids(self) -> None:
@@ -133,7 +136,7 @@ class Shift:
             self._end("was thought dead, and others have taken its jobs")
         except Exception as error:
             if storage.is_trouble(error):
-                self._wait_out(error)
+                self._trouble.wait_out(error)
             elif storage.spoils(error):
                 storage.skip_ids(self._registration.db)
                 resetCaches()
@@ -144,9 +147,8 @@ class Shift:
                 log.exception("the dispatcher's transaction failed, it is done again")
                 self._stopping.wait(1.0)
         else:
-            if self._troubles:
+            if self._trouble.is_over():
                 log.warning("the storage of worker %s is well again", self.id)
-                self._troubles = 0
 
     def _end(self, why: str) -> None:
         """Begin nothing more; the worker's next shift, or another worker, rescues the jobs."""
@@ -154,13 +156,6 @@ class Shift:
             log.error("worker %s %s", self.id, why)
         self._over = True
         self._crew.stop()
-
-    def _wait_out(self, error: Exception) -> None:
-        if not self._troubles:
-            log.warning("the storage is in trouble, it is tried again and again: %s", error)
-        seconds = defaults.TROUBLE_SECONDS * 2 ** min(self._troubles, 10)
-        self._troubles += 1
-        self._stopping.wait(min(seconds, defaults.MOST_TROUBLE_SECONDS))
 
     def _prune(self) -> int:
         """Drop a batch of finished jobs; how many, and at least 1 if that is to be tried again."""
@@ -178,6 +173,7 @@ class Shift:
 
     def _abandon(self) -> None:
         """Others have the jobs. What still runs here can't commit any more."""
+        self._dispatcher.stop_claiming()
         for runner in self._runners:
             running = runner.running
             if running is not None:
