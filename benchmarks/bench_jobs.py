@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any
 
@@ -31,6 +32,19 @@ def nothing() -> int:
 def enter() -> None:
     """Say when it was called."""
     entered.append(time.perf_counter())
+
+
+def time_entered() -> float:
+    """When it was called; the same clock in all processes of a machine."""
+    return time.perf_counter()
+
+
+def compute() -> str:
+    """About 10 ms of the processor."""
+    digest = b""
+    for _ in range(12_000):
+        digest = hashlib.sha256(digest).digest()
+    return digest.hex()
 
 
 def touch(thing: Any) -> int:

@@ -1,10 +1,12 @@
-"""What zodbjobs does with the same storage; see FIGURES for what each is measured against."""
+"""What zodbjobs does with the same storage; see FILE_FIGURES for what each is measured against."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -191,29 +193,42 @@ def latency(number: int = 300) -> Values:
     }
 
 
-def backlog(many: int = 1_000_000, few: int = 10_000) -> Values:
-    """The drain rate with many waiting over that with few, each in a process of its own."""
-    rates = {}
-    for waiting in (few, many):
-        with tempfile.TemporaryDirectory() as folder:
-            for step in ("put", "drain"):
-                command = [sys.executable, __file__, step, folder, str(waiting)]
-                done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-            rate, megabytes = map(float, done.stdout.split())
-            rates[waiting] = rate
+def backlog(many: int = 1_000_000, few: int = 10_000, times: int = 5) -> Values:
+    """The drain rate with many waiting over that with few, each in a process of its own.
+
+    Both are taken several times in turn, from copies of the same two databases.
+    """
+    rates: dict[int, list[float]] = {few: [], many: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for waiting in rates:
+            step("put", Path(folder) / str(waiting), waiting)
+        for waiting in [few, many] * times:
+            copy = shutil.copytree(Path(folder) / str(waiting), Path(folder) / "copy")
+            os.sync()  # else the first commits would have to
+            rate, megabytes = map(float, step("drain", copy, waiting).split())
+            rates[waiting].append(rate)
+            shutil.rmtree(copy)
+    median = {waiting: statistics.median(found) for waiting, found in rates.items()}
     return {
-        "ratio": rates[many] / rates[few],
+        "ratio": median[many] / median[few],
         "MB": megabytes,
-        "rate with many": rates[many],
-        "rate with few": rates[few],
+        "rate with many": median[many],
+        "rate with few": median[few],
     }
 
 
-def backlog_step(step: str, folder: str, waiting: int) -> None:
+def step(name: str, folder: Path, waiting: int) -> bytes:
+    """A `backlog_step` in another process; what it prints."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, __file__, name, folder, str(waiting)]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+
+
+def backlog_step(name: str, folder: str, waiting: int) -> None:
     """Put so many jobs, or drain 10,000 and print the rate and the memory (MB)."""
     number = 10_000
     with database(folder) as db:
-        if step == "put":
+        if name == "put":
             for _ in range(waiting // number):
                 put_many(db, [bench_jobs.nothing] * number)
             return
@@ -272,7 +287,7 @@ def conflicts(threads: int = 8, each: int = 1_000) -> Values:
     return {"per 1,000": 1000 * len(conflicted) / (threads * each)}
 
 
-FIGURES = {
+FILE_FIGURES = {
     "drain": Figure(
         "drain 20,000 no-op jobs / update 100 objects a commit",
         drain,

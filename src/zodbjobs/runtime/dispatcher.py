@@ -97,8 +97,9 @@ class Dispatcher:
     def fetch(self, runner: Runner) -> None:
         """Write, book and claim for a runner that has nothing to do; called in its thread.
 
-        What waits in any group is committed in the same transaction, at the desk of the
-        runner, which has most of it loaded. Else the dispatcher's has the indexes.
+        What waits in any group is committed in the same transaction. That is at the runner's
+        desk, which has loaded these jobs; but what its jobs have written has pushed the
+        indexes out of its cache, and then the dispatcher's desk has them.
         """
         with self.lock:
             for other in self._runners:
@@ -106,8 +107,9 @@ class Dispatcher:
             room = self._room()
             if not room and not self._unwritten:
                 return
-            desk = runner.desk if self._unwritten else self._desk
-            self._step(desk, room)
+            wrote = bool(self._reported) and not self._reported[-1].portable
+            alone = wrote and not self._unwritten
+            self._step(self._desk if alone else runner.desk, room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""

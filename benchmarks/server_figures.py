@@ -1,0 +1,170 @@
+"""What zodbjobs does on servers, with workers in processes of their own; see SERVER_FIGURES."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bench_jobs
+import figures
+import floor
+import places
+import transaction
+from figures import Figure, Values
+
+import zodbjobs
+from zodbjobs.insights import list_workers
+
+_WORKER = Path(__file__).with_name("worker_process.py")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def workers(place: places.Place, db: Any, number: int = 1) -> Iterator[list[int]]:
+    """Worker processes; their ids, once all have begun."""
+    command = [sys.executable, _WORKER, place.config]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(number)]
+    try:
+        places.wait_until(lambda: begun(db) == number)
+        yield [process.pid for process in processes]
+    finally:
+        for process in processes:
+            process.communicate()
+
+
+def begun(db: Any) -> int:
+    """How many workers there are."""
+    with db.transaction() as connection:
+        return len(list_workers(connection))
+
+
+def drain(kind: str, number: int = 20_000) -> Values:
+    """As on a file, the worker in this process; the floor is the same storage's."""
+    rates = {}
+    names = ["ours", "floor"]
+    random.shuffle(names)
+    for name in names:
+        with places.place(kind) as place, place.open() as db:
+            if name == "ours":
+                figures.put_many(db, [bench_jobs.nothing] * number)
+                rates[name] = number / figures.run_until(db, number)
+            else:
+                rates[name] = floor.update(db, number, floor.BATCH)
+    return {"ratio": rates["ours"] / rates["floor"], **rates}
+
+
+def latency(kind: str, number: int = 100) -> Values:
+    """Milliseconds from a commit here to the entry into the job there, worker idle."""
+    times = []
+    with places.place(kind) as place, place.open() as db, workers(place, db):
+        connection = db.open()
+        queue = zodbjobs.get_queue(connection)
+        for n in range(number):
+            time.sleep(random.uniform(0.2, 0.4))  # as long as it takes to be idle
+            job = queue.put(bench_jobs.time_entered)
+            transaction.commit()
+            committed = time.perf_counter()
+            while job.outcome is None:
+                time.sleep(0.05)
+                transaction.begin()
+            if n >= 5:
+                times.append((job.result - committed) * 1_000)
+        connection.close()
+    times.sort()
+    return {
+        "p50 ms": statistics.median(times),
+        "p99 ms": times[int(len(times) * 0.99)],
+        "worst ms": times[-1],
+    }
+
+
+def computing(kind: str = "ZEO", number: int = 600) -> Values:
+    """Jobs that compute for about 10 ms each: 2 worker processes over 1."""
+    rates = {}
+    for processes in random.sample([1, 2], 2):
+        with places.place(kind) as place, place.open() as db, workers(place, db, processes):
+            start = time.perf_counter()
+            figures.put_many(db, [bench_jobs.compute] * number)
+            places.wait_until(lambda: figures.ended(db) >= number)
+            rates[processes] = number / (time.perf_counter() - start)
+    return {"ratio": rates[2] / rates[1], "with 2": rates[2], "with 1": rates[1]}
+
+
+def idle(kind: str, seconds: float = 60.0) -> Values:
+    """What a worker that has nothing to do costs."""
+    with places.place(kind) as place, place.open() as db, workers(place, db) as [pid]:
+        time.sleep(5)  # let it settle
+        storage = db.storage.new_instance() if kind == "PostgreSQL" else None
+        before, last, commits = cpu_seconds(pid), None, -1
+        start = time.perf_counter()
+        while time.perf_counter() < start + seconds:
+            if storage is not None:
+                storage.poll_invalidations()
+            if last != (last := (storage or db).lastTransaction()):
+                commits += 1
+            time.sleep(0.2)
+        spent = cpu_seconds(pid) - before
+        if storage is not None:
+            storage.release()
+    return {
+        "% of a core": 100 * spent / seconds,
+        "transactions a minute": commits * 60 / seconds,
+    }
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has used until now."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _drain(kind: str, least: float) -> Figure:
+    return Figure(
+        f"{kind}: drain 20,000 no-op jobs / update 100 objects a commit",
+        functools.partial(drain, kind),
+        str(least),
+        lambda v: v["ratio"] >= least,
+    )
+
+
+def _latency(kind: str, most: int) -> Figure:
+    return Figure(
+        f"{kind}: put committed to job entered in another process",
+        functools.partial(latency, kind),
+        f"p50 {most}",
+        lambda v: v["p50 ms"] <= most,
+    )
+
+
+def _idle(kind: str) -> Figure:
+    return Figure(
+        f"{kind}: a worker that idles",
+        functools.partial(idle, kind),
+        "1 %, 4",
+        lambda v: v["% of a core"] < 1 and v["transactions a minute"] <= 4,
+    )
+
+
+SERVER_FIGURES = {
+    "zeo_drain": _drain("ZEO", 0.5),
+    "zeo_latency": _latency("ZEO", 30),
+    "zeo_idle": _idle("ZEO"),
+    "pg_drain": _drain("PostgreSQL", 0.7),
+    "pg_latency": _latency("PostgreSQL", 60),
+    "pg_idle": _idle("PostgreSQL"),
+    "computing": Figure(
+        "ZEO: jobs that compute, 2 worker processes / 1",
+        computing,
+        "1.7",
+        lambda v: v["ratio"] >= 1.7,
+    ),
+}
