@@ -83,7 +83,10 @@ class Bench:
                 if "failed" in found[name]:
                     continue
                 try:
-                    rate = self._round(figure, name, sizes.get(name, first))
+                    if number:
+                        rate = self._round(figure, name, sizes[name])
+                    else:
+                        rate = self._sizing_round(figure, name, first)
                 except NotHere as problem:
                     self.problems[name] = found[name]["not measured"] = str(problem)
                     continue
@@ -101,6 +104,15 @@ class Bench:
             if values["rates"]:
                 values["median"] = statistics.median(values["rates"])
         return found
+
+    def _sizing_round(self, figure: str, name: str, number: int) -> float:
+        """With more jobs if these are done before they can be measured."""
+        try:
+            return self._round(figure, name, number)
+        except Failed as problem:
+            if "too few" not in str(problem):
+                raise
+        return self._round(figure, name, number * 10)
 
     def _round(self, figure: str, name: str, number: int) -> float:
         contender = self.contenders[name]
