@@ -128,6 +128,11 @@ class Dispatcher:
                 with self._desk.manager:
                     self._watch(self._desk)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is claimed, and nothing is left to be booked."""
+        return not (self._outstanding or self._reported or self._unbooked or self._unwritten)
+
     def _room(self) -> int:
         """How many jobs to claim now."""
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)

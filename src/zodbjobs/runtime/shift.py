@@ -113,7 +113,7 @@ class Shift:
             if clock.monotonic() >= next_watch:
                 self._safely(self._watch)
                 next_watch = clock.monotonic() + defaults.WATCH_SECONDS
-            self._wakeup.wait()
+            self._wakeup.wait(self._dispatcher.is_idle)
 
     def _watch(self) -> None:
         with self._dispatcher.lock:  # it is the same connection

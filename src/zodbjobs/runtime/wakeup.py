@@ -11,6 +11,10 @@ from zodbjobs import clock, defaults
 from zodbjobs.runtime import storage
 from zodbjobs.stored import inbox
 
+# An idle dispatcher polls half as often, and does all that may be due at each fifth poll only.
+_IDLE_POLLS = 5
+_IDLE_SECONDS = 2 * defaults.POLL_SECONDS
+
 
 class Wakeup:
     """Waits for puts in this process, for commits of others, and for the next due time.
@@ -37,10 +41,23 @@ class Wakeup:
         self._commits.hurry()
         self._event.set()
 
-    def wait(self, seconds: float = defaults.POLL_SECONDS) -> None:
-        """Sleep until woken, `seconds` at most."""
-        self._event.wait(seconds)
+    def wait(self, idle: bool = False) -> None:
+        """Sleep until woken, POLL_SECONDS at most; if `idle`, longer while nothing is worth a
+        look, for to look for that costs less than to do all that may be due.
+        """
+        if not idle:
+            self._event.wait(defaults.POLL_SECONDS)
+        else:
+            for _ in range(_IDLE_POLLS):
+                if self._event.wait(_IDLE_SECONDS) or self._is_called():
+                    break
         self._event.clear()
+
+    def _is_called(self) -> bool:
+        try:
+            return self.worth_a_look()
+        except Exception:  # which the look will meet again
+            return True
 
     def last_transaction(self) -> bytes:
         """What to give to `looked`: taken before the look, so that nothing is missed."""
