@@ -11,8 +11,8 @@ from zodbjobs import clock, defaults
 from zodbjobs.runtime import storage
 from zodbjobs.stored import inbox
 
-# An idle dispatcher polls half as often, and does all that may be due at each fifth poll only.
-_IDLE_POLLS = 5
+# An idle dispatcher polls half as often, and does all that may be due at each 20th poll only.
+_IDLE_POLLS = 20
 _IDLE_SECONDS = 2 * defaults.POLL_SECONDS
 
 
@@ -49,7 +49,8 @@ class Wakeup:
             self._event.wait(defaults.POLL_SECONDS)
         else:
             for _ in range(_IDLE_POLLS):
-                if self._event.wait(_IDLE_SECONDS) or self._is_called():
+                pause = max(_IDLE_SECONDS, self._commits.pause())
+                if self._event.wait(pause) or self._is_called():
                     break
         self._event.clear()
 
@@ -85,6 +86,10 @@ class Pushed:
         """The last transaction; a read in memory."""
         tid: bytes = self._db.lastTransaction()
         return tid
+
+    def pause(self) -> float:
+        """Seconds for which there is no use in asking."""
+        return 0.0
 
     def hurry(self) -> None:
         """There is nothing to wait for."""
@@ -122,6 +127,10 @@ class Polled:
         finally:
             # Else the server would keep a transaction open until the next time.
             self._storage.afterCompletion()
+
+    def pause(self) -> float:
+        """Seconds until it is asked again."""
+        return self._next - time.monotonic()
 
     def hurry(self) -> None:
         """Ask the next time."""
