@@ -35,10 +35,15 @@ def find(version: str) -> str | None:
 
 
 def floors() -> str:
-    """Constraints with the oldest version of each dependency that pyproject.toml allows."""
+    """Constraints with the oldest version of each dependency that pyproject.toml allows.
+
+    Not of the tools that only the tests need.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    needed = itertools.chain(project["dependencies"], *extras)
+    extras = project["optional-dependencies"]
+    needed = itertools.chain(
+        project["dependencies"], *(extras[name] for name in extras if name != "test")
+    )
     found = (re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", one) for one in needed)
     return "".join(f"{match[1]}=={match[2]}\n" for match in found if match)
 
