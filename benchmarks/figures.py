@@ -91,13 +91,18 @@ def run_until(db: Any, number: int, **options: Any) -> float:
             time.sleep(0.02)
 
 
-def ratio(ours: Callable[[Any], float], base: Callable[[Any], float]) -> Values:
-    """Both in one round, in an order drawn by lot."""
+Open = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def ratio(
+    ours: Callable[[Any], float], base: Callable[[Any], float], empty: Open = database
+) -> Values:
+    """Both in one round, each in an `empty` database, in an order drawn by lot."""
     rates = {}
     both = [("ours", ours), ("floor", base)]
     random.shuffle(both)
     for name, measure in both:
-        with database() as db:
+        with empty() as db:
             rates[name] = measure(db)
     return {"ratio": rates["ours"] / rates["floor"], **rates}
 
@@ -185,6 +190,11 @@ def latency(number: int = 300) -> Values:
             if n >= 10:
                 times.append(max(0.0, bench_jobs.entered[0] - start) * 1000)
         connection.close()
+    return quantiles(times)
+
+
+def quantiles(times: list[float]) -> Values:
+    """What is told of latencies, in milliseconds."""
     times.sort()
     return {
         "p50 ms": statistics.median(times),

@@ -28,7 +28,7 @@ import zodbjobs
 
 _DELAY = Path(__file__).with_name("delay.py")
 
-#: As many threads put the jobs, each into an inbox of its own.
+#: As many threads put the jobs, each into an inbox that it draws.
 _PRODUCERS = 16
 
 Jobs = Callable[[Any, int], list[Any]]

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import random
-import statistics
 import subprocess
 import sys
 import time
@@ -52,20 +51,23 @@ def until_ended(db: Any, number: int) -> float:
     return places.wait_until(lambda: figures.ended(db) >= number, pause=0.1)
 
 
+@contextlib.contextmanager
+def database(kind: str) -> Iterator[Any]:
+    """An empty one on that server, open here."""
+    with places.place(kind) as place, place.open() as db:
+        yield db
+
+
 def drain(kind: str, number: int = 20_000) -> Values:
     """As on a file, the worker in this process; the floor is the same storage's."""
-    rates = {}
-    names = ["ours", "floor"]
-    random.shuffle(names)
-    for name in names:
-        with places.place(kind) as place, place.open() as db:
-            if name == "ours":
-                figures.put_many(db, [bench_jobs.nothing] * number)
-                with zodbjobs.Worker(db):
-                    rates[name] = number / until_ended(db, number)
-            else:
-                rates[name] = floor.update(db, number, floor.BATCH)
-    return {"ratio": rates["ours"] / rates["floor"], **rates}
+
+    def ours(db: Any) -> float:
+        figures.put_many(db, [bench_jobs.nothing] * number)
+        with zodbjobs.Worker(db):
+            return number / until_ended(db, number)
+
+    base = functools.partial(floor.update, number=number, batch=floor.BATCH)
+    return figures.ratio(ours, base, functools.partial(database, kind))
 
 
 def latency(kind: str, number: int = 100) -> Values:
@@ -85,12 +87,7 @@ def latency(kind: str, number: int = 100) -> Values:
             if n >= 5:
                 times.append((job.result - committed) * 1_000)
         connection.close()
-    times.sort()
-    return {
-        "p50 ms": statistics.median(times),
-        "p99 ms": times[int(len(times) * 0.99)],
-        "worst ms": times[-1],
-    }
+    return figures.quantiles(times)
 
 
 def computing(kind: str = "ZEO", number: int = 1_500) -> Values:

@@ -18,22 +18,14 @@ def test_idle_threads_take_note_of_commits(
 ) -> None:
     """Else what others have changed would be kept for them, and become more and more."""
     monkeypatch.setattr(crew, "_REST_SECONDS", 0.01)
-    with zodbjobs.Worker(db, threads=3):
+    with zodbjobs.Worker(db, threads=3) as worker:
         queue.put(sample.nothing)
         for _ in range(50):
             account.deposit(1)
             transaction.commit()
-        # The dispatcher's connection is told with its next beat.
-        patience.until(lambda: sum(map(bool, untold(db))) <= 1)
+        patience.until(lambda: all(is_told(runner) for runner in worker._shift._runners))
 
 
-def untold(db: Any) -> list[set[bytes]]:
-    """For each connection, the objects of whose change it hasn't been told yet."""
-    with db.transaction():
-        return [connection._storage._invalidations for connection in open_connections(db)]
-
-
-def open_connections(db: Any) -> list[Any]:
-    found: list[Any] = []
-    db._connectionMap(lambda c: found.append(c) if c.opened else None)
-    return found
+def is_told(runner: Any) -> bool:
+    """Whether its connection has been told of all changes; it is opened by its thread."""
+    return hasattr(runner, "desk") and not runner.desk.connection._storage._invalidations

@@ -138,14 +138,14 @@ class Crew:
             except IndexError:
                 self._fetch(runner)
                 if not self._work:
-                    self._rest(runner)
+                    self._rest(hand)
                 continue
             if not hand.loaded and self._jobs_are_short():
                 self._load_ahead(hand, ticket)
             hand.loaded = max(0, hand.loaded - 1)
             self._run(hand, ticket)
             if self._present > 1 and self._jobs_are_short():
-                self._rest(runner)  # the next step of another thread commits what waits here
+                self._rest(hand)  # the next step of another thread commits what waits here
         runner.close()
 
     def _load_ahead(self, hand: _Hand, first: Ticket) -> None:
@@ -182,13 +182,18 @@ class Crew:
         weight = _WEIGHT if self._any_ended else 1.0
         self._seconds += (hand.runner.seconds - self._seconds) * weight
         self._any_ended = True
-        if hand.is_away:  # as seldom; if it becomes so right now, the next job's end sees it
+        if hand.is_away:  # if it becomes so right now, the next job's end or the rest sees it
             with self._change:
-                hand.is_away = False
-                self._present += 1
+                self._come_back(hand)
 
-    def _rest(self, runner: Runner) -> None:
+    def _come_back(self, hand: _Hand) -> None:
+        if hand.is_away:
+            hand.is_away = False
+            self._present += 1
+
+    def _rest(self, hand: _Hand) -> None:
         with self._change:
+            self._come_back(hand)
             needed = self._present == 1 or not self._jobs_are_short()
             if self._stopping or (self._work and needed):
                 return
@@ -196,4 +201,4 @@ class Crew:
             called = self._change.wait(_REST_SECONDS)
             self._present += 1
         if not called:
-            runner.catch_up()
+            hand.runner.catch_up()

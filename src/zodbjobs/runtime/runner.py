@@ -125,6 +125,7 @@ class Runner:
     def run(self, ticket: Ticket) -> None:
         """Run a claimed job to its end, and commit it or leave it for the next flush."""
         self.seconds = self.shareable = 0.0
+        self._trouble.is_over()
         conflicts = 0
         alone = False
         try:
@@ -166,7 +167,7 @@ class Runner:
         self._reusable = False
         with contextlib.suppress(Exception):  # which the next job will meet again
             self._manager.begin()
-        self._manager.abort()
+            self._manager.abort()
 
     def load_ahead(self, tickets: Sequence[Ticket]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
@@ -339,7 +340,6 @@ class Runner:
             self._done([*group, end])
 
     def _done(self, ends: list[End]) -> None:
-        self._trouble.is_over()
         for end in ends:
             end.let_go()
         self._report(ends)

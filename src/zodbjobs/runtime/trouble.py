@@ -26,6 +26,6 @@ class Trouble:
         return not self._stopping.wait(min(seconds, defaults.MOST_TROUBLE_SECONDS))
 
     def is_over(self) -> bool:
-        """It went well; whether it had not before."""
+        """It went well, or something else is begun; whether there was trouble before."""
         times, self._times = self._times, 0
         return times > 0

@@ -19,7 +19,7 @@ _IDLE_SECONDS = 2 * defaults.POLL_SECONDS
 class Wakeup:
     """Waits for puts in this process, for commits of others, and for the next due time.
 
-    All but `set` and `wait` are used by one thread at a time.
+    An idle dispatcher looks while it waits, and a runner's thread may look at the same time.
     """
 
     def __init__(self, db: Any) -> None:
@@ -104,20 +104,22 @@ class Polled:
     def __init__(self, db: Any) -> None:
         # A session of its own: those of the connections belong to their threads.
         self._storage = db.storage.new_instance()
+        self._lock = threading.Lock()  # a session is for one thread at a time
         self._tid = b""
         self._pause = defaults.POLL_SECONDS
         self._next = 0.0
 
     def last(self) -> bytes:
         """The last transaction, as of the last time that it was asked for."""
-        now = time.monotonic()
-        if now >= self._next:
-            before, self._tid = self._tid, self._ask()
-            moved = before != self._tid
-            most = defaults.IDLE_POLL_SECONDS
-            self._pause = defaults.POLL_SECONDS if moved else min(self._pause * 1.5, most)
-            self._next = now + self._pause
-        return self._tid
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._next:
+                before, self._tid = self._tid, self._ask()
+                moved = before != self._tid
+                most = defaults.IDLE_POLL_SECONDS
+                self._pause = defaults.POLL_SECONDS if moved else min(self._pause * 1.5, most)
+                self._next = now + self._pause
+            return self._tid
 
     def _ask(self) -> bytes:
         try:

@@ -43,7 +43,7 @@ def lose_answers(stage: Stage, seconds: float) -> None:
         stage.fill([len(stage.ids)])
         time.sleep(random.uniform(0, 0.03))  # the moment is what it is about
         stage.proxy.hold_answers()
-        time.sleep(0.1)
+        time.sleep(0.1)  # what is under way arrives; nobody can see when
         stage.proxy.cut()
         stage.proxy.let_go()
 
