@@ -156,10 +156,11 @@ def main() -> None:
     table("shards, 2 workers", {str(n): at(2, shards=n) for n in (1, 2, 8, 32)}, rounds)
     far = {f"{ms} ms": at(1, ms) for ms in (0, 1, 5, 20)}
     table("to the server and back, 1 worker", far, rounds)
-    far = {f"{ms} ms": at(3, ms) for ms in (5, 20)}
-    table("to the server and back, 3 workers", far, rounds)
-    rows = {"both in one database": both_in_one, "a database each": one_each}
-    table("2 workers, 1 queue each", rows, rounds)
+    rows = {
+        "one queue in one database": both_in_one,
+        "two queues, each in a database with a server of its own": one_each,
+    }
+    table("2 workers", rows, rounds)
 
 
 if __name__ == "__main__":
