@@ -133,9 +133,8 @@ class Crew:
         with self._change:
             self._present += 1
         while not self._stopping:
-            try:
-                ticket = self._work.popleft()
-            except IndexError:
+            ticket = self._next()
+            if ticket is None:
                 self._fetch(runner)
                 if not self._work:
                     self._rest(hand)
@@ -147,6 +146,10 @@ class Crew:
             if self._present > 1 and self._jobs_are_short():
                 self._rest(hand)  # the next step of another thread commits what waits here
         runner.close()
+
+    def _next(self) -> Ticket | None:
+        with self._change:  # another thread may be looking through them
+            return self._work.popleft() if self._work else None
 
     def _load_ahead(self, hand: _Hand, first: Ticket) -> None:
         with self._change:

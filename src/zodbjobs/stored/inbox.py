@@ -1,4 +1,4 @@
-"""How what is put reaches a queue: one key of one inbox for each transaction.
+"""How what is put reaches a queue: by a job, or a bundle of jobs, under one key of an inbox.
 
 A producer, which is a thread of a process, stays with the inbox that it drew. After a
 transaction of its that failed it draws another, for it may not be alone there.
@@ -93,40 +93,61 @@ _producer = _Producer()
 os.register_at_fork(after_in_child=_producer.draw)
 
 
-class _Delivery:
-    """What the current transaction puts into one queue."""
+class _Part:
+    """What one transaction puts into one inbox: a job, or a bundle of up to as many jobs as
+    are one record, for now or for later.
+    """
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue  # also keeps the queue's id() from being used again
+    def __init__(self, queue: Queue, number: int) -> None:
         shards = queue.shards
-        self.shard: Shard = shards[_producer.number % len(shards)]
+        self.shard: Shard = shards[(_producer.number + number) % len(shards)]
         inboxes = self.shard.inboxes
         self.inbox: Any = inboxes[_producer.number // len(shards) % len(inboxes)]
-        self.anchors: dict[bool, int] = {}
+        self.anchor: int | None = None
+        self.room = WideTree.max_leaf_size
 
     def has(self, job: Job) -> bool:
         """Whether `job` is there; a savepoint's rollback may have taken it away."""
-        key = job._key or 0
-        found = self.inbox.get(self.anchors.get(keys.is_for_later(key)))
-        return found.has(key, job) if isinstance(found, Bundle) else found is job
+        found = self.inbox.get(self.anchor)
+        return found.has(job._key or 0, job) if isinstance(found, Bundle) else found is job
 
     def add(self, key: int, job: Job) -> int:
         """Add `job` under `key`, or the next free one, and return that."""
-        for_later = keys.is_for_later(key)
-        inbox = self.inbox
-        anchor = self.anchors.get(for_later)
+        self.room -= 1
+        inbox, anchor = self.inbox, self.anchor
         # Looked up each time: a savepoint's rollback may have taken it away.
         found = None if anchor is None else inbox.get(anchor)
         if anchor is None or found is None:
-            key = keys.free_key(inbox, key)
+            self.anchor = key = keys.free_key(inbox, key)
             inbox[key] = job
-            self.anchors[for_later] = key
             return key
         if not isinstance(found, Bundle):
-            bundle = Bundle(for_later)
+            bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
             inbox[anchor] = found = bundle
         return found.add(key, job)
+
+
+class _Delivery:
+    """What the current transaction puts into one queue: what is too much for one inbox goes on
+    in the next shard, so that several workers can share it.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue  # also keeps the queue's id() from being used again
+        self._parts: dict[bool, list[_Part]] = {False: [], True: []}
+
+    def has(self, job: Job) -> bool:
+        """Whether `job` is there."""
+        parts = self._parts[keys.is_for_later(job._key or 0)]
+        return any(part.has(job) for part in parts if part.shard is job._shard)
+
+    def add(self, key: int, job: Job) -> tuple[int, Shard]:
+        """Add `job` under `key`, or the next free one; returns that and the shard."""
+        parts = self._parts[keys.is_for_later(key)]
+        if not parts or not parts[-1].room:
+            parts.append(_Part(self._queue, len(parts)))
+        return parts[-1].add(key, job), parts[-1].shard
 
 
 def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
@@ -141,7 +162,7 @@ def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
         delivery = _Delivery(queue)
         txn.set_data(queue, delivery)
         txn.addAfterCommitHook(_after_commit)
-    return delivery.add(key, job), delivery.shard
+    return delivery.add(key, job)
 
 
 def is_delivered(queue: Queue, job: Job) -> bool:
