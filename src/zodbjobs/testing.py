@@ -63,6 +63,7 @@ class _Hands:
     """Takes what the dispatcher claims."""
 
     is_busy = False
+    jobs_are_short = True
     seconds_per_job = 0.0
 
     def __init__(self) -> None:

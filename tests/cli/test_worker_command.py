@@ -27,6 +27,7 @@ def outcomes(path: Path) -> dict[str, str | None]:
         return {zodbjobs.get_job_id(job): job.outcome for job in (*queue, *queue.finished())}
 
 
+@pytest.mark.promise(107)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_order(
     run: Run, worker: Start, path: Path, place: Path, number: int

@@ -61,7 +61,7 @@ def test_priority_is_an_attribute_while_new(any_db: Any, queue: Any) -> None:
         job.priority = 1
 
 
-@pytest.mark.promise(54, 55, 60)
+@pytest.mark.promise(54, 55, 60, 158)
 def test_held_jobs_wait_for_their_time(any_db: Any, queue: Any) -> None:
     with moving_clock() as clock:
         start = clock.datetime()

@@ -24,6 +24,7 @@ class Bench:
     """`claim` and `run` as a worker would; what ended is in `ends` until it is booked."""
 
     is_busy = False
+    jobs_are_short = True
     seconds_per_job = 0.0
 
     def __init__(self, db: Any, group_seconds: float) -> None:

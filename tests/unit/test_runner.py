@@ -61,6 +61,21 @@ def test_a_commit_that_seemed_to_fail_counts(
     assert list(queue.finished()) == []
 
 
+def test_several_threads_find_the_jobs_in_the_clients_cache(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each thread waits for the server, job by job, while another one computes."""
+    jobs = queue.put_many([sample.nothing] * 3)
+    transaction.commit()
+    fetched: list[Any] = []
+    with bench(db) as worker:
+        connection = worker.dispatcher._desk.connection
+        monkeypatch.setattr(connection, "prefetch", fetched.append)
+        worker.jobs_are_short = False
+        worker.run()
+    assert fetched == [[job._p_oid for job in jobs]]
+
+
 def test_results_wait_for_each_other(db: Any, queue: Any) -> None:
     jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(5)])
     transaction.commit()

@@ -85,7 +85,7 @@ class Crew:
     @property
     def is_busy(self) -> bool:
         """Whether jobs wait for a thread, or one is about to fetch more by itself."""
-        return bool(self._work) or (self._present > 0 and self._jobs_are_short())
+        return bool(self._work) or (self._present > 0 and self.jobs_are_short)
 
     @property
     def seconds_per_job(self) -> float:
@@ -120,10 +120,12 @@ class Crew:
 
     def _call_for(self, tickets: Sized) -> None:
         """Wake threads until enough are present."""
-        wanted = min(1, len(tickets)) if self._jobs_are_short() else len(tickets)
+        wanted = min(1, len(tickets)) if self.jobs_are_short else len(tickets)
         self._change.notify(max(0, wanted - self._present))
 
-    def _jobs_are_short(self) -> bool:
+    @property
+    def jobs_are_short(self) -> bool:
+        """Whether one thread runs them all, and loads many at once."""
         return self._average < _SHORT_SECONDS * max(1, self._present)
 
     def _main(self, hand: _Hand) -> None:
@@ -139,11 +141,11 @@ class Crew:
                 if not self._work:
                     self._rest(hand)
                 continue
-            if not hand.loaded and self._jobs_are_short():
+            if not hand.loaded and self.jobs_are_short:
                 self._load_ahead(hand, ticket)
             hand.loaded = max(0, hand.loaded - 1)
             self._run(hand, ticket)
-            if self._present > 1 and self._jobs_are_short():
+            if self._present > 1 and self.jobs_are_short:
                 self._rest(hand)  # the next step of another thread commits what waits here
         runner.close()
 
@@ -197,7 +199,7 @@ class Crew:
     def _rest(self, hand: _Hand) -> None:
         with self._change:
             self._come_back(hand)
-            needed = self._present == 1 or not self._jobs_are_short()
+            needed = self._present == 1 or not self.jobs_are_short
             if self._stopping or (self._work and needed):
                 return
             self._present -= 1

@@ -38,6 +38,12 @@ class Desk:
             return self.stored.values()
         return [self.stored[name] for name in self._names]
 
+    def prefetch(self, tickets: Sequence[Ticket]) -> None:
+        """Bring the records of jobs into the cache of a server's client, if there is one, from
+        which several threads will load them: each by itself would wait for the server.
+        """
+        self.record._p_jar.prefetch([ticket.oid for ticket in tickets])
+
     def load(self, tickets: Sequence[Ticket], most: int) -> int:
         """Load the records of jobs, and the objects whose methods they call, all at once,
         until that are `most` objects; returns of how many jobs.

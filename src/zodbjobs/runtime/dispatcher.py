@@ -48,6 +48,10 @@ class Hands(Protocol):
         """Whether handed out jobs wait to be begun, or `fetch` will soon be called."""
 
     @property
+    def jobs_are_short(self) -> bool:
+        """Whether one thread runs them all, and loads many at once."""
+
+    @property
     def seconds_per_job(self) -> float:
         """How long a job lately took, divided by the threads that were at work."""
 
@@ -166,6 +170,8 @@ class Dispatcher:
                 desk.record.beat += 1
             found = self._audit(desk) if beat or self._in_doubt else []
             tickets = self._claims.claim(desk, room) if room else []
+            if tickets and not self._hands.jobs_are_short:
+                desk.prefetch(tickets)
             self._watch(desk)
             desk.manager.commit()
         except BaseException as error:

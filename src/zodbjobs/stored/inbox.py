@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
 
+from zodbjobs import defaults
 from zodbjobs.stored import keys
 from zodbjobs.stored.trees import WideTree
 
@@ -44,8 +45,10 @@ class Bundle(Persistent):
 
     def add(self, key: int, job: Job) -> int:
         """Add a job under `key`, or the next free one, and return that."""
-        place = keys.free_key(self.jobs, self._place(key))
-        self.jobs[place] = job
+        place = self._place(key)
+        if not self.jobs.insert(place, job):
+            place = keys.free_key(self.jobs, place)
+            self.jobs[place] = job
         if place < self.lowest:
             self.lowest = place
         return keys.from_held(place) if self.for_later else place
@@ -94,9 +97,7 @@ os.register_at_fork(after_in_child=_producer.draw)
 
 
 class _Part:
-    """What one transaction puts into one inbox: a job, or a bundle of up to as many jobs as
-    are one record, for now or for later.
-    """
+    """What one transaction puts into one inbox, for now or for later: a job, or a bundle."""
 
     def __init__(self, queue: Queue, number: int) -> None:
         shards = queue.shards
@@ -104,7 +105,7 @@ class _Part:
         inboxes = self.shard.inboxes
         self.inbox: Any = inboxes[_producer.number // len(shards) % len(inboxes)]
         self.anchor: int | None = None
-        self.room = WideTree.max_leaf_size
+        self.room = defaults.BUNDLE_JOBS
 
     def has(self, job: Job) -> bool:
         """Whether `job` is there; a savepoint's rollback may have taken it away."""
