@@ -107,25 +107,27 @@ class _Part:
         self.anchor: int | None = None
         self.room = defaults.BUNDLE_JOBS
 
+    def _found(self) -> Any:
+        """The job or the bundle; None once a savepoint's rollback has taken it away."""
+        return None if self.anchor is None else self.inbox.get(self.anchor)
+
     def has(self, job: Job) -> bool:
-        """Whether `job` is there; a savepoint's rollback may have taken it away."""
-        found = self.inbox.get(self.anchor)
+        """Whether `job` is there."""
+        found = self._found()
         return found.has(job._key or 0, job) if isinstance(found, Bundle) else found is job
 
     def add(self, key: int, job: Job) -> int:
         """Add `job` under `key`, or the next free one, and return that."""
         self.room -= 1
-        inbox, anchor = self.inbox, self.anchor
-        # Looked up each time: a savepoint's rollback may have taken it away.
-        found = None if anchor is None else inbox.get(anchor)
-        if anchor is None or found is None:
-            self.anchor = key = keys.free_key(inbox, key)
-            inbox[key] = job
+        found, anchor = self._found(), self.anchor
+        if found is None or anchor is None:
+            self.anchor = key = keys.free_key(self.inbox, key)
+            self.inbox[key] = job
             return key
         if not isinstance(found, Bundle):
             bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
-            inbox[anchor] = found = bundle
+            self.inbox[anchor] = found = bundle
         return found.add(key, job)
 
 
