@@ -50,6 +50,11 @@ def to_datetime(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def moment(micros: int | None) -> datetime | None:
+    """`to_datetime`, or None for None."""
+    return None if micros is None else to_datetime(micros)
+
+
 def to_micros(moment: datetime) -> int:
     """The microseconds to store for an aware datetime."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -51,11 +51,21 @@ GROUP_JOBS = 200
 #: commits them as well ...
 SERVER_GROUP_JOBS = 2_000
 
-#: ... and at most so many seconds after the first of them, or as many as a commit takes ...
+#: ... and at most so many seconds after the first of them ...
 GROUP_SECONDS = 0.01
+
+#: ... or, where commits take long, for so many times the seconds that the last one took ...
+GROUP_COMMITS = 4
 
 #: ... which is counted up to this.
 MOST_GROUP_SECONDS = 0.1
+
+#: As many jobs of one bundle must end together for their ends to go into the record that they
+#: have in common; it is written anew each time, with up to BUNDLE_JOBS ends in it.
+ENDS_TOGETHER = 20
+
+#: Characters, or bits of a number, that a result may have to go there.
+SHORT_RESULT = 100
 
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01

@@ -50,15 +50,27 @@ class Bench:
         claimed, self.tickets = self.tickets, []
         return claimed
 
-    def run(self) -> None:
-        for ticket in self.claim():
+    def run(self, number: int = 100) -> int:
+        tickets = self.claim(number)
+        for ticket in tickets:
             self.runner.run(ticket)
+        return len(tickets)
 
     def close(self) -> None:
         self.runner.close()
         self.dispatcher.step()
         self.registration.drop()
         self.registration.close()
+
+
+def run_in_groups(db: Any) -> int:
+    """Run all that is due as `run_jobs` does, but commit what only has results together."""
+    count = 0
+    with bench(db) as worker:
+        while number := worker.run():
+            worker.runner.flush()
+            count += number
+    return count
 
 
 def record(worker_id: str, **changes: Any) -> WorkerRecord:

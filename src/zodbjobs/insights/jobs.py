@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -19,7 +19,9 @@ from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobI
 from zodbjobs.insights.newest import HELD, PARKED, WAITING, newest
 from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.call import describe
+from zodbjobs.stored.ends import ending_of, shard_from
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.shard import Shard, state_of
 
@@ -76,10 +78,7 @@ def find_job(place: Any, job_id: str) -> Job | None:
             f"job {job_id} can't be loaded in this process ({error.__cause__!r}); "
             "mend the code that it needs, and then retry it"
         ) from error
-    shard = state.get("_shard")
-    job: Job | None = (
-        found if isinstance(shard, Shard) and shard.queue in queues.values() else None
-    )
+    job: Job | None = found if _queue_of(state) in queues.values() else None
     return job
 
 
@@ -176,13 +175,13 @@ def _why_unreadable(job: Any) -> str | None:
 def _unreadable(job: Any, why: str) -> dict[str, Any]:
     """The row of a job that can't be loaded here: what its record tells without its class."""
     state = job.__Broken_state__ if isinstance(job, Broken) else {}
-    shard = state.get("_shard")
+    queue = _queue_of(state)
     stored = state.get("_call")
-    ended = "_finished" in state
+    ended = ending_of(state) is not None
     outcome = state.get("_unsuccessful", SUCCEEDED) if ended else None
     return {
         "id": str(u64(job._p_oid)),
-        "queue": shard.queue.name if isinstance(shard, Shard) else "",
+        "queue": "" if queue is None else queue.name,
         "description": "?" if stored is None else describe(stored),
         "kind": type(job).__name__,
         "state": outcome or PARKED,
@@ -190,6 +189,11 @@ def _unreadable(job: Any, why: str) -> dict[str, Any]:
         "outcome": outcome,
         "parked": why,
     }
+
+
+def _queue_of(state: Mapping[str, Any]) -> Queue | None:
+    shard = shard_from(state.get("_home"))
+    return shard.queue if isinstance(shard, Shard) else None
 
 
 def _state(job: Job, status: str) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import Expired
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
+from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.progress import Running
 from zodbjobs.stored.call import check_whole
+from zodbjobs.stored.ends import Ends
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
+from zodbjobs.stored.shard import Ended, Shard
+from zodbjobs.stored.storable import is_short
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -33,6 +38,7 @@ class End:
 
     __slots__ = (
         "attempts",
+        "common",
         "failure",
         "finished",
         "job",
@@ -58,12 +64,22 @@ class End:
         self.retry_at: int | None = None
         self.running: Running | None = None
         self.portable = True
+        #: The object id of the Ends that it may go to, instead of into the job.
+        self.common: bytes | None = None
         self.job: Job | None = None
 
     @property
     def failed(self) -> bool:
         """Whether the job ended without success."""
         return self.outcome is not None and self.outcome != SUCCEEDED
+
+    def goes_to(self, home: Shard | Ends | None) -> None:
+        """Find out whether it may go to what the job's bundle has in common."""
+        running = self.running
+        told = running is not None and (running.annotations or running.log)
+        succeeded = self.outcome == SUCCEEDED and self.attempts == 1
+        if isinstance(home, Ends) and succeeded and not told and is_short(self.result):
+            self.common = home._p_oid
 
     def write(self, record: WorkerRecord) -> bool:
         """Write the end into the job if the lease in `record` still holds it.
@@ -112,6 +128,41 @@ class End:
         job._last_failure = self.failure
         if self.retry_at is not None:
             job._retry_at = self.retry_at
+
+
+def write_ends(desk: Desk, ends: Sequence[End]) -> None:
+    """Write ends where they belong; joins the transaction of `desk`.
+
+    Those of one bundle of which there are many go into one record. They are booked at once:
+    taking the job off its lease is what conflicts with whoever takes it away.
+    """
+    together: defaultdict[bytes | None, list[End]] = defaultdict(list)
+    for end in ends:
+        together[end.common].append(end)
+    for oid, group in together.items():
+        if oid is None or len(group) < defaults.ENDS_TOGETHER:
+            for end in group:
+                end.write(desk.record)
+        else:
+            _write_together(desk, desk.ends(oid), group)
+
+
+def _write_together(desk: Desk, common: Ends, group: Sequence[End]) -> None:
+    record = desk.record
+    endings: dict[int, tuple[int, int, Any]] = {}
+    ended: list[Ended] = []
+    for end in group:
+        job = end.job = record.leased(end.ticket)
+        if job is None:
+            end.where = NOWHERE
+            continue
+        key = end.ticket.key
+        record.release(key)
+        endings[key] = (end.started, end.finished, end.result)
+        ended.append((job, end.finished, False, end.finished - end.started))
+    if ended:
+        common.add(endings)
+        common.shard.finish(ended)
 
 
 def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

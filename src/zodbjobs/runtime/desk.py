@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zodbjobs.stored import call
+from zodbjobs.stored.ends import Ends
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Queue, Ticket
 from zodbjobs.stored.root import get_queues
@@ -63,6 +64,11 @@ class Desk:
         for owner in owners:
             owner._p_activate()
         return loaded
+
+    def ends(self, oid: bytes) -> Ends:
+        """What the jobs of a bundle have in common, by its object id."""
+        ends: Ends = self.record._p_jar.get(oid)
+        return ends
 
     def shard(self, oid: bytes) -> Shard:
         """The shard with that object id; it is in the database of the record."""

@@ -162,8 +162,7 @@ class Dispatcher:
             desk.manager.begin()
             if not desk.is_registered():
                 raise Fenced
-            for end in self._unwritten:
-                end.write(desk.record)
+            attempt.write_ends(desk, self._unwritten)
             self._book(desk, [*self._unbooked, *self._unwritten])
             write_board(desk.record, live)
             if beat:

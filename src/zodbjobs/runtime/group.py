@@ -15,8 +15,8 @@ _LEFT = 2.0
 class Group:
     """The ends that wait in one runner, at most `seconds`, at most `most` of them.
 
-    Where commits take longer than that, the ends wait for as long as the last one took: else
-    the storage would be busy with nothing but small groups.
+    Where commits take long, the ends wait for some times as long as the last one took: else the
+    storage would be busy with nothing but small groups.
 
     The runner adds and takes; so does the dispatcher, with what its next step can commit,
     and with what is left while the runner's thread is in a long job, or rests.
@@ -27,7 +27,7 @@ class Group:
         self._most = most
         self._ends: list[End] = []
         self._since = 0.0
-        self._last_commit = 0.0
+        self._longer = 0.0
         self._lock = threading.Lock()
 
     def add(self, end: End) -> bool:
@@ -64,8 +64,8 @@ class Group:
 
     def committed(self, seconds: float) -> None:
         """A group was committed, and that took so long."""
-        self._last_commit = min(seconds, defaults.MOST_GROUP_SECONDS)
+        self._longer = min(seconds * defaults.GROUP_COMMITS, defaults.MOST_GROUP_SECONDS)
 
     def _is_old(self, times: float = 1.0) -> bool:
-        wait = max(self._seconds, self._last_commit) if self._seconds else 0.0
+        wait = max(self._seconds, self._longer) if self._seconds else 0.0
         return time.monotonic() - self._since >= wait * times

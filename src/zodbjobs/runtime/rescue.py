@@ -18,6 +18,7 @@ from ZODB.utils import u64
 from zodbjobs import defaults
 from zodbjobs.errors import Aborted
 from zodbjobs.runtime import storage
+from zodbjobs.stored.ends import shard_from
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
@@ -103,13 +104,13 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
 
 def _shard_of_unreadable(queues: Queues, job: Job) -> Shard:
     """The shard that the record of `job` refers to; any if the record is lost."""
-    shards = {shard._p_oid: shard for queue in queues.values() for shard in queue.shards}
     with contextlib.suppress(POSKeyError):
         data, _ = job._p_jar._storage.load(job._p_oid)
         for oid in referencesf(data):
-            if oid in shards:
-                return shards[oid]
-    return next(iter(shards.values()))
+            shard = shard_from(job._p_jar.get(oid))
+            if isinstance(shard, Shard):
+                return shard
+    return queues.values()[0].shards[0]
 
 
 def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:

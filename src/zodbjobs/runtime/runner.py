@@ -292,6 +292,8 @@ class Runner:
         end.running = self.running
         untouched = self._untouched(self._manager.get())
         end.portable = portable and untouched
+        if end.portable:
+            end.goes_to(self.running.job._home)
         self._reusable = untouched and len(self._connections) == 1
         return end
 
@@ -317,8 +319,7 @@ class Runner:
         group = self.group.take()
         start = time.monotonic()
         try:
-            for other in group:
-                other.write(self.desk.record)
+            attempt.write_ends(self.desk, group)
             if end.write(self.desk.record):
                 self._manager.commit()
             else:
@@ -359,8 +360,7 @@ class Runner:
             start = time.monotonic()
             try:
                 self._manager.begin()
-                for end in group:
-                    end.write(self.desk.record)
+                attempt.write_ends(self.desk, group)
                 self._manager.commit()
             except Exception as error:
                 self._manager.abort()

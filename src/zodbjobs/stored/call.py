@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import reprlib
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -18,6 +19,7 @@ from persistent import Persistent
 from ZODB.broken import Broken
 
 from zodbjobs.errors import BadArgument, MissingCode
+from zodbjobs.stored.storable import check_storable, is_simple
 
 StoredCall = str | tuple[object, str] | object
 
@@ -120,6 +122,25 @@ def _look_up(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise TypeError(f"{path} is not callable")
     return found  # type: ignore[no-any-return]
+
+
+def check_stored(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
+    """Raise BadArgument, naming the culprit, if any of it can't be stored."""
+    if not isinstance(stored, str):
+        check_storable(stored, f"the callable {describe(stored)}")
+    for number, value in enumerate(args, 1):
+        if not is_simple(value):
+            check_storable(value, f"argument {number} of {describe(stored)}")
+    if kwargs:
+        for name, value in kwargs.items():
+            check_storable(value, f"argument {name!r} of {describe(stored)}")
+
+
+def show(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> str:
+    """A call with its arguments, shortened, as text."""
+    shown = [reprlib.repr(value) for value in args]
+    shown += [f"{name}={reprlib.repr(value)}" for name, value in (kwargs or {}).items()]
+    return f"{describe(stored)}({', '.join(shown)})"
 
 
 def describe(stored: StoredCall) -> str:

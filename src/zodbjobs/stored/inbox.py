@@ -17,6 +17,7 @@ from persistent import Persistent
 
 from zodbjobs import defaults
 from zodbjobs.stored import keys
+from zodbjobs.stored.ends import Ends
 from zodbjobs.stored.trees import WideTree
 
 if TYPE_CHECKING:
@@ -32,14 +33,16 @@ class Bundle(Persistent):
     """The jobs that one transaction put into one queue, in the order of their keys.
 
     A bundle has either jobs for now, by key, or jobs for later, by held key. `lowest` is the
-    smallest of these that it has had.
+    smallest of these that it has had. `ends` is where they may end, all but the first, which
+    was there before the bundle.
     """
 
     for_later = False
     lowest = keys.LAST
 
-    def __init__(self, for_later: bool) -> None:
+    def __init__(self, for_later: bool, ends: Ends) -> None:
         self.jobs = WideTree()
+        self.ends = ends
         if for_later:
             self.for_later = True
 
@@ -116,19 +119,20 @@ class _Part:
         found = self._found()
         return found.has(job._key or 0, job) if isinstance(found, Bundle) else found is job
 
-    def add(self, key: int, job: Job) -> int:
-        """Add `job` under `key`, or the next free one, and return that."""
+    def add(self, key: int, job: Job) -> None:
+        """Add `job` under `key`, or the next free one."""
         self.room -= 1
         found, anchor = self._found(), self.anchor
         if found is None or anchor is None:
             self.anchor = key = keys.free_key(self.inbox, key)
             self.inbox[key] = job
-            return key
+            job.move(key, self.shard)
+            return
         if not isinstance(found, Bundle):
-            bundle = Bundle(keys.is_for_later(key))
+            bundle = Bundle(keys.is_for_later(key), Ends(self.shard))
             bundle.add(anchor, found)
             self.inbox[anchor] = found = bundle
-        return found.add(key, job)
+        job.move(found.add(key, job), found.ends)
 
 
 class _Delivery:
@@ -145,18 +149,18 @@ class _Delivery:
         parts = self._parts[keys.is_for_later(job._key or 0)]
         return any(part.has(job) for part in parts if part.shard is job._shard)
 
-    def add(self, key: int, job: Job) -> tuple[int, Shard]:
-        """Add `job` under `key`, or the next free one; returns that and the shard."""
+    def add(self, key: int, job: Job) -> None:
+        """Add `job` under `key`, or the next free one."""
         parts = self._parts[keys.is_for_later(key)]
         if not parts or not parts[-1].room:
             parts.append(_Part(self._queue, len(parts)))
-        return parts[-1].add(key, job), parts[-1].shard
+        parts[-1].add(key, job)
 
 
-def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
+def deliver(queue: Queue, job: Job, key: int) -> None:
     """Put `job` into an inbox of `queue` under `key`, or the next free one.
 
-    Returns the key and the shard. Joins the transaction of the queue's connection.
+    Joins the transaction of the queue's connection.
     """
     txn = queue._p_jar.transaction_manager.get()
     try:
@@ -165,7 +169,7 @@ def deliver(queue: Queue, job: Job, key: int) -> tuple[int, Shard]:
         delivery = _Delivery(queue)
         txn.set_data(queue, delivery)
         txn.addAfterCommitHook(_after_commit)
-    return delivery.add(key, job)
+    delivery.add(key, job)
 
 
 def is_delivered(queue: Queue, job: Job) -> bool:

@@ -6,7 +6,6 @@ them. The record is written at put, at the end, and when something unusual happe
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,19 +29,21 @@ from zodbjobs.interfaces import (
     IProgressable,
 )
 from zodbjobs.stored import call, inbox, keys
+from zodbjobs.stored.ends import Ending, ending_of, shard_from
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.storable import check_immutable, check_storable, is_simple
+from zodbjobs.stored.storable import check_immutable, check_storable
 from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
 from zodbjobs.stored.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.ends import Ends
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.workers import BoardEntry, WorkerRecord
 
 
 _GIVEN_BY_THE_QUEUE = (
-    *("_key", "_shard", "_created", "_unsuccessful", "_result", "_started", "_finished"),
+    *("_key", "_home", "_created", "_unsuccessful", "_result", "_started", "_finished"),
     *("_last_failure", "_attempts", "_interruptions", "_parked", "_log", "_retry_at"),
 )
 
@@ -61,7 +62,7 @@ class Job(Persistent):
     _args: tuple[Any, ...] = ()
     _kwargs: dict[str, Any] | None = None
     _key: int | None = None
-    _shard: Shard | None = None
+    _home: Shard | Ends | None = None
     _priority = 0
     _created: int | None = None
     _begin_after: int | None = None
@@ -131,20 +132,9 @@ class Job(Persistent):
         self._kwargs = dict(values) or None
 
     def _check_changeable(self, value: object, what: str) -> None:
-        if self._finished is not None:
+        if self.ending() is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
         check_storable(value, f"{what} of {self.description}")
-
-    def check_storable(self) -> None:
-        """Raise BadArgument, naming the culprit, if the call can't be stored."""
-        if not isinstance(self._call, str):
-            check_storable(self._call, f"the callable {self.description}")
-        for number, value in enumerate(self._args, 1):
-            if not is_simple(value):
-                check_storable(value, f"argument {number} of {self.description}")
-        if self._kwargs:
-            for name, value in self._kwargs.items():
-                check_storable(value, f"argument {name!r} of {self.description}")
 
     @property
     def description(self) -> str:
@@ -154,24 +144,35 @@ class Job(Persistent):
     # Where it is
 
     @property
+    def _shard(self) -> Shard | None:
+        shard: Shard | None = shard_from(self._home)
+        return shard
+
+    def move(self, key: int, home: Shard | Ends | None = None) -> None:
+        """Give it a key, and a home, which is its shard unless its bundle has it by that key."""
+        self._key = key
+        self._home = self._shard if home is None else home
+
+    @property
     def id(self) -> str | None:
         """The decimal object id, or None before the job is put."""
         if self._p_oid is None:
-            if self._shard is None or not inbox.is_delivered(self._shard.queue, self):
+            shard = self._shard
+            if shard is None or not inbox.is_delivered(shard.queue, self):
                 return None
-            # The commit would do it, at less cost.
-            self._shard._p_jar.add(self)
+            shard._p_jar.add(self)  # the commit would do it, at less cost
         return str(u64(self._p_oid))
 
     @property
     def queue(self) -> Queue | None:
         """The queue that the job was put into, or None."""
-        return None if self._shard is None else self._shard.queue
+        shard = self._shard
+        return None if shard is None else shard.queue
 
     @property
     def status(self) -> str:
         """NEW, PENDING, ASSIGNED, ACTIVE or COMPLETED, derived from where the job is."""
-        if self._finished is not None:
+        if self.ending() is not None:
             return COMPLETED
         if self._v_running:
             return ACTIVE
@@ -185,9 +186,8 @@ class Job(Persistent):
         return ACTIVE if self._key in holder.board else ASSIGNED
 
     def _holder(self) -> WorkerRecord | None:
-        if self._shard is None or self._finished is not None:
-            return None
-        return self._shard.queue.holder(self)
+        shard = self._shard
+        return None if shard is None or self.ending() is not None else shard.queue.holder(self)
 
     def _live(self) -> BoardEntry | None:
         holder = self._holder()
@@ -200,24 +200,29 @@ class Job(Persistent):
 
     # How it ends
 
+    def ending(self) -> Ending | None:
+        """How it ended, wherever that is stored; None until then."""
+        self._p_activate()
+        return ending_of(self.__dict__)
+
     @property
     def outcome(self) -> str | None:
         """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
-        if self._finished is None:
-            return None
-        return self._unsuccessful or SUCCEEDED
+        return None if self.ending() is None else self._unsuccessful or SUCCEEDED
 
     @property
     def result(self) -> Any:
         """What the callable returned, or the Failure; None until the end."""
-        return self._result
+        ending = self.ending()
+        return None if ending is None else ending.result
 
     @property
     def failure(self) -> Failure | None:
         """The Failure that the job ended with; that of the last attempt until the next one."""
-        if self._finished is None:
+        ending = self.ending()
+        if ending is None:
             return self._last_failure
-        return self._result if isinstance(self._result, Failure) else None
+        return ending.result if isinstance(ending.result, Failure) else None
 
     @property
     def parked(self) -> str | None:
@@ -233,7 +238,7 @@ class Job(Persistent):
     @property
     def attempts(self) -> int:
         """How many attempts were made, as far as is stored."""
-        return self._attempts or (1 if self._started is not None else 0)
+        return self._attempts or (1 if self._last_start() is not None else 0)
 
     @property
     def interruptions(self) -> int:
@@ -262,16 +267,17 @@ class Job(Persistent):
         A running job can't commit any more. Joins the current transaction. Raises
         BadStatus if the job is NEW or has ended.
         """
-        if self._shard is None or self._finished is not None:
+        shard = self._shard
+        if shard is None or self.ending() is not None:
             raise BadStatus(f"{self!r} is {self.status}; only a job in a queue can be cancelled")
-        self._shard.queue.cancel(self)
+        shard.queue.cancel(self)
 
     # Time
 
     @property
     def created(self) -> datetime | None:
         """When it was put (UTC), or None."""
-        return _moment(self._created_micros())
+        return clock.moment(self._created_micros())
 
     def _created_micros(self) -> int | None:
         if self._created is not None or self._key is None:
@@ -281,22 +287,25 @@ class Job(Persistent):
     @property
     def started(self) -> datetime | None:
         """When the last attempt started (UTC), or None."""
-        if self._started is None:
-            live = self._live()
-            return None if live is None else _moment(live.started)
-        return _moment(self._started)
+        started = self._last_start()
+        if started is None and (live := self._live()) is not None:
+            started = live.started
+        return clock.moment(started)
+
+    def _last_start(self) -> int | None:
+        ending = self.ending()
+        return self._started if ending is None else ending.started
 
     @property
     def finished(self) -> datetime | None:
         """When it ended (UTC), or None."""
-        return _moment(self._finished)
+        ending = self.ending()
+        return None if ending is None else clock.moment(ending.finished)
 
     @property
     def begin_after(self) -> datetime | None:
         """Not to be begun before (UTC). Settable while NEW, aware, or as a timedelta."""
-        if self._begin_after is not None:
-            return _moment(self._begin_after)
-        return _moment(self._created_micros())
+        return clock.moment(self._begin_micros())
 
     @begin_after.setter
     def begin_after(self, value: datetime | timedelta | None) -> None:
@@ -306,7 +315,7 @@ class Job(Persistent):
     @property
     def due(self) -> datetime | None:
         """When the next attempt became due, or will (UTC); None before the put."""
-        return None if self._key is None else _moment(keys.micros_of(self._key))
+        return None if self._key is None else clock.moment(keys.micros_of(self._key))
 
     @property
     def begin_by(self) -> timedelta | None:
@@ -330,10 +339,10 @@ class Job(Persistent):
 
     def deadline(self) -> int | None:
         """The microseconds by which it must have begun, or None."""
-        if self._begin_by is None:
-            return None
-        begin = self._begin_after if self._begin_after is not None else self._created_micros()
-        return (begin or 0) + self._begin_by
+        return None if self._begin_by is None else (self._begin_micros() or 0) + self._begin_by
+
+    def _begin_micros(self) -> int | None:
+        return self._created_micros() if self._begin_after is None else self._begin_after
 
     # What it tells of itself
 
@@ -361,12 +370,9 @@ class Job(Persistent):
         try:
             jar = self._p_jar
             place = "" if jar is None else f" in {jar.db().database_name!r}"
-            args = [reprlib.repr(value) for value in self._args]
-            args += [f"{n}={reprlib.repr(v)}" for n, v in (self._kwargs or {}).items()]
-            return (
-                f"<{type(self).__module__}.{type(self).__name__} {self.id or '(not stored)'}"
-                f"{place}: {self.description}({', '.join(args)})>"
-            )
+            shown = call.show(self._call, self._args, self._kwargs)
+            kind = f"{type(self).__module__}.{type(self).__name__}"
+            return f"<{kind} {self.id or '(not stored)'}{place}: {shown}>"
         except Exception as error:
             return f"<{type(self).__name__} that can't be shown: {type(error).__name__}>"
 
@@ -401,7 +407,3 @@ class ProgressableJob(Job):
     def percent(self) -> float | None:
         """From 0 to 100: live while the job runs, the last value after; None before."""
         return self.annotations.get("percent")
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else clock.to_datetime(micros)

@@ -19,6 +19,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, UnknownQueue
 from zodbjobs.interfaces import ABORTED, CANCELLED, NEW, IQueue, IQueues
 from zodbjobs.stored import inbox, keys, waiting
+from zodbjobs.stored.call import check_stored
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.shard import Shard, as_ended
@@ -159,12 +160,12 @@ class Queue(Persistent):
             )
         if job._shard is not None and job.status == NEW:
             job.renew()  # the transaction of its put was aborted
-        if job._shard is not None or job._finished is not None:
+        if job._shard is not None or job._finished is not None:  # or called by hand
             raise BadStatus(
                 f"{job!r} is {job.status}, only a new one can be put into queue "
                 f"{self.name!r}; make another job"
             )
-        job.check_storable()
+        check_stored(job._call, job._args, job._kwargs)
         return job
 
     def _put(self, job: Job, after: int | None, within: int | None, priority: int | None) -> None:
@@ -189,7 +190,7 @@ class Queue(Persistent):
             key = keys.key_for_now(priority, now)
         else:
             key = keys.key_for_later(priority, later)
-        job._key, job._shard = inbox.deliver(self, job, key)
+        inbox.deliver(self, job, key)
 
     # Look up
 
@@ -243,12 +244,13 @@ class Queue(Persistent):
         Raises BadStatus if it hasn't ended, LookupError if it isn't one of this queue.
         """
         shard = self._shard_of(job)
-        if job._finished is None:
+        ending = job.ending()
+        if ending is None:
             raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
-        self._forget(job, shard)
+        self._forget(job, shard, ending.finished)
 
-    def _forget(self, job: Job, shard: Shard) -> None:
-        if shard.forget(job, job._finished or 0):
+    def _forget(self, job: Job, shard: Shard, finished: int) -> None:
+        if shard.forget(job, finished):
             return
         if shard.has_parked(job):
             shard.discard(job._key or 0, job)
@@ -257,9 +259,10 @@ class Queue(Persistent):
             holder.release(job._key or 0)
 
     def _shard_of(self, job: Job) -> Shard:
-        if job._shard is None or job._shard.queue is not self:
+        shard = job._shard
+        if shard is None or shard.queue is not self:
             raise LookupError(f"{job!r} isn't a job of queue {self.name!r}")
-        return job._shard
+        return shard
 
     def pull(self, index: int = 0) -> Job:
         """Take the waiting job at `index` out, as NEW again; IndexError if missing."""
@@ -290,8 +293,7 @@ class Queue(Persistent):
 
     def abort(self, job: Job, error: Exception) -> None:
         """End a job that was taken from a dead worker's lease and isn't to run again."""
-        assert job._shard is not None
-        self._end(job, job._shard, ABORTED, error)
+        self._end(job, self._shard_of(job), ABORTED, error)
 
     def _end(self, job: Job, shard: Shard, outcome: str, error: Exception) -> None:
         now = clock.now()
@@ -311,7 +313,7 @@ class Queue(Persistent):
                 shard.finish([ended])
                 return
         elif job._unsuccessful is not None:
-            self._forget(job, shard)
+            self._forget(job, shard, job._finished or 0)
         else:
             raise BadStatus(
                 f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "

@@ -17,6 +17,7 @@ from ZODB.broken import Broken
 
 from zodbjobs import defaults
 from zodbjobs.stored import keys
+from zodbjobs.stored.ends import shard_from
 from zodbjobs.stored.inbox import Bundle
 from zodbjobs.stored.keys import LAST, SENTINEL
 
@@ -83,7 +84,7 @@ class Shard(Persistent):
             free_held = keys.free_key(self.held, held)
             self.held[free_held] = item
             if free_held != held:
-                item._key = keys.from_held(free_held)
+                item.move(keys.from_held(free_held))
         else:
             self.make_ready(key, item)
 
@@ -97,21 +98,22 @@ class Shard(Persistent):
         free = keys.free_key(self.ready, key)
         self.ready[free] = job
         if free != key:
-            job._key = free
+            job.move(free)
 
     def put_off(self, job: Job) -> None:
         """Hold a job that is to have another attempt until that is due."""
         job._created = job._created_micros()
-        job._key = keys.key_for_later(job.priority, job._retry_at or 0)
+        key = keys.key_for_later(job.priority, job._retry_at or 0)
         job._retry_at = None
-        self.file(job._key, job)
+        job.move(key)
+        self.file(key, job)
 
     def make_rescued(self, key: int, job: Job) -> None:
         """Put a job that was interrupted among those that are run one at a time."""
         free = keys.free_key(self.rescued, key)
         self.rescued[free] = job
         if free != key:
-            job._key = free
+            job.move(free)
 
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
@@ -253,11 +255,11 @@ def state_of(job: Any) -> dict[str, Any]:
 
 def shard_of(job: Any) -> Shard:
     """The shard of a stored job, also of one whose class is missing in this process."""
-    return cast(Shard, state_of(job)["_shard"])
+    return cast(Shard, shard_from(state_of(job)["_home"]))
 
 
 def as_ended(job: Any) -> Ended | None:
-    """What is to be booked of a stored job, or None if it hasn't ended."""
+    """What is to be booked of a job that a lease or `parked` holds; None if it hasn't ended."""
     state = state_of(job)
     finished = state.get("_finished")
     if finished is None:

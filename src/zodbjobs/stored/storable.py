@@ -12,6 +12,7 @@ from typing import Any
 
 from persistent import Persistent
 
+from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
 
 _SIMPLE = frozenset(
@@ -44,6 +45,16 @@ class _Probe(pickle.Pickler):
 def is_simple(value: object) -> bool:
     """Whether `value` can be stored for certain, and by any connection."""
     return type(value) in _SIMPLE
+
+
+def is_short(value: Any) -> bool:
+    """Whether it is a simple value of a bounded size."""
+    kind = type(value)
+    if kind in (str, bytes):
+        return len(value) <= defaults.SHORT_RESULT
+    if kind is int:
+        return bool(value.bit_length() <= defaults.SHORT_RESULT)
+    return kind in _SIMPLE and kind is not decimal.Decimal
 
 
 def check_storable(value: object, what: str) -> None:

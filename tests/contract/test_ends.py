@@ -1,0 +1,270 @@
+"""Jobs put together that only return something end together: in one record, not in theirs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from bench import Bench, bench, run_in_groups
+from ZODB.POSException import ConflictError
+
+import zodbjobs
+from zodbjobs import clock, defaults, insights
+from zodbjobs.errors import BadStatus
+from zodbjobs.runtime.dispatcher import Fenced
+from zodbjobs.runtime.progress import logs_are_kept
+from zodbjobs.runtime.rescue import rescue
+from zodbjobs.stored.queue import Ticket
+from zodbjobs.testing import run_jobs
+
+NUMBER = 100
+
+
+# A lease of so many is one leaf, and several.
+small_and_large = pytest.mark.parametrize("number", [NUMBER, 400])
+
+
+@pytest.fixture
+def number() -> int:
+    return NUMBER
+
+
+@pytest.fixture(autouse=True)
+def _groups_are_flushed_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "GROUP_JOBS", 1_000)
+
+
+@pytest.fixture
+def jobs(queue: Any, number: int) -> list[zodbjobs.Job]:
+    """Put in one transaction, and committed."""
+    made = [zodbjobs.Job(sample.identity, n) for n in range(number)]
+    queue.put_many(made)
+    transaction.commit()
+    return made
+
+
+@contextlib.contextmanager
+def committed(db: Any) -> Iterator[Any]:
+    """The queue in another connection, and a commit at the end."""
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    try:
+        with manager:
+            yield zodbjobs.get_queue(connection)
+    finally:
+        connection.close()
+
+
+def check_history(queue: Any, jobs: list[zodbjobs.Job]) -> None:
+    """Each of `jobs` is there once, and nothing else; no worker holds one."""
+    queue._p_jar.transaction_manager.begin()
+    assert Counter(queue.finished()) == Counter(jobs)
+    assert sum(shard.history_length() for shard in queue.shards) == len(jobs)
+    minutes = [counts for shard in queue.shards for counts in shard.minutes.values()]
+    assert sum(done for done, _, _ in minutes) == len(jobs)
+    assert not any(worker.held() for worker in queue.parent.workers.values())
+    assert len(queue) == 0
+
+
+def written_anew(jobs: list[zodbjobs.Job], serials: list[bytes]) -> int:
+    """How many of the jobs' records aren't those of the put."""
+    for job in jobs:
+        job._p_activate()
+    return sum(job._p_serial != serial for job, serial in zip(jobs, serials, strict=True))
+
+
+def serials_of(jobs: list[zodbjobs.Job]) -> list[bytes]:
+    transaction.begin()
+    for job in jobs:
+        job._p_activate()
+    return [job._p_serial for job in jobs]
+
+
+def test_they_look_as_any_other(any_db: Any, queue: Any, jobs: list[zodbjobs.Job]) -> None:
+    serials = serials_of(jobs)
+    assert run_in_groups(any_db) == NUMBER
+    check_history(queue, jobs)
+    assert written_anew(jobs, serials) == 1  # the first was there before the bundle
+    for number, job in enumerate(jobs):
+        assert (job.status, job.outcome, job.result) == ("completed", "succeeded", number)
+        assert (job.attempts, job.failure, job.interruptions) == (1, None, 0)
+        assert job.created <= job.started <= job.finished
+    info = insights.job_details(jobs[-1])
+    assert (info.outcome, info.result, info.worker) == ("succeeded", str(NUMBER - 1), None)
+
+
+def test_nothing_can_be_done_with_them_any_more(
+    any_db: Any, queue: Any, jobs: list[zodbjobs.Job]
+) -> None:
+    run_in_groups(any_db)
+    transaction.begin()
+    job = jobs[-1]
+    for refused in (
+        job.cancel,
+        lambda: queue.retry(job),
+        lambda: queue.put(job),
+        lambda: job.args.__setitem__(0, 1),
+        lambda: setattr(job, "priority", 1),
+    ):
+        with pytest.raises(BadStatus):
+            refused()
+    with pytest.raises(LookupError):
+        queue.remove(job)
+    queue.forget(job)
+    transaction.commit()
+    assert job not in set(queue.finished())
+    assert (job.outcome, job.result) == ("succeeded", NUMBER - 1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: zodbjobs.Job(sample.identity, "x" * 1_000),
+        lambda: zodbjobs.Job(sample.identity, 1 << 1_000),
+        lambda: zodbjobs.Job(sample.identity, [1]),
+        lambda: zodbjobs.Job(sample.fail, "no luck"),
+        lambda: zodbjobs.Job(sample.report, 50),
+        lambda: zodbjobs.Job(sample.log_lines, 1),
+    ],
+    ids=["long", "large", "list", "failure", "progress", "log"],
+)
+def test_what_has_more_to_tell_has_it_in_its_own_record(
+    any_db: Any, queue: Any, odd: Callable[[], zodbjobs.Job]
+) -> None:
+    jobs = queue.put_many([odd() for _ in range(NUMBER)])
+    transaction.commit()
+    serials = serials_of(jobs)
+    with logs_are_kept():
+        run_in_groups(any_db)
+    transaction.begin()
+    assert written_anew(jobs, serials) == NUMBER
+    assert {job.status for job in jobs} == {"completed"}
+
+
+def test_a_few_are_written_one_by_one(any_db: Any, queue: Any) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.identity, n) for n in range(10)])
+    transaction.commit()
+    serials = serials_of(jobs)
+    run_in_groups(any_db)
+    check_history(queue, jobs)
+    assert written_anew(jobs, serials) == 10
+
+
+def test_the_next_claim_writes_them_as_well(
+    any_db: Any, queue: Any, jobs: list[zodbjobs.Job]
+) -> None:
+    serials = serials_of(jobs)
+    with bench(any_db) as worker:
+        worker.run()
+        worker.dispatcher.fetch(worker.runner)
+        check_history(queue, jobs)
+    assert written_anew(jobs, serials) == 1
+
+
+# Who takes a job away while its end waits, or is being committed
+
+
+def claim(worker: Bench, number: int) -> list[Ticket]:
+    """Claim so many, whoever owns the shard that they are in."""
+    desk = worker.registration.desk
+    with desk.manager:
+        queue = desk.queues()[0]
+        return queue.claim(desk.record, number, clock.now(), queue.shards)
+
+
+def commit_meanwhile(worker: Bench, change: Callable[[], None]) -> None:
+    """Let `change` be committed by another, once, in the middle of the worker's commit."""
+    manager = worker.runner._manager
+    commit = manager.commit
+
+    def late_commit() -> None:
+        manager.commit = commit
+        change()
+        commit()
+
+    manager.commit = late_commit
+
+
+@small_and_large
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "meanwhile"])
+def test_a_cancelled_one_does_not_end_again(
+    any_db: Any, queue: Any, jobs: list[zodbjobs.Job], meanwhile: bool
+) -> None:
+    def cancel() -> None:
+        with committed(any_db) as other:
+            other.get(jobs[50].id).cancel()
+
+    with bench(any_db) as worker:
+        worker.run(len(jobs))
+        if meanwhile:
+            commit_meanwhile(worker, cancel)
+        else:
+            cancel()
+        worker.runner.flush()
+    check_history(queue, jobs)
+    outcomes = Counter(job.outcome for job in jobs)
+    assert outcomes == {"succeeded": len(jobs) - 1, "cancelled": 1}
+    assert jobs[50].outcome == "cancelled"
+
+
+@pytest.mark.promise(94)
+@small_and_large
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "meanwhile"])
+def test_rescued_ones_end_once(
+    any_db: Any, queue: Any, jobs: list[zodbjobs.Job], meanwhile: bool
+) -> None:
+    def give_to_others() -> None:
+        with committed(any_db) as other:
+            queues, manager = other.parent, other._p_jar.transaction_manager
+            assert rescue(manager, queues, paused.runner.desk.record.id) == len(jobs)
+            manager.begin()
+
+    with contextlib.suppress(Fenced), bench(any_db) as paused:
+        paused.run(len(jobs))
+        if meanwhile:
+            commit_meanwhile(paused, give_to_others)
+        else:
+            give_to_others()
+        paused.runner.flush()
+        assert paused.registration.desk.is_registered()  # in its last snapshot
+    transaction.begin()
+    assert len(queue) == len(jobs)
+    assert {job.status for job in jobs} == {"pending"}
+    assert run_jobs(any_db) == len(jobs)
+    check_history(queue, jobs)
+    assert {(job.outcome, job.interruptions) for job in jobs} == {("succeeded", 1)}
+
+
+def test_two_workers_end_jobs_of_one_bundle(
+    any_db: Any, queue: Any, jobs: list[zodbjobs.Job]
+) -> None:
+    with bench(any_db) as one, bench(any_db) as other:
+        for worker in (one, other):
+            for ticket in claim(worker, NUMBER // 2):
+                worker.runner.run(ticket)
+        commit_meanwhile(one, other.runner.flush)
+        one.runner.flush()
+    check_history(queue, jobs)
+    assert [job.result for job in jobs] == list(range(len(jobs)))
+
+
+def test_an_answer_that_was_lost(any_db: Any, queue: Any, jobs: list[zodbjobs.Job]) -> None:
+    with bench(any_db) as worker:
+        worker.run()
+        manager = worker.runner._manager
+        commit = manager.commit
+
+        def lost() -> None:
+            manager.commit = commit
+            commit()
+            raise ConflictError("what is told, though all is committed")
+
+        manager.commit = lost
+        worker.runner.flush()
+    check_history(queue, jobs)
+    assert [job.result for job in jobs] == list(range(len(jobs)))
