@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import record
+from bench import record, run_in_groups
 from ZODB.blob import Blob
 from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
@@ -207,6 +207,18 @@ def test_jobs_whose_class_is_missing(db: Any, queue: Any, connection: Any) -> No
         assert found is not None
         why = insights.job_details(found).parked
         assert why == "the class sample.Special is missing in this process"
+        place.close()
+
+
+def test_jobs_that_had_ended_before_their_class_went(db: Any, queue: Any) -> None:
+    with gone_from_sample("Special") as kind:
+        queue.put_many([kind(sample.identity, number) for number in range(30)])
+        transaction.commit()
+        assert run_in_groups(db) == 30
+    with contextlib.closing(DB(db.storage)) as other:
+        place = other.open()
+        rows = insights.list_jobs(place)
+        assert [(row.state, row.queue) for row in rows] == [("succeeded", "")] * 30
         place.close()
 
 

@@ -160,19 +160,23 @@ def test_what_ends_after_it_was_parked_is_not_run_again(
     assert len(queue) == 0
 
 
-def test_a_job_that_cannot_be_loaded_harms_no_other(db: Any, queue: Any, doomed: Bench) -> None:
-    brittle = queue.put(zodbjobs.Job(sample.note, sample.Brittle()))
-    queue.put(zodbjobs.Job(sample.note, "sound"))
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_job_that_cannot_be_loaded_harms_no_other(
+    db: Any, queue: Any, doomed: Bench, place: int
+) -> None:
+    jobs = [zodbjobs.Job(sample.note, "sound")]
+    jobs.insert(place, zodbjobs.Job(sample.note, sample.Brittle()))
+    brittle = queue.put_many(jobs)[place]
     transaction.commit()
     assert len(doomed.claim()) == 2
     die(doomed)
     with other_release("brittle", True):
         assert run_jobs(db) == 1
-        place = db.open()
-        rows = insights.list_jobs(place)
+        other = db.open()
+        rows = insights.list_jobs(other)
         with pytest.raises(zodbjobs.errors.MissingCode, match=r"can't be loaded .*no Brittle"):
-            insights.find_job(place, brittle.id)
-        place.close()
+            insights.find_job(other, brittle.id)
+        other.close()
     text = "it can't be loaded in this process: ValueError('there is no Brittle')"
     assert {row.parked for row in rows} == {None, text}
     transaction.begin()
