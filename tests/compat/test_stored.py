@@ -38,7 +38,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(sample.log_lines, 1))
         queue.put(zodbjobs.Job(account.vanishing))
         queue.put(sample.fail_for_good)
-        queue.put_many([sample.nothing] * 2, begin_after=timedelta(hours=1))
+        queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         transaction.commit()
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")

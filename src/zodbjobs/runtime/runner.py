@@ -294,6 +294,8 @@ class Runner:
         end.portable = portable and untouched
         if end.portable:
             end.goes_to(self.running.job._home)
+        if end.common is not None:
+            self.running.job._p_deactivate()
         self._reusable = untouched and len(self._connections) == 1
         return end
 

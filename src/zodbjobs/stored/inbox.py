@@ -33,16 +33,15 @@ class Bundle(Persistent):
     """The jobs that one transaction put into one queue, in the order of their keys.
 
     A bundle has either jobs for now, by key, or jobs for later, by held key. `lowest` is the
-    smallest of these that it has had. `ends` is where they may end, all but the first, which
-    was there before the bundle.
+    smallest of these that it has had. `ends` is where most of them may end, if there are many.
     """
 
     for_later = False
     lowest = keys.LAST
+    ends: Ends | None = None
 
-    def __init__(self, for_later: bool, ends: Ends) -> None:
+    def __init__(self, for_later: bool) -> None:
         self.jobs = WideTree()
-        self.ends = ends
         if for_later:
             self.for_later = True
 
@@ -119,7 +118,7 @@ class _Part:
         found = self._found()
         return found.has(job._key or 0, job) if isinstance(found, Bundle) else found is job
 
-    def add(self, key: int, job: Job) -> None:
+    def add(self, key: int, job: Job, are_many: bool) -> None:
         """Add `job` under `key`, or the next free one."""
         self.room -= 1
         found, anchor = self._found(), self.anchor
@@ -129,10 +128,12 @@ class _Part:
             job.move(key, self.shard)
             return
         if not isinstance(found, Bundle):
-            bundle = Bundle(keys.is_for_later(key), Ends(self.shard))
+            bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
             self.inbox[anchor] = found = bundle
-        job.move(found.add(key, job), found.ends)
+        if are_many and found.ends is None:
+            found.ends = Ends(self.shard)
+        job.move(found.add(key, job), found.ends or self.shard)
 
 
 class _Delivery:
@@ -143,6 +144,7 @@ class _Delivery:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue  # also keeps the queue's id() from being used again
         self._parts: dict[bool, list[_Part]] = {False: [], True: []}
+        self._count = 0
 
     def has(self, job: Job) -> bool:
         """Whether `job` is there."""
@@ -154,7 +156,8 @@ class _Delivery:
         parts = self._parts[keys.is_for_later(key)]
         if not parts or not parts[-1].room:
             parts.append(_Part(self._queue, len(parts)))
-        parts[-1].add(key, job)
+        self._count += 1
+        parts[-1].add(key, job, self._count >= defaults.ENDS_TOGETHER)
 
 
 def deliver(queue: Queue, job: Job, key: int) -> None:
