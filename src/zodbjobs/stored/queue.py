@@ -158,9 +158,9 @@ class Queue(Persistent):
                 f"a job that was put before a savepoint, and whose transaction was aborted, can't "
                 f"be put into queue {self.name!r}: ZODB has dropped what was in it; make another"
             )
-        if job._shard is not None and job.status == NEW:
+        if job._home is not None and job.status == NEW:
             job.renew()  # the transaction of its put was aborted
-        if job._shard is not None or job._finished is not None:  # or called by hand
+        if job._home is not None or job._finished is not None:  # the latter if called by hand
             raise BadStatus(
                 f"{job!r} is {job.status}, only a new one can be put into queue "
                 f"{self.name!r}; make another job"
