@@ -43,8 +43,8 @@ LOAD_AHEAD = 200
 #: siblings, less would make a commit for each few of them.
 CLAIM_SECONDS = 0.1
 
-#: Results of jobs that wrote nothing are committed together: at most so many on a file, of
-#: which a connection's cache, with 400 objects, still has the records ...
+#: Results of jobs that wrote nothing are committed together: at most so many on a file that are
+#: written into the jobs' records, which a connection's cache, with 400 objects, still has ...
 GROUP_JOBS = 200
 
 #: ... or so many on a server, where commits are dear: more than a claim, for the next claim

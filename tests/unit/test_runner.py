@@ -92,14 +92,23 @@ def test_results_wait_for_each_other(db: Any, queue: Any) -> None:
     assert [job.result for job in jobs] == [0, 1, 2, 3, 4]
 
 
-def test_a_group_is_full_at_some_number(db: Any, queue: Any) -> None:
-    queue.put_many([sample.nothing] * (defaults.GROUP_JOBS + 1))
-    transaction.commit()
+def test_a_group_is_full_at_some_number_of_records(db: Any, queue: Any) -> None:
+    for _ in range(defaults.GROUP_JOBS + 1):
+        queue.put(sample.nothing)
+        transaction.commit()
     with bench(db) as worker:
         worker.dispatcher.step(defaults.GROUP_JOBS + 1)
         for ticket in worker.tickets:
             worker.runner.run(ticket)
         assert len(worker.ends) == defaults.GROUP_JOBS
+
+
+def test_what_ends_in_one_record_does_not_fill_a_group(db: Any, queue: Any) -> None:
+    queue.put_many([sample.nothing] * (defaults.GROUP_JOBS + 1))
+    transaction.commit()
+    with bench(db) as worker:
+        worker.run(defaults.GROUP_JOBS + 1)
+        assert not worker.ends
 
 
 def test_a_conflict_of_a_group_runs_nothing_again(

@@ -19,7 +19,7 @@ from zodbjobs.stored.ends import Ends
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
-from zodbjobs.stored.shard import Ended, Shard
+from zodbjobs.stored.shard import Ended
 from zodbjobs.stored.storable import is_short
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -73,13 +73,17 @@ class End:
         """Whether the job ended without success."""
         return self.outcome is not None and self.outcome != SUCCEEDED
 
-    def goes_to(self, home: Shard | Ends | None) -> None:
-        """Find out whether it may go to what the job's bundle has in common."""
+    def share(self, job: Job) -> None:
+        """Let it go to what the job's bundle has in common, if it may.
+
+        The record of the job isn't needed then, and makes room in the connection's cache.
+        """
         running = self.running
         told = running is not None and (running.annotations or running.log)
         succeeded = self.outcome == SUCCEEDED and self.attempts == 1
-        if isinstance(home, Ends) and succeeded and not told and is_short(self.result):
-            self.common = home._p_oid
+        if isinstance(job._home, Ends) and succeeded and not told and is_short(self.result):
+            self.common = job._home._p_oid
+            job._p_deactivate()
 
     def write(self, record: WorkerRecord) -> bool:
         """Write the end into the job if the lease in `record` still holds it.

@@ -293,9 +293,7 @@ class Runner:
         untouched = self._untouched(self._manager.get())
         end.portable = portable and untouched
         if end.portable:
-            end.goes_to(self.running.job._home)
-        if end.common is not None:
-            self.running.job._p_deactivate()
+            end.share(self.running.job)
         self._reusable = untouched and len(self._connections) == 1
         return end
 
