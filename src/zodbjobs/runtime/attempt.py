@@ -78,11 +78,13 @@ class End:
 
         The record of the job isn't needed then, and makes room in the connection's cache.
         """
-        running = self.running
+        home, running = job._home, self.running
+        if not isinstance(home, Ends) or home.size < defaults.ENDS_TOGETHER:
+            return
         told = running is not None and (running.annotations or running.log)
         succeeded = self.outcome == SUCCEEDED and self.attempts == 1
-        if isinstance(job._home, Ends) and succeeded and not told and is_short(self.result):
-            self.common = job._home._p_oid
+        if succeeded and not told and is_short(self.result):
+            self.common = home._p_oid
             job._p_deactivate()
 
     def write(self, record: WorkerRecord) -> bool:

@@ -23,7 +23,7 @@ class Ending(NamedTuple):
 
 
 class Ends(Persistent):
-    """What the jobs of a bundle have in common for good: their shard, and this record.
+    """What `size` jobs of a bundle have in common for good: their shard, and this record.
 
     An end is added by the transaction that takes the job off its lease, never by another:
     that is what keeps two workers from ending one job, for neither writes the job.
@@ -31,6 +31,7 @@ class Ends(Persistent):
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
+        self.size = 0
         self.by_key: dict[int, tuple[int, int, Any]] = {}
 
     def __getnewargs__(self) -> tuple[()]:

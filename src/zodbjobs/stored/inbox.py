@@ -131,9 +131,13 @@ class _Part:
             bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
             self.inbox[anchor] = found = bundle
-        if are_many and found.ends is None:
+        if not are_many:
+            job.move(found.add(key, job), self.shard)
+            return
+        if found.ends is None:
             found.ends = Ends(self.shard)
-        job.move(found.add(key, job), found.ends or self.shard)
+        found.ends.size += 1
+        job.move(found.add(key, job), found.ends)
 
 
 class _Delivery:
