@@ -23,6 +23,11 @@ def run_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
     return zodbjobs.Job(work.run, counter, ledger, number)
 
 
+def read_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
+    """A job that writes nothing."""
+    return zodbjobs.Job(work.read)
+
+
 def open_books(db: Any) -> None:
     """Install the queues, and lay out an empty ledger."""
     zodbjobs.install(db)
@@ -102,6 +107,7 @@ class Books:
             *_differences("the history", Counter(j.id for j in ended), Counter(ids)),
             *_differences("the outcomes", Counter(j.outcome for j in ended), Counter(outcomes)),
             *_examples(j for j in ended if j.outcome not in outcomes),
+            *_examples(j for j in ended if j.outcome == "succeeded" and not j.result),
             *self._faults_of_effects([j for j in ended if work.Ledger in map(type, j.args)]),
             *self._faults_of_places(len(ended)),
         ]
@@ -142,8 +148,8 @@ class Books:
 
 
 def _examples(jobs: Iterable[zodbjobs.Job]) -> list[str]:
-    """The failures of some that ended as none was to end."""
-    return [f"job {job.id} {job.outcome}: {job.failure}" for job in islice(jobs, 3)]
+    """Some that ended as none was to end."""
+    return [f"job {job.id} {job.outcome}: {job.failure or job.result}" for job in islice(jobs, 3)]
 
 
 def _differences(where: str, found: Counter[Any], expected: Counter[Any]) -> list[str]:

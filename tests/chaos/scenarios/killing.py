@@ -6,18 +6,22 @@ import random
 import time
 from pathlib import Path
 
+from chaos.books import read_job, run_job
 from chaos.stage import Stage, staged
 from chaos.table import Row
 
 WORKERS = 3
 
 
-def run(row: Row, folder: Path, *, jobs: int, pause: float) -> None:
-    """Kill one every `pause` seconds, on the average, until all jobs are done."""
+def run(row: Row, folder: Path, *, jobs: int, pause: float, write: bool = True) -> None:
+    """Kill one every `pause` seconds, on the average, until all jobs are done.
+
+    `write`: whether the jobs do; if not, they end together.
+    """
     kills: dict[int, float] = {}
     row.recovered = 0.0
     with staged(row, folder, {}) as stage:
-        stage.fill(range(jobs))
+        stage.fill(range(jobs), make=run_job if write else read_job)
         stage.start_workers(WORKERS)
         while not _wait(stage, random.uniform(0.5, 1.5) * pause, kills, row):
             victim = random.choice(stage.workers.alive)
@@ -26,6 +30,7 @@ def run(row: Row, folder: Path, *, jobs: int, pause: float) -> None:
             stage.workers.start()
         number = len(stage.workers.all) - WORKERS
         row.done = f"{WORKERS} workers; {number} times kill -9 of one, every {pause} s"
+        row.done += "" if write else "; jobs that only return something"
         stage.wait(lambda now: not now.pids() & set(kills), "no record of the dead is left")
 
 

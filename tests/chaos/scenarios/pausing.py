@@ -49,7 +49,7 @@ def run(row: Row, folder: Path, *, rounds: int, beat: float) -> None:
 def _round(row: Row, stage: Stage, first: WorkerProcess, folder: Path, aside: bool) -> int:
     """Returns how many results the worker had in memory when it was stopped."""
     begun = len(stage.ids)
-    readers = stage.fill(range(READERS), lambda counter, ledger, n: Job(work.read))
+    readers = stage.fill(range(READERS), make=books.read_job)
     stage.fill([begun], lambda c, ledger, n: Job(work.hang_once, c, ledger, n, str(folder)))
     stage.wait_for_file(folder / "began")
     first.signal(signal.SIGSTOP)
