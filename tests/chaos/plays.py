@@ -58,7 +58,7 @@ PLAYS: list[Play] = [
         "killing-readers",
         killing.run,
         {"jobs": 5_000, "pause": 0.5, "write": False},
-        {"jobs": 500, "pause": 0.3, "write": False},
+        {"jobs": 1_500, "pause": 0.2, "write": False},
     ),
     *_on(BOTH, "outage", outage.run, {"blows": 40, "seconds": 4}, {"blows": 4, "seconds": 1}),
     *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),
