@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from zodbjobs.errors import BadStatus
 from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.progress import logs_are_kept
 from zodbjobs.runtime.rescue import rescue
+from zodbjobs.stored import keys
 from zodbjobs.stored.queue import Ticket
 from zodbjobs.testing import run_jobs
 
@@ -172,11 +174,11 @@ def test_the_next_claim_writes_them_as_well(
 # Who takes a job away while its end waits, or is being committed
 
 
-def claim(worker: Bench, number: int) -> list[Ticket]:
+def claim(worker: Bench, number: int, name: str = "") -> list[Ticket]:
     """Claim so many, whoever owns the shard that they are in."""
     desk = worker.registration.desk
     with desk.manager:
-        queue = desk.queues()[0]
+        queue = desk.stored[name]
         return queue.claim(desk.record, number, clock.now(), queue.shards)
 
 
@@ -271,3 +273,30 @@ def test_an_answer_that_was_lost(any_db: Any, queue: Any, jobs: list[zodbjobs.Jo
         worker.runner.flush()
     check_history(queue, jobs)
     assert [job.result for job in jobs] == list(range(len(jobs)))
+
+
+def test_a_job_with_another_key_is_not_taken_for_the_one_that_had_it(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "ENDS_TOGETHER", 1)
+    first = keys.key_for_now(0, clock.now())
+
+    def put(where: Any, number: int) -> Any:
+        following = itertools.count(first, 2)
+        monkeypatch.setattr(keys, "key_for_now", lambda *args: next(following))
+        return where.put_many([zodbjobs.Job(sample.identity, n) for n in range(number)])
+
+    put(queue.parent.create("other"), 11)
+    jobs = put(queue, 30)
+    transaction.commit()
+    with bench(any_db) as worker:
+        tickets = claim(worker, 11, "other") + claim(worker, 2)
+        assert [ticket.key for ticket in tickets] == [first + 2 * n for n in range(13)]
+        for ticket in tickets:
+            worker.runner.run(ticket)
+        worker.runner.flush()
+    transaction.begin()
+    assert [job.status for job in jobs] == ["completed"] * 2 + ["pending"] * 28
+    run_in_groups(any_db)
+    check_history(queue, jobs)
+    assert [job.result for job in jobs] == list(range(30))

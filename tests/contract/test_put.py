@@ -166,6 +166,21 @@ def test_what_is_put_at_once_can_be_shared_by_workers(any_db: Any, queue: Any) -
     assert sample.noted == list(range(2_000))
 
 
+def test_an_abort_after_a_savepoint_among_many_puts(any_db: Any, queue: Any) -> None:
+    queue.put_many([sample.nothing] * 30)
+    transaction.savepoint()
+    job = queue.put(sample.nothing)
+    assert job.status == "pending"
+    transaction.abort()
+    # ZODB has emptied what the savepoint had stored, and to which the job still refers.
+    assert (job.status, job.outcome, job.queue, job.id) == ("new", None, None, None)
+    queue.put(job)
+    transaction.commit()
+    assert run_jobs(any_db) == 1
+    transaction.begin()
+    assert job.outcome == "succeeded"
+
+
 def test_a_savepoint_before_the_first_put(any_db: Any, queue: Any) -> None:
     savepoint = transaction.savepoint()
     queue.put(zodbjobs.Job(sample.note, "never"))

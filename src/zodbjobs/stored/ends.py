@@ -6,6 +6,7 @@ One record for many of them, of which each would otherwise be written anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistent import Persistent
@@ -29,10 +30,14 @@ class Ends(Persistent):
     that is what keeps two workers from ending one job, for neither writes the job.
     """
 
+    # An abort empties what a savepoint had stored, and jobs that were put since refer to it.
+    shard: Any = None
+    size = 0
+    by_key: Mapping[int, tuple[int, int, Any]] = MappingProxyType({})
+
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
-        self.size = 0
-        self.by_key: dict[int, tuple[int, int, Any]] = {}
+        self.by_key = {}
 
     def __getnewargs__(self) -> tuple[()]:
         # As with shards, the jobs then refer to it by its oid alone.

@@ -375,8 +375,9 @@ def _lease(
     place = shard._p_oid
     for key, job in taken:
         if not lease.insert(key, job):
-            key = job._key = keys.free_key(lease, key)
+            key = keys.free_key(lease, key)
             lease[key] = job
+            job.move(key)
         tickets.append(Ticket(key, job._p_oid, place, alone))
     return tickets
 
