@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -132,11 +133,12 @@ def test_nothing_can_be_done_with_them_any_more(
         lambda: zodbjobs.Job(sample.identity, "x" * 1_000),
         lambda: zodbjobs.Job(sample.identity, 1 << 1_000),
         lambda: zodbjobs.Job(sample.identity, [1]),
+        lambda: zodbjobs.Job(sample.identity, datetime.now(UTC)),
         lambda: zodbjobs.Job(sample.fail, "no luck"),
         lambda: zodbjobs.Job(sample.report, 50),
         lambda: zodbjobs.Job(sample.log_lines, 1),
     ],
-    ids=["long", "large", "list", "failure", "progress", "log"],
+    ids=["long", "large", "list", "time", "failure", "progress", "log"],
 )
 def test_what_has_more_to_tell_has_it_in_its_own_record(
     any_db: Any, queue: Any, odd: Callable[[], zodbjobs.Job]
@@ -169,6 +171,22 @@ def test_the_next_claim_writes_them_as_well(
         worker.dispatcher.fetch(worker.runner)
         check_history(queue, jobs)
     assert written_anew(jobs, serials) == ALONE
+
+
+def test_a_job_that_writes_takes_them_along_each_in_its_own(
+    any_db: Any, queue: Any, account: Any, jobs: list[zodbjobs.Job]
+) -> None:
+    """What they have in common is written by others as well: the writer would be run again."""
+    writer = queue.put(zodbjobs.Job(account.deposit, 1))
+    transaction.commit()
+    serials = serials_of(jobs)
+    with bench(any_db) as worker:
+        for ticket in claim(worker, NUMBER + 1):
+            worker.runner.run(ticket)
+        transaction.begin()
+        assert len(worker.ends) == NUMBER + 1
+    check_history(queue, [*jobs, writer])
+    assert written_anew(jobs, serials) == NUMBER
 
 
 # Who takes a job away while its end waits, or is being committed

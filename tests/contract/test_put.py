@@ -166,6 +166,27 @@ def test_what_is_put_at_once_can_be_shared_by_workers(any_db: Any, queue: Any) -
     assert sample.noted == list(range(2_000))
 
 
+def test_many_into_a_queue_that_is_made_with_them(any_db: Any, queue: Any) -> None:
+    jobs = queue.parent.create("new").put_many([sample.nothing] * 30)
+    numbers = [zodbjobs.get_job_id(job) for job in jobs]
+    transaction.commit()
+    assert [job.id for job in jobs] == numbers
+    assert run_jobs(any_db) == 30
+
+
+def test_an_abort_after_a_put_and_its_cancellation(any_db: Any, queue: Any) -> None:
+    job = queue.put(sample.nothing)
+    job.cancel()
+    assert (job.outcome, list(queue.finished())) == ("cancelled", [job])
+    transaction.abort()
+    assert (job.status, job.outcome) == ("new", None)
+    queue.put(job)
+    transaction.commit()
+    assert run_jobs(any_db) == 1
+    transaction.begin()
+    assert job.outcome == "succeeded"
+
+
 def test_an_abort_after_a_savepoint_among_many_puts(any_db: Any, queue: Any) -> None:
     queue.put_many([sample.nothing] * 30)
     transaction.savepoint()

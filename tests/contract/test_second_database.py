@@ -202,3 +202,15 @@ def until_active(job: Any) -> None:
     while job.status != "active":
         sample.gate.wait(0.005)
         transaction.begin()
+
+
+def test_a_job_of_the_main_one_among_many(main: Any, connection: Any) -> None:
+    job = connection.root()["job"] = zodbjobs.Job(sample.identity, 1)
+    transaction.commit()
+    queue = zodbjobs.get_queue(connection)
+    queue.put_many([sample.nothing] * 30)
+    queue.put(job)
+    transaction.commit()
+    assert run_jobs(main) == 31
+    transaction.begin()
+    assert (job.outcome, job.result) == ("succeeded", 1)

@@ -82,7 +82,7 @@ class Dispatcher:
         self._wakeup = wakeup
         self._claims = Claims(desk, len(runners), wakeup)
         self._beat_seconds = beat_seconds
-        self._outstanding: set[int] = set()  # keys that were handed out and not yet booked
+        self._outstanding: set[bytes] = set()  # ids of what was handed out and not yet booked
         self._in_doubt = False  # whether the lease may have more than that
         self._reported: deque[End] = deque()
         self._unbooked: list[End] = []  # reported, and not yet booked
@@ -183,14 +183,14 @@ class Dispatcher:
             self._claims.claimed(len(tickets), room, seen)
         self._watched = seen
         tickets = [*found, *tickets]
-        self._outstanding.update(ticket.key for ticket in tickets)
+        self._outstanding.update(ticket.oid for ticket in tickets)
         self._hands.hand_out(tickets)
         return tickets
 
     def _committed(self, beat: bool) -> None:
         self._in_doubt = False
         self._outstanding.difference_update(
-            end.ticket.key for end in (*self._unbooked, *self._unwritten)
+            end.ticket.oid for end in (*self._unbooked, *self._unwritten)
         )
         for end in self._unwritten:
             end.let_go()
@@ -207,7 +207,7 @@ class Dispatcher:
         record = desk.record
         lost = []
         for key, job in record.held():
-            if key not in self._outstanding:
+            if job._p_oid not in self._outstanding:
                 entry = record.board.get(key)
                 alone = entry is not None and entry.alone
                 lost.append(Ticket(key, job._p_oid, shard_of(job)._p_oid, alone))
@@ -293,7 +293,7 @@ class Dispatcher:
         with self.lock, self._desk.manager:
             for ticket in tickets:
                 self._give_back(ticket)
-        self._outstanding.difference_update(ticket.key for ticket in tickets)
+        self._outstanding.difference_update(ticket.oid for ticket in tickets)
 
     def _give_back(self, ticket: Ticket) -> None:
         record = self._desk.record

@@ -18,7 +18,7 @@ from ZODB.utils import u64
 from zodbjobs import defaults
 from zodbjobs.errors import Aborted
 from zodbjobs.runtime import storage
-from zodbjobs.stored.ends import shard_from
+from zodbjobs.stored.ends import Ends
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
@@ -104,13 +104,23 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
 
 def _shard_of_unreadable(queues: Queues, job: Job) -> Shard:
     """The shard that the record of `job` refers to; any if the record is lost."""
+    shards = {shard._p_oid: shard for queue in queues.values() for shard in queue.shards}
     with contextlib.suppress(POSKeyError):
         data, _ = job._p_jar._storage.load(job._p_oid)
         for oid in referencesf(data):
-            shard = shard_from(job._p_jar.get(oid))
-            if isinstance(shard, Shard):
+            shard = shards.get(oid) or _shard_by_ends(job._p_jar, oid)
+            if shard is not None:
                 return shard
-    return queues.values()[0].shards[0]
+    return next(iter(shards.values()))
+
+
+def _shard_by_ends(connection: Any, oid: bytes) -> Shard | None:
+    with contextlib.suppress(Exception):  # it may be what makes the job unreadable
+        found = connection.get(oid)
+        if isinstance(found, Ends):
+            shard: Shard = found.shard
+            return shard
+    return None
 
 
 def _take_back(job: Job, shard: Shard, key: int, was_running: bool) -> None:

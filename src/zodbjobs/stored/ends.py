@@ -53,9 +53,10 @@ class Ends(Persistent):
         self.by_key = {**self.by_key, **endings}
 
 
-def shard_from(home: Any) -> Any:
+def shard_from(home: Any) -> Shard | None:
     """The shard of a job with that `_home`: it is one, or what its bundle has in common."""
-    return home.shard if isinstance(home, Ends) else home
+    shard: Shard | None = home.shard if isinstance(home, Ends) else home
+    return shard
 
 
 def ending_of(state: Mapping[str, Any]) -> Ending | None:

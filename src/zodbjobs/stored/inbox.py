@@ -125,19 +125,21 @@ class _Part:
         if found is None or anchor is None:
             self.anchor = key = keys.free_key(self.inbox, key)
             self.inbox[key] = job
-            job.move(key, self.shard)
+            job._move(key, self.shard)
             return
         if not isinstance(found, Bundle):
             bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
             self.inbox[anchor] = found = bundle
         if not are_many:
-            job.move(found.add(key, job), self.shard)
+            job._move(found.add(key, job), self.shard)
             return
         if found.ends is None:
             found.ends = Ends(self.shard)
+            # Else another database with a job that refers to it may take it.
+            self.shard.queue._p_jar.add(found.ends)
         found.ends.size += 1
-        job.move(found.add(key, job), found.ends)
+        job._move(found.add(key, job), found.ends)
 
 
 class _Delivery:

@@ -29,14 +29,13 @@ from zodbjobs.interfaces import (
     IProgressable,
 )
 from zodbjobs.stored import call, inbox, keys
-from zodbjobs.stored.ends import Ending, ending_of, shard_from
+from zodbjobs.stored.ends import Ending, Ends, ending_of, shard_from
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.storable import check_immutable, check_storable
 from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
 from zodbjobs.stored.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
-    from zodbjobs.stored.ends import Ends
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.workers import BoardEntry, WorkerRecord
@@ -132,7 +131,7 @@ class Job(Persistent):
         self._kwargs = dict(values) or None
 
     def _check_changeable(self, value: object, what: str) -> None:
-        if self.ending() is not None:
+        if self._ending() is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
         check_storable(value, f"{what} of {self.description}")
 
@@ -145,13 +144,11 @@ class Job(Persistent):
 
     @property
     def _shard(self) -> Shard | None:
-        shard: Shard | None = shard_from(self._home)
-        return shard
+        return shard_from(self._home)
 
-    def move(self, key: int, home: Shard | Ends | None = None) -> None:
+    def _move(self, key: int, home: Shard | Ends | None = None) -> None:
         """Give it a key, and a home, which is its shard unless its bundle has it by that key."""
-        self._key = key
-        self._home = self._shard if home is None else home
+        self._key, self._home = key, self._shard if home is None else home
 
     @property
     def id(self) -> str | None:
@@ -160,7 +157,7 @@ class Job(Persistent):
             shard = self._shard
             if shard is None or not inbox.is_delivered(shard.queue, self):
                 return None
-            shard._p_jar.add(self)  # the commit would do it, at less cost
+            shard.queue._p_jar.add(self)  # the commit would do it, at less cost
         return str(u64(self._p_oid))
 
     @property
@@ -172,7 +169,7 @@ class Job(Persistent):
     @property
     def status(self) -> str:
         """NEW, PENDING, ASSIGNED, ACTIVE or COMPLETED, derived from where the job is."""
-        if self.ending() is not None:
+        if self._ending() is not None:
             return COMPLETED
         if self._v_running:
             return ACTIVE
@@ -187,7 +184,7 @@ class Job(Persistent):
 
     def _holder(self) -> WorkerRecord | None:
         shard = self._shard
-        return None if shard is None or self.ending() is not None else shard.queue.holder(self)
+        return None if shard is None or self._ending() is not None else shard.queue.holder(self)
 
     def _live(self) -> BoardEntry | None:
         holder = self._holder()
@@ -200,26 +197,30 @@ class Job(Persistent):
 
     # How it ends
 
-    def ending(self) -> Ending | None:
+    def _ending(self) -> Ending | None:
         """How it ended, wherever that is stored; None until then."""
         self._p_activate()
-        return ending_of(self.__dict__)
+        ending = ending_of(self.__dict__)
+        if ending is None or self._p_jar is not None or self._home is None:
+            return ending
+        shard = self._shard  # the transaction that put it and ended it may have been aborted
+        return None if shard is None or not shard.has_ended(self, ending.finished) else ending
 
     @property
     def outcome(self) -> str | None:
         """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
-        return None if self.ending() is None else self._unsuccessful or SUCCEEDED
+        return None if self._ending() is None else self._unsuccessful or SUCCEEDED
 
     @property
     def result(self) -> Any:
         """What the callable returned, or the Failure; None until the end."""
-        ending = self.ending()
+        ending = self._ending()
         return None if ending is None else ending.result
 
     @property
     def failure(self) -> Failure | None:
         """The Failure that the job ended with; that of the last attempt until the next one."""
-        ending = self.ending()
+        ending = self._ending()
         if ending is None:
             return self._last_failure
         return ending.result if isinstance(ending.result, Failure) else None
@@ -268,7 +269,7 @@ class Job(Persistent):
         BadStatus if the job is NEW or has ended.
         """
         shard = self._shard
-        if shard is None or self.ending() is not None:
+        if shard is None or self._ending() is not None:
             raise BadStatus(f"{self!r} is {self.status}; only a job in a queue can be cancelled")
         shard.queue.cancel(self)
 
@@ -293,13 +294,13 @@ class Job(Persistent):
         return clock.moment(started)
 
     def _last_start(self) -> int | None:
-        ending = self.ending()
+        ending = self._ending()
         return self._started if ending is None else ending.started
 
     @property
     def finished(self) -> datetime | None:
         """When it ended (UTC), or None."""
-        ending = self.ending()
+        ending = self._ending()
         return None if ending is None else clock.moment(ending.finished)
 
     @property

@@ -244,7 +244,7 @@ class Queue(Persistent):
         Raises BadStatus if it hasn't ended, LookupError if it isn't one of this queue.
         """
         shard = self._shard_of(job)
-        ending = job.ending()
+        ending = job._ending()
         if ending is None:
             raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
         self._forget(job, shard, ending.finished)
@@ -377,7 +377,7 @@ def _lease(
         if not lease.insert(key, job):
             key = keys.free_key(lease, key)
             lease[key] = job
-            job.move(key)
+            job._move(key)
         tickets.append(Ticket(key, job._p_oid, place, alone))
     return tickets
 

@@ -84,7 +84,7 @@ class Shard(Persistent):
             free_held = keys.free_key(self.held, held)
             self.held[free_held] = item
             if free_held != held:
-                item.move(keys.from_held(free_held))
+                item._move(keys.from_held(free_held))
         else:
             self.make_ready(key, item)
 
@@ -98,14 +98,14 @@ class Shard(Persistent):
         free = keys.free_key(self.ready, key)
         self.ready[free] = job
         if free != key:
-            job.move(free)
+            job._move(free)
 
     def put_off(self, job: Job) -> None:
         """Hold a job that is to have another attempt until that is due."""
         job._created = job._created_micros()
         key = keys.key_for_later(job.priority, job._retry_at or 0)
         job._retry_at = None
-        job.move(key)
+        job._move(key)
         self.file(key, job)
 
     def make_rescued(self, key: int, job: Job) -> None:
@@ -113,7 +113,7 @@ class Shard(Persistent):
         free = keys.free_key(self.rescued, key)
         self.rescued[free] = job
         if free != key:
-            job.move(free)
+            job._move(free)
 
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
@@ -185,17 +185,27 @@ class Shard(Persistent):
 
     def forget(self, job: Job, finished: int) -> bool:
         """Take an ended job out of the history; whether it was there."""
-        history = self.history
+        place = self._history_place(job, finished)
+        if place is None:
+            return False
+        del self.history[place]
+        self.history_length.change(-1)
+        return True
+
+    def has_ended(self, job: Job, finished: int) -> bool:
+        """Whether a job that ended then is in the history; False if the connection is closed."""
+        is_closed = self._p_jar is not None and self._p_jar.transaction_manager is None
+        return not is_closed and self._history_place(job, finished) is not None
+
+    def _history_place(self, job: Job, finished: int) -> int | None:
         first = finished << _HISTORY_TIE
         while True:
             last = first | _TIE_MASK
-            for place, found in history.items(first, last):
+            for place, found in self.history.items(first, last):
                 if found is job:
-                    del history[place]
-                    self.history_length.change(-1)
-                    return True
-            if last not in history:
-                return False
+                    return int(place)
+            if last not in self.history:
+                return None
             first = last + 1  # so many ended in one microsecond
 
     def prune(self, before: int, most: int, limit: int) -> int:

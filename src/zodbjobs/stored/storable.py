@@ -48,13 +48,13 @@ def is_simple(value: object) -> bool:
 
 
 def is_short(value: Any) -> bool:
-    """Whether it is a simple value of a bounded size."""
+    """Whether it is of a bounded size, and can be loaded by any process."""
     kind = type(value)
     if kind in (str, bytes):
         return len(value) <= defaults.SHORT_RESULT
     if kind is int:
         return bool(value.bit_length() <= defaults.SHORT_RESULT)
-    return kind in _SIMPLE and kind is not decimal.Decimal
+    return value is None or kind in (bool, float)
 
 
 def check_storable(value: object, what: str) -> None:
