@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +187,32 @@ def test_a_job_that_cannot_be_loaded_harms_no_other(
     assert run_jobs(db) == 1
     transaction.begin()
     assert {job.outcome for job in queue.finished()} == {"succeeded"}
+
+
+@pytest.mark.parametrize("others", [1, 30])
+def test_an_argument_whose_module_fails_harms_no_other(
+    db: Any,
+    queue: Any,
+    doomed: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+) -> None:
+    module = tmp_path / "fragile.py"
+    module.write_text("from persistent import Persistent\nclass Thing(Persistent): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    thing = importlib.import_module("fragile").Thing()
+    queue.put_many([sample.nothing] * others)
+    job = queue.put(zodbjobs.Job(sample.note, thing))
+    transaction.commit()
+    assert len(doomed.claim()) == others + 1
+    die(doomed)
+    module.write_text("raise RuntimeError('not today, and not in as many words as before')\n")
+    monkeypatch.delitem(sys.modules, "fragile")
+    resetCaches()
+    assert run_jobs(db) == others
+    transaction.begin()
+    assert job._shard.has_parked(job)
 
 
 def test_a_job_whose_record_is_lost_harms_no_other(db: Any, queue: Any, doomed: Bench) -> None:
