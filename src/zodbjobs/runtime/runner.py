@@ -319,9 +319,7 @@ class Runner:
         group = self.group.take()
         start = time.monotonic()
         try:
-            for other in group:
-                # Each into its own record: what they have in common others write as well, and
-                # a conflict there would run this job again.
+            for other in group:  # not together: a conflict of theirs would run this job again
                 other.write(self.desk.record)
             if end.write(self.desk.record):
                 self._manager.commit()
