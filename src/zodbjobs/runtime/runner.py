@@ -324,8 +324,7 @@ class Runner:
             if end.write(self.desk.record):
                 self._manager.commit()
             else:
-                # Its effects must not come with the others' results.
-                self._manager.abort()
+                self._manager.abort()  # its effects must not come with the others' results
         except BaseException:
             self._manager.abort()
             self.group.give_back(group)
