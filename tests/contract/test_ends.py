@@ -200,6 +200,15 @@ def claim(worker: Bench, number: int, name: str = "") -> list[Ticket]:
         return queue.claim(desk.record, number, clock.now(), queue.shards)
 
 
+def flush(worker: Bench, change: Callable[[], None], meanwhile: bool) -> None:
+    """Flush; `change` is committed by another before, or in the middle of the commit."""
+    if meanwhile:
+        commit_meanwhile(worker, change)
+    else:
+        change()
+    worker.runner.flush()
+
+
 def commit_meanwhile(worker: Bench, change: Callable[[], None]) -> None:
     """Let `change` be committed by another, once, in the middle of the worker's commit."""
     manager = worker.runner._manager
@@ -224,11 +233,7 @@ def test_a_cancelled_one_does_not_end_again(
 
     with bench(any_db) as worker:
         worker.run(len(jobs))
-        if meanwhile:
-            commit_meanwhile(worker, cancel)
-        else:
-            cancel()
-        worker.runner.flush()
+        flush(worker, cancel, meanwhile)
     check_history(queue, jobs)
     outcomes = Counter(job.outcome for job in jobs)
     assert outcomes == {"succeeded": len(jobs) - 1, "cancelled": 1}
@@ -249,12 +254,7 @@ def test_rescued_ones_end_once(
 
     with contextlib.suppress(Fenced), bench(any_db) as paused:
         paused.run(len(jobs))
-        if meanwhile:
-            commit_meanwhile(paused, give_to_others)
-        else:
-            give_to_others()
-        paused.runner.flush()
-        assert paused.registration.desk.is_registered()  # in its last snapshot
+        flush(paused, give_to_others, meanwhile)
     transaction.begin()
     assert len(queue) == len(jobs)
     assert {job.status for job in jobs} == {"pending"}
