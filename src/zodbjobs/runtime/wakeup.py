@@ -11,9 +11,9 @@ from zodbjobs import clock, defaults
 from zodbjobs.runtime import storage
 from zodbjobs.stored import inbox
 
-# An idle dispatcher polls half as often, and does all that may be due at each 20th poll only.
+# An idle dispatcher polls less often, and does all that may be due at each 20th poll only.
 _IDLE_POLLS = 20
-_IDLE_SECONDS = 2 * defaults.POLL_SECONDS
+_IDLE_SECONDS = 2.5 * defaults.POLL_SECONDS
 
 
 class Wakeup:
