@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from zodbjobs.stored.container import JobContainer
     from zodbjobs.stored.failure import Failure
     from zodbjobs.stored.job import Job, ProgressableJob
+    from zodbjobs.stored.lifecycle.root import get_queue, get_queues
     from zodbjobs.stored.retry import Retry
-    from zodbjobs.stored.root import get_queue, get_queues
 
 # Where each public name lives; loaded when it is first asked for.
 _HOMES = {
@@ -42,8 +42,8 @@ _HOMES = {
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
     "get_job_id": "zodbjobs.manager",
-    "get_queue": "zodbjobs.stored.root",
-    "get_queues": "zodbjobs.stored.root",
+    "get_queue": "zodbjobs.stored.lifecycle.root",
+    "get_queues": "zodbjobs.stored.lifecycle.root",
     "install": "zodbjobs.installer",
     "job_container_installer": "zodbjobs.installer",
     "multidb_job_container_installer": "zodbjobs.installer",

@@ -62,7 +62,7 @@ MOST_GROUP_SECONDS = 0.1
 
 #: As many jobs of one bundle must end together for their ends to go into the record that they
 #: have in common; it is written anew each time, with up to BUNDLE_JOBS ends in it.
-ENDS_TOGETHER = 20
+SHARED_TOGETHER = 20
 
 #: Characters, or bits of a number, that a result may have to go there.
 SHORT_RESULT = 100
@@ -74,22 +74,30 @@ POLL_SECONDS = 0.01
 #: nothing happens, down to once in so many seconds.
 IDLE_POLL_SECONDS = 0.08
 
-#: Seconds between two beats of a worker. A beat is a commit and makes the file grow.
-BEAT_SECONDS = 15.0
+#: Seconds between two heartbeats of a worker. Each is a commit and makes the file grow.
+HEARTBEAT_SECONDS = 15.0
 
-#: Beats that a worker must have missed, by a sibling's own clock, to be declared dead.
-MISSED_BEATS = 3
+#: Heartbeats that a worker must have missed, by a sibling's own clock, to be declared dead.
+MISSED_HEARTBEATS = 3
 
-#: Seconds between two looks at the other workers: at their beats, and at the processes of
-#: those on the same machine. Reads in memory, unless one has beaten.
-WATCH_SECONDS = 1.0
+#: As many times more of them it takes if the worker's process is seen running on this machine.
+#: It may be in code that holds the interpreter's lock; its jobs are better left to it.
+SEEN_RUNNING_FACTOR = 20
+
+#: Seconds between two looks at the other workers: at their heartbeats, and at the processes of
+#: those on the same machine. Reads in memory, unless there is a new one.
+DETECTOR_SECONDS = 1.0
 
 #: Seconds that jobs of a shard which another worker owns are left to that one, before a
 #: worker that has nothing to do takes them.
 STEAL_SECONDS = 0.05
 
-#: Seconds between two writes of the live board.
-BOARD_SECONDS = 0.5
+#: Seconds between two looks of a busy worker at what others have left lying. Twice as long, and
+#: the time of a claim, an urgent job may wait while others run less urgent ones.
+LEFT_LYING_SECONDS = 0.3
+
+#: Seconds between two writes of what runs.
+RUNNING_SECONDS = 0.5
 
 #: Seconds that a stopping worker gives its running jobs.
 STOP_SECONDS = 30.0
@@ -108,18 +116,27 @@ CONFLICT_SECONDS = 0.01
 MOST_CONFLICT_SECONDS = 1.0
 
 #: Seconds before the first retry while the storage can't be reached or is full; doubles ...
-TROUBLE_SECONDS = 0.1
+BACKOFF_SECONDS = 0.1
 
 #: ... and is never more than that. There is no last try.
-MOST_TROUBLE_SECONDS = 5.0
+MOST_BACKOFF_SECONDS = 5.0
+
+#: The longest time in seconds after which a job is tried again: a year. A policy that answers
+#: more has a fault.
+MOST_RETRY_SECONDS = 366 * 24 * 3600.0
 
 #: Times that a job may be interrupted by the death of its worker before it is aborted.
 INTERRUPTIONS = 9
 
+#: Jobs that were interrupted once which a worker holds at a time; a quarter of them for each
+#: further interruption, down to one. So a thousand short jobs of a dead worker are done at once,
+#: and one that kills its process takes few others with it, and after five times none.
+INTERRUPTED_TOGETHER = 256
+
 #: Lines of a job's log that are kept with it.
 LOG_LINES = 200
 
-#: Lines of it that are on the live board, which is rewritten twice a second.
+#: Lines of it that are shown while it runs; they are rewritten twice a second.
 LIVE_LOG_LINES = 20
 
 #: Seconds that a finished job stays in the history: a week.

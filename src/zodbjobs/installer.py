@@ -20,7 +20,7 @@ from zope.processlifetime import IDatabaseOpened
 from zodbjobs import defaults
 from zodbjobs.interfaces import IInstaller
 from zodbjobs.stored.container import JobContainer
-from zodbjobs.stored.queue import Queues
+from zodbjobs.stored.queues import Queues
 
 log = logging.getLogger("zodbjobs")
 

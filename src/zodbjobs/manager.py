@@ -17,7 +17,7 @@ from zodbjobs.interfaces import IJob, IJobManager, ILoadGuard
 from zodbjobs.runtime import local
 from zodbjobs.stored.container import JobContainer
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.root import get_queue
+from zodbjobs.stored.lifecycle.root import get_queue
 
 log = logging.getLogger("zodbjobs")
 

@@ -15,13 +15,11 @@ from transaction.interfaces import TransientError
 from zodbjobs import clock
 from zodbjobs.errors import NotStored, WaitTimeout
 from zodbjobs.interfaces import COMPLETED
+from zodbjobs.runtime.assembly import Options, Parts
+from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.dispatcher import Dispatcher
-from zodbjobs.runtime.progress import logs_are_kept
-from zodbjobs.runtime.registration import Registration
 from zodbjobs.runtime.runner import Runner
-from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.queue import Ticket
 
 _POLL_SECONDS = 0.01
 
@@ -32,45 +30,26 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     The worker's own runner runs them; what the caller has not committed yet stays as it
     is, and isn't seen. Returns the number of runs. `queues`: names, all by default.
     """
-    registration = Registration(db, queues, threads=1)
-    hands = _Hands()
+    with _own_manager(), logs_are_kept():
+        parts = Parts(db, Options(queues, group_commit=0), threading.Event())
+        with parts.wakeup:
+            runner = parts.make_runner(parts.slots[0])
+            try:
+                return _run_all(parts, runner)
+            finally:
+                runner.close()
+                _step(parts.dispatcher, room=0)
+                parts.registration.drop()
+                parts.registration.close()
+
+
+def _run_all(parts: Parts, runner: Runner) -> int:
     count = 0
-    with _own_manager(), logs_are_kept(), Wakeup(registration.db) as wakeup:
-        runner = Runner(
-            db,
-            registration.desk_in,
-            lambda ends: dispatcher.report(ends),
-            group_seconds=0,
-            stopping=threading.Event(),
-        )
-        dispatcher = Dispatcher(registration.desk, [runner], hands, wakeup)
-        runner.open()
-        try:
-            while _step(dispatcher, room=1):
-                for ticket in hands.tickets:
-                    runner.run(ticket)
-                    count += 1
-                hands.tickets.clear()
-        finally:
-            runner.close()
-            _step(dispatcher, room=0)
-            registration.drop()
-            registration.close()
+    while _step(parts.dispatcher, room=1):
+        while (claim := parts.workload.next()) is not None:
+            runner.run(claim)
+            count += 1
     return count
-
-
-class _Hands:
-    """Takes what the dispatcher claims."""
-
-    is_busy = False
-    jobs_are_short = True
-    seconds_per_job = 0.0
-
-    def __init__(self) -> None:
-        self.tickets: list[Ticket] = []
-
-    def hand_out(self, tickets: Sequence[Ticket]) -> None:
-        self.tickets.extend(tickets)
 
 
 def _step(dispatcher: Dispatcher, room: int) -> int:

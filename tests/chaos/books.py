@@ -11,7 +11,7 @@ from BTrees.Length import Length
 
 import zodbjobs
 from chaos import work
-from zodbjobs.stored.keys import SENTINEL
+from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 Make = Callable[[Length, work.Ledger, int], zodbjobs.Job]
 

@@ -13,7 +13,7 @@ from transaction.interfaces import TransientError
 
 import zodbjobs
 from chaos.servers import ZEO
-from zodbjobs.runtime import storage
+from zodbjobs.runtime.storage import abilities
 from zodbjobs.testing import wait_for
 
 
@@ -55,7 +55,7 @@ def test_ids_that_are_given_out_once_more_harm_no_job(
     noticed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not noticed:  # as when the server is back before anybody has looked
-        monkeypatch.setattr(storage, "is_away", lambda db: False)
+        monkeypatch.setattr(abilities, "is_away", lambda db: False)
     server = ZEO()
     place = server.place(tmp_path)
     db = place.open("worker")

@@ -12,11 +12,10 @@ from storages import open_file
 from ZODB.FileStorage import FileStorage
 
 import zodbjobs
-from zodbjobs.runtime.crew import Crew
+from zodbjobs.runtime.committer import Committer
 from zodbjobs.runtime.dispatcher import Dispatcher
-from zodbjobs.runtime.runner import Runner
-from zodbjobs.runtime.shift import Shift
 from zodbjobs.runtime.worker import Worker
+from zodbjobs.runtime.workload import Workload
 
 
 def die(*args: Any, **kwargs: Any) -> None:
@@ -43,11 +42,17 @@ def many(items: Any) -> bool:
 
 
 POINTS = {
-    "after-claim": lambda: die_in(Crew, "hand_out", lambda self, tickets: many(tickets)),
-    "before-commit": lambda: die_in(Runner, "_commit", lambda self, end: end.ticket.key % 7 == 0),
+    "after-claim": lambda: die_in(Workload, "hand_out", lambda self, claims: many(claims)),
+    "before-commit": lambda: die_in(
+        Committer, "commit", lambda self, result: result.claim.key % 7 == 0
+    ),
     "in-commit": lambda: die_in(FileStorage, "_finish", lambda self, *args: jobs_began()),
-    "after-commit": lambda: die_in(Shift, "_report", lambda self, ends: len(ends) > 1),
-    "before-booking": lambda: die_in(Dispatcher, "_book", lambda self, desk, ends: many(ends)),
+    "after-commit": lambda: die_in(
+        Dispatcher, "report", lambda self, results, gone=(): len(results) > 1
+    ),
+    "before-booking": lambda: die_in(
+        Dispatcher, "_step", lambda self, *args: many(self._reported)
+    ),
     "in-a-job": lambda: None,  # the job does it
 }
 

@@ -19,6 +19,7 @@ from chaos.producer import produce
 from zodbjobs import clock
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.registration import Registration
+from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.stored.queue import Queue
 
 
@@ -87,17 +88,17 @@ def work(orders: Orders) -> None:
 def _hoard(db: Any, orders: Orders) -> None:
     """Claim jobs as a worker does, and keep them."""
     registration = Registration(db, None, threads=4)
-    desk = registration.desk
+    session = registration.session
     claimed = 0
     while claimed < orders.hoard:
-        desk.manager.begin()
-        for queue in desk.queues():
-            claimed += len(_claim(queue, desk.record, orders.hoard - claimed))
-        desk.manager.commit()
+        session.manager.begin()
+        for queue in session.queues():
+            claimed += len(_claim(queue, session.record, orders.hoard - claimed))
+        session.manager.commit()
     assert orders.done is not None
     Path(orders.done).touch()
     threading.Event().wait()
 
 
 def _claim(queue: Queue, record: Any, number: int) -> list[Any]:
-    return queue.claim(record, number, clock.now(), queue.shards) if number else []
+    return claim(queue, record, number, clock.now(), queue.shards) if number else []

@@ -50,7 +50,7 @@ def busy(path: Path, put: Put) -> dict[str, str]:
     (ids["logged"],) = put(zodbjobs.Job(sample.log_lines, 3))
     (ids["reported"],) = put(zodbjobs.ProgressableJob(sample.report, 12.5, 99.4))
     work(path)
-    (ids["held"],) = put(zodbjobs.Job(sample.nothing), begin_after=timedelta(hours=1))
+    (ids["scheduled"],) = put(zodbjobs.Job(sample.nothing), begin_after=timedelta(hours=1))
     (ids["waiting"],) = put(zodbjobs.Job(sample.wait), priority=3)
     return ids
 
@@ -103,7 +103,7 @@ def test_put_with_options_between_the_arguments(run: Run, path: Path) -> None:
         job = json.loads(run("put", path, *call, "--json").out)
     assert job["kind"] == "ProgressableJob"
     assert job["priority"] == -3
-    assert job["state"] == "held"
+    assert job["state"] == "scheduled"
     due = datetime.fromisoformat(job["begin_after"])
     assert due - datetime.fromisoformat(job["created"]) == timedelta(seconds=90.5)
     assert shown(run, path, job["id"])["arguments"] == ["1", "-2", "more=4"]
@@ -143,7 +143,7 @@ def test_worker_makes_a_file_only_if_told(run: Run, tmp_path: Path) -> None:
 def test_jobs_lists_the_newest_first(run: Run, path: Path, busy: dict[str, str]) -> None:
     listed = json.loads(run("jobs", path, "--json").out)
     assert {job["id"] for job in listed} == set(busy.values())
-    assert [job["id"] for job in listed[:2]] == [busy["held"], busy["waiting"]]
+    assert [job["id"] for job in listed[:2]] == [busy["scheduled"], busy["waiting"]]
     assert json.loads(run("jobs", path, "--json", "--limit", "2").out) == listed[:2]
 
 
@@ -151,14 +151,14 @@ def test_jobs_lists_the_newest_first(run: Run, path: Path, busy: dict[str, str])
     ("options", "names"),
     [
         (["--status", "completed"], {"added", "failed", "logged", "reported"}),
-        (["--status", "pending"], {"held", "waiting"}),
-        (["--status", "held"], {"held"}),
+        (["--status", "pending"], {"scheduled", "waiting"}),
+        (["--status", "scheduled"], {"scheduled"}),
         (["--status", "waiting"], {"waiting"}),
         (["--status", "active"], set()),
         (["--outcome", "failed"], {"failed"}),
         (["--outcome", "succeeded", "--callable", "*:log*"], {"logged"}),
         (["--callable", "sample:wait"], {"waiting"}),
-        (["--queue", ""], {"added", "failed", "logged", "reported", "held", "waiting"}),
+        (["--queue", ""], {"added", "failed", "logged", "reported", "scheduled", "waiting"}),
     ],
 )
 def test_jobs_filters(
@@ -175,7 +175,7 @@ def test_tables_fit_a_terminal(run: Run, path: Path, busy: dict[str, str]) -> No
     table = run("jobs", path, **TERMINAL).out
     assert max(map(len, table.splitlines())) <= 80
     rows = {line.split()[0]: line for line in table.splitlines()[1:]}
-    states = {"failed": "failed", "held": "held", "waiting": "waiting"}
+    states = {"failed": "failed", "scheduled": "scheduled", "waiting": "waiting"}
     for name, job_id in busy.items():
         assert rows[job_id].split()[1] == states.get(name, "succeeded")
         assert " sample:" in rows[job_id]
@@ -232,7 +232,7 @@ def test_json_has_no_numbers_that_are_none(run: Run, path: Path, put: Put) -> No
 def test_stats_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:
     stats = json.loads(run("stats", path, "--json").out)
     (queue,) = stats["queues"]
-    assert (queue["waiting"], queue["held"], queue["finished"]) == (1, 1, 4)
+    assert (queue["waiting"], queue["scheduled"], queue["finished"]) == (1, 1, 4)
     assert sum(minute["finished"] for minute in queue["chart"]) == 4
     assert sum(minute["failed"] for minute in queue["chart"]) == 1
     assert stats["workers"] == []
@@ -270,12 +270,13 @@ def test_looking_makes_no_blob_directory(run: Run, path: Path) -> None:
 
 
 def test_cancel(run: Run, path: Path, busy: dict[str, str]) -> None:
-    done = run("cancel", path, busy["held"], busy["waiting"], busy["held"])
+    done = run("cancel", path, busy["scheduled"], busy["waiting"], busy["scheduled"])
     assert (done.status, done.err) == (0, "")
     assert done.out == (
-        f"cancelled: {busy['held']} sample:nothing\ncancelled: {busy['waiting']} sample:wait\n"
+        f"cancelled: {busy['scheduled']} sample:nothing\n"
+        f"cancelled: {busy['waiting']} sample:wait\n"
     )
-    assert shown(run, path, busy["held"])["outcome"] == "cancelled"
+    assert shown(run, path, busy["scheduled"])["outcome"] == "cancelled"
 
 
 def test_retry(run: Run, path: Path, busy: dict[str, str]) -> None:
@@ -292,7 +293,7 @@ def test_retry_of_a_parked_job(
     job_id = run("put", path, "comes_later:answer").out.strip()
     hidden = Path("comes_later.py").rename("hidden.py")
     with monkeypatch.context() as patch:
-        patch.setattr("zodbjobs.stored.call._found", {})
+        patch.setattr("zodbjobs.stored.lifecycle.calls._found", {})
         patch.delitem(sys.modules, "comes_later")
         work(path)
         assert "comes_later" in shown(run, path, job_id)["parked"]

@@ -19,7 +19,6 @@ from click.testing import CliRunner, Result
 from zodbjobs.cli import orders, portal
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import opened, reading
-from zodbjobs.stored import call
 
 STUDENTS = 300
 
@@ -177,7 +176,7 @@ def _replace(monkeypatch: pytest.MonkeyPatch, name: str, function: Any) -> None:
     # Jobs are stored by name, and what a name led to is remembered.
     function.__module__, function.__qualname__ = portal.__name__, name
     monkeypatch.setattr(portal, name, function)
-    monkeypatch.setitem(call._found, f"{portal.__name__}:{name}", function)
+    monkeypatch.setitem(calls._found, f"{portal.__name__}:{name}", function)
 
 
 def test_logging_is_as_before(demo: Any) -> None:

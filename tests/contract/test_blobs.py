@@ -107,7 +107,7 @@ def test_a_blob_of_an_attempt_that_conflicted_is_made_again(web: Any, worker_db:
     transaction.commit()
     with zodbjobs.Worker(worker_db):
         wait_for(job)
-    assert (job.outcome, job.attempts) == ("succeeded", 2)
+    assert (job.outcome, job.conflicts) == ("succeeded", 1)
     assert account.balance == 12
     with job.result.open() as file:
         assert file.read() == random.Random(12).randbytes(SIZE)

@@ -23,7 +23,7 @@ from storages import MAKERS
 import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadStatus
-from zodbjobs.stored import keys
+from zodbjobs.stored.lifecycle import keys
 from zodbjobs.testing import moving_clock
 
 PRIORITIES = st.sampled_from([0, 0, 0, -8, 1, 7])
@@ -83,7 +83,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.clock = contexts.enter_context(moving_clock(START))
             # Those of a few jobs also go into one record, as otherwise only those of many.
             patch = contexts.enter_context(pytest.MonkeyPatch.context())
-            patch.setattr(defaults, "ENDS_TOGETHER", 2)
+            patch.setattr(defaults, "SHARED_TOGETHER", 2)
             self.contexts = contexts.pop_all()
         # The clock has been set back, by as much as may be taken for a jitter.
         keys._later_tie = keys._last_now = 0

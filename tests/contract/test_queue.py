@@ -89,14 +89,14 @@ def test_held_jobs_wait_for_their_time(any_db: Any, queue: Any) -> None:
 @pytest.mark.promise(60)
 def test_what_has_become_due_has_its_place_among_the_others(any_db: Any, queue: Any) -> None:
     with moving_clock() as clock:
-        queue.put(zodbjobs.Job(sample.note, "held"), begin_after=timedelta(seconds=5))
+        queue.put(zodbjobs.Job(sample.note, "scheduled"), begin_after=timedelta(seconds=5))
         transaction.commit()
         clock.advance(10)
         queue.put(zodbjobs.Job(sample.note, "later"))
         transaction.commit()
-        assert [job.args[0] for job in queue] == ["held", "later"]
+        assert [job.args[0] for job in queue] == ["scheduled", "later"]
         run_jobs(any_db)
-    assert sample.noted == ["held", "later"]
+    assert sample.noted == ["scheduled", "later"]
 
 
 def test_a_held_job_of_high_priority_does_not_wait_behind_others(any_db: Any, queue: Any) -> None:

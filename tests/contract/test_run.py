@@ -13,7 +13,7 @@ import transaction
 import zodbjobs
 from zodbjobs import defaults, local
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode, NoCurrentJob
-from zodbjobs.testing import moving_clock, run_jobs
+from zodbjobs.testing import moving_clock, run_jobs, wait_for
 
 
 def run(db: Any, job: zodbjobs.Job) -> zodbjobs.Job:
@@ -90,7 +90,7 @@ def test_results_may_be_stored_objects(any_db: Any, queue: Any, account: Any) ->
 @pytest.mark.promise(109, 110)
 def test_conflicts_in_the_job_are_retried(any_db: Any, queue: Any) -> None:
     job = run(any_db, queue.put(zodbjobs.Job(sample.conflicts, 3)))
-    assert (job.outcome, job.result, job.attempts) == ("succeeded", 4, 4)
+    assert (job.outcome, job.result, job.attempts, job.conflicts) == ("succeeded", 4, 1, 3)
 
 
 @pytest.mark.promise(109)
@@ -101,13 +101,13 @@ def test_conflicts_without_end_are_a_failure(
     job = run(any_db, queue.put(zodbjobs.Job(sample.conflicts, 99)))
     assert job.outcome == "failed"
     assert job.failure.type.endswith("ConflictError")
-    assert (job.attempts, len(sample.noted)) == (5, 5)
+    assert (job.attempts, job.conflicts, len(sample.noted)) == (1, 4, 5)
 
 
 @pytest.mark.promise(109)
 def test_conflicts_of_the_commit_are_retried(any_db: Any, queue: Any, account: Any) -> None:
     job = run(any_db, queue.put(zodbjobs.Job(sample.deposit_with_a_rival, account, 2)))
-    assert (job.outcome, job.result, job.attempts) == ("succeeded", 12, 2)
+    assert (job.outcome, job.result, job.attempts, job.conflicts) == ("succeeded", 12, 1, 1)
     assert account.balance == 12
 
 
@@ -116,7 +116,9 @@ def test_conflicts_of_the_commit_are_retried(any_db: Any, queue: Any, account: A
 def test_a_job_cannot_end_its_worker(any_db: Any, queue: Any, how: type) -> None:
     job = queue.put(zodbjobs.Job(sample.leave, how))
     after = queue.put(zodbjobs.Job(sample.add, 1))
-    run(any_db, job)
+    transaction.commit()
+    with zodbjobs.Worker(any_db, threads=1):
+        wait_for([job, after])
     assert job.outcome == "failed"
     assert job.failure.type == how.__name__
     assert after.result == 1
@@ -182,14 +184,15 @@ def test_bad_retry_policies_are_refused(values: Any) -> None:
 def test_missing_code_parks_the_job(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, account: Any
 ) -> None:
-    from zodbjobs.stored import call
 
     gone = queue.put(zodbjobs.Job(sample.vanishing, 5))
     method = queue.put(account.vanishing)
     after = queue.put(zodbjobs.Job(sample.add, 1))
     transaction.commit()
+    from zodbjobs.stored.lifecycle import calls
+
     with monkeypatch.context() as patch:
-        patch.setattr(call, "_found", {})
+        patch.setattr(calls, "_found", {})
         patch.delattr(sample, "vanishing")
         patch.delattr(sample.Account, "vanishing")
         run(any_db, gone)

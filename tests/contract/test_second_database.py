@@ -163,7 +163,7 @@ def test_the_end_and_the_effect_are_one_commit(main: Any, queue: Any, account: A
         job = queue.put(zodbjobs.Job(sample.deposit_with_a_rival, account, 2))
         transaction.commit()
         wait_for(job)
-    assert (job.outcome, job.result, job.attempts) == ("succeeded", 12, 2)
+    assert (job.outcome, job.result, job.conflicts) == ("succeeded", 12, 1)
     assert account.balance == 12
 
 

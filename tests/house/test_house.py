@@ -81,11 +81,11 @@ def test_classes_do_what_the_interfaces_say() -> None:
     from zope.interface.verify import verifyClass
 
     from zodbjobs import interfaces, manager
-    from zodbjobs.stored import job, queue, retry
+    from zodbjobs.stored import job, queue, queues, retry
 
     pairs = [
         (interfaces.IQueue, queue.Queue),
-        (interfaces.IQueues, queue.Queues),
+        (interfaces.IQueues, queues.Queues),
         (interfaces.IJobManager, manager.JobManager),
         (interfaces.IRetryPolicy, retry.Retry),
         (interfaces.IInstaller, zodbjobs.JobContainerInstaller),

@@ -17,7 +17,7 @@ from pathlib import Path
 import ZEO
 
 from storages.scratch import make_folder
-from zodbjobs.runtime import full_disk
+from zodbjobs.runtime.storage import full_disk
 
 STORAGES = 60
 

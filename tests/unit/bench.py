@@ -11,50 +11,41 @@ from typing import Any
 
 import transaction
 
-from zodbjobs.runtime.dispatcher import Dispatcher
-from zodbjobs.runtime.registration import Registration
+from zodbjobs.runtime.assembly import Options, Parts
+from zodbjobs.runtime.failure_detector import machine, process_started
 from zodbjobs.runtime.runner import Runner
-from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.runtime.watch import place, process_started
-from zodbjobs.stored.queue import Ticket
+from zodbjobs.runtime.thread_session import ThreadSession
+from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.workers import WorkerRecord
 
 
 class Bench:
-    """`claim` and `run` as a worker would; what ended is in `ends` until it is booked."""
-
-    is_busy = False
-    jobs_are_short = True
-    seconds_per_job = 0.0
+    """`claim` and `run` as a worker would; what ended is in `results` until it is booked."""
 
     def __init__(self, db: Any, group_seconds: float) -> None:
-        self.tickets: list[Ticket] = []
-        self.ends: list[Any] = []
-        self.registration = Registration(db, None, 1)
-        self.runner = Runner(
-            db, self.registration.desk_in, self.report, group_seconds, threading.Event()
-        )
-        wakeup = Wakeup(self.registration.db)
-        self.dispatcher = Dispatcher(self.registration.desk, [self.runner], self, wakeup)
-        self.runner.open()
+        self.results: list[Any] = []
+        stopping = threading.Event()
+        self.parts = Parts(db, Options(group_commit=group_seconds), stopping)
+        self.registration = self.parts.registration
+        self.dispatcher = self.parts.dispatcher
+        self.slot = self.parts.slots[0]
+        session = ThreadSession(db, self.registration.session_in)
+        self.runner = Runner(db, session, self.slot, self.report, stopping)
+        self.manager = session.manager
 
-    def hand_out(self, tickets: Any) -> None:
-        self.tickets += tickets
+    def report(self, results: Any, gone: Any = ()) -> None:
+        self.results += results
+        self.dispatcher.report(results, gone)
 
-    def report(self, ends: Any) -> None:
-        self.ends += ends
-        self.dispatcher.report(list(ends))
-
-    def claim(self, number: int = 100) -> list[Ticket]:
+    def claim(self, number: int = 100) -> list[Claim]:
         self.dispatcher.step(number)
-        claimed, self.tickets = self.tickets, []
-        return claimed
+        return self.parts.workload.take_all()
 
     def run(self, number: int = 100) -> int:
-        tickets = self.claim(number)
-        for ticket in tickets:
-            self.runner.run(ticket)
-        return len(tickets)
+        claims = self.claim(number)
+        for claim in claims:
+            self.runner.run(claim)
+        return len(claims)
 
     def close(self) -> None:
         self.runner.close()
@@ -76,9 +67,9 @@ def run_in_groups(db: Any) -> int:
 def record(worker_id: str, **changes: Any) -> WorkerRecord:
     """The record of a worker of this process, unless `changes` say otherwise."""
     pid = os.getpid()
-    here = {"host": socket.gethostname(), "place": place(), "pid": pid}
+    here = {"host": socket.gethostname(), "machine": machine(), "pid": pid}
     here |= {"process_started": process_started(pid), "started": 0, "threads": 1}
-    return WorkerRecord(worker_id, **{**here, "beat_seconds": 15.0, **changes})
+    return WorkerRecord(worker_id, **{**here, "heartbeat_seconds": 15.0, **changes})
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import transaction
 from persistent.mapping import PersistentMapping
 from storages import file_storage
 
-from zodbjobs.runtime import full_disk
+from zodbjobs.runtime.storage import full_disk
 
 COMMITS = 1_500
 

@@ -19,6 +19,7 @@ from ZODB.MappingStorage import MappingStorage
 import zodbjobs
 from zodbjobs import insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
+from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.testing import moving_clock, run_jobs, wait_for
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -96,7 +97,7 @@ def test_row_of_a_job_that_has_ended(
 def test_a_job_for_later_is_held_until_it_is_due(queue: Any) -> None:
     with moving_clock() as clock:
         job = put(queue, sample.nothing, begin_after=timedelta(minutes=1))
-        assert insights.job_info(job).state == "held"
+        assert insights.job_info(job).state == "scheduled"
         clock.advance(61)
         assert insights.job_info(job).state == "waiting"
 
@@ -238,7 +239,7 @@ def test_the_newest_first(db: Any, queue: Any, connection: Any) -> None:
                 run_jobs(db)  # these have ended ...
             if number == 40:
                 claimer = queue.parent.workers["w"] = record("w")
-                queue.claim(claimer, 10, int(clock.datetime().timestamp() * 1e6), queue.shards)
+                claim(queue, claimer, 10, int(clock.datetime().timestamp() * 1e6), queue.shards)
                 transaction.commit()  # ... and some of these are claimed
         expected.reverse()
         listed = insights.list_jobs(connection, limit=100)
@@ -248,10 +249,10 @@ def test_the_newest_first(db: Any, queue: Any, connection: Any) -> None:
         assert moments == sorted(moments, reverse=True)
         assert ids(listed)[:39] == expected[:39]
         assert insights.list_jobs(connection, limit=7) == listed[:7]
-        for status in ("waiting", "held", "assigned", "completed", "pending"):
+        for status in ("waiting", "scheduled", "assigned", "completed", "pending"):
             some = insights.list_jobs(connection, status=status, limit=100)
             assert some == [job for job in listed if status in (job.status, job.state)]
-            assert some or status in ("held",)
+            assert some or status in ("scheduled",)
 
 
 def test_jobs_of_one_transaction_are_listed_singly(connection: Any, queue: Any) -> None:
@@ -348,12 +349,12 @@ def test_counts(db: Any, queue: Any, connection: Any) -> None:
             put(queue, sample.add, begin_after=timedelta(minutes=5))
 
             stats = insights.queue_stats(connection, "")
-            queue.claim(record("w"), 0, 0, queue.shards)
+            claim(queue, record("w"), 0, 0, queue.shards)
             transaction.commit()
-        assert (stats.waiting, stats.held, stats.finished) == (6, 8, 2)
+        assert (stats.waiting, stats.scheduled, stats.finished) == (6, 8, 2)
         clock.advance(6 * 60)
         stats = insights.queue_stats(connection, "")
-        assert (stats.waiting, stats.held) == (10, 4)
+        assert (stats.waiting, stats.scheduled) == (10, 4)
         assert (stats.parked, stats.assigned, stats.active) == (0, 0, 0)
         assert insights.all_queue_stats(connection) == [stats]
 
@@ -395,4 +396,4 @@ def test_values_outlive_the_connection(db: Any, queue: Any, connection: Any) -> 
     other.close()
     assert details.as_json()["arguments"] == ["1"]
     with pytest.raises(AttributeError):
-        row.state = "held"  # type: ignore[misc]
+        row.state = "scheduled"  # type: ignore[misc]

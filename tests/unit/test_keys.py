@@ -8,7 +8,7 @@ from BTrees.LOBTree import LOBTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zodbjobs.stored import keys
+from zodbjobs.stored.lifecycle import keys
 
 MICROS = st.integers(0, 4_000_000_000_000_000)
 PRIORITY = st.integers(keys.LOWEST_PRIORITY, keys.HIGHEST_PRIORITY)
@@ -33,9 +33,9 @@ def test_a_key_tells_its_parts(priority: int, micros: int) -> None:
 @given(MAKERS, PRIORITY, MICROS)
 def test_held_keys_are_the_same_in_another_order(make: Any, priority: int, micros: int) -> None:
     key = make(priority, micros)
-    held = keys.held_key(key)
-    assert keys.from_held(held) == key
-    assert keys.held_micros(held) // 1_000 == keys.micros_of(key) // 1_000
+    held = keys.scheduled_key(key)
+    assert keys.from_scheduled(held) == key
+    assert keys.scheduled_micros(held) // 1_000 == keys.micros_of(key) // 1_000
     assert 0 <= held < keys.LAST
 
 
@@ -47,15 +47,15 @@ def test_the_order(one: int, other: int, high: int, low: int) -> None:
     elif one // 1_000 + 1 < other // 1_000:
         assert first < second
     if one // 1_000 + 1 < other // 1_000:
-        assert keys.held_key(first) < keys.held_key(second)
+        assert keys.scheduled_key(first) < keys.scheduled_key(second)
 
 
 @given(MICROS, PRIORITY)
 def test_what_is_due(micros: int, priority: int) -> None:
-    held = keys.held_key(keys.key_for_later(priority, micros))
-    due = keys.held_micros(held)
-    assert held <= keys.last_held(due)
-    assert due == 0 or held > keys.last_held(due - 1)
+    held = keys.scheduled_key(keys.key_for_later(priority, micros))
+    due = keys.scheduled_micros(held)
+    assert held <= keys.last_scheduled(due)
+    assert due == 0 or held > keys.last_scheduled(due - 1)
 
 
 def test_keys_for_now_grow() -> None:

@@ -14,6 +14,7 @@ from ZODB.POSException import ConflictError, POSKeyError
 
 import zodbjobs
 from zodbjobs import defaults
+from zodbjobs.runtime.workload import Workload
 from zodbjobs.testing import run_jobs
 
 
@@ -50,7 +51,7 @@ def test_a_commit_that_seemed_to_fail_counts(
     job = queue.put(zodbjobs.Job(account.deposit, 1))
     transaction.commit()
     with bench(db) as worker:
-        lose_an_answer(monkeypatch, worker.runner._manager, RuntimeError("connection lost"))
+        lose_an_answer(monkeypatch, worker.manager, RuntimeError("connection lost"))
         worker.run()
         worker.runner.flush()
         worker.dispatcher.step()
@@ -69,9 +70,9 @@ def test_several_threads_find_the_jobs_in_the_clients_cache(
     transaction.commit()
     fetched: list[Any] = []
     with bench(db) as worker:
-        connection = worker.dispatcher._desk.connection
+        connection = worker.dispatcher._session.connection
         monkeypatch.setattr(connection, "prefetch", fetched.append)
-        worker.jobs_are_short = False
+        monkeypatch.setattr(Workload, "jobs_are_short", False)
         worker.run()
     assert fetched == [[job._p_oid for job in jobs]]
 
@@ -85,9 +86,9 @@ def test_results_wait_for_each_other(db: Any, queue: Any) -> None:
         worker.run()
         claimed = db.lastTransaction()
         assert claimed != before
-        assert worker.ends == []
+        assert worker.results == []
         worker.runner.flush()
-        assert len(worker.ends) == 5
+        assert len(worker.results) == 5
     transaction.begin()
     assert [job.result for job in jobs] == [0, 1, 2, 3, 4]
 
@@ -97,10 +98,8 @@ def test_a_group_is_full_at_some_number_of_records(db: Any, queue: Any) -> None:
         queue.put(sample.nothing)
         transaction.commit()
     with bench(db) as worker:
-        worker.dispatcher.step(defaults.GROUP_JOBS + 1)
-        for ticket in worker.tickets:
-            worker.runner.run(ticket)
-        assert len(worker.ends) == defaults.GROUP_JOBS
+        worker.run(defaults.GROUP_JOBS + 1)
+        assert len(worker.results) == defaults.GROUP_JOBS
 
 
 def test_what_ends_in_one_record_does_not_fill_a_group(db: Any, queue: Any) -> None:
@@ -108,7 +107,7 @@ def test_what_ends_in_one_record_does_not_fill_a_group(db: Any, queue: Any) -> N
     transaction.commit()
     with bench(db) as worker:
         worker.run(defaults.GROUP_JOBS + 1)
-        assert not worker.ends
+        assert not worker.results
 
 
 def test_a_conflict_of_a_group_runs_nothing_again(
@@ -118,10 +117,10 @@ def test_a_conflict_of_a_group_runs_nothing_again(
     transaction.commit()
     with bench(db) as worker:
         worker.run()
-        errors = fail_once(monkeypatch, worker.runner._manager, ConflictError())
+        errors = fail_once(monkeypatch, worker.manager, ConflictError())
         worker.runner.flush()
         assert not errors
-        assert len(worker.ends) == 5
+        assert len(worker.results) == 5
     assert sample.noted == [0, 1, 2, 3, 4]
 
 
@@ -132,17 +131,17 @@ def test_a_conflict_of_a_writer_runs_only_the_writer_again(
     job = queue.put(zodbjobs.Job(account.deposit, 1))
     transaction.commit()
     with bench(db) as worker:
-        tickets = worker.claim()
-        for ticket in tickets[:-1]:
-            worker.runner.run(ticket)
-        errors = fail_once(monkeypatch, worker.runner._manager, ConflictError())
-        worker.runner.run(tickets[-1])
+        claims = worker.claim()
+        for claim in claims[:-1]:
+            worker.runner.run(claim)
+        errors = fail_once(monkeypatch, worker.manager, ConflictError())
+        worker.runner.run(claims[-1])
         assert not errors
         # The group and the writer are one commit.
-        assert len(worker.ends) == 6
+        assert len(worker.results) == 6
     transaction.begin()
     assert sample.noted == [0, 1, 2, 3, 4]
-    assert (account.balance, job.attempts) == (1, 2)
+    assert (account.balance, job.attempts, job.conflicts) == (1, 1, 1)
 
 
 def test_what_cannot_be_committed_is_a_failure_of_that_job_alone(
@@ -154,9 +153,9 @@ def test_what_cannot_be_committed_is_a_failure_of_that_job_alone(
     with bench(db) as worker:
         worker.run()
         # Nobody can say how such a result came so far; it must not stop the others.
-        worker.runner.group._ends[1].result = sample.Unpicklable()
+        worker.slot.group._results[1].result = sample.Unpicklable()
         worker.runner.flush()
-        assert len(worker.ends) == 3
+        assert len(worker.results) == 3
     transaction.begin()
     assert [job.outcome for job in jobs] == ["succeeded", "failed", "succeeded"]
     assert "can't be stored" in jobs[1].failure.message
@@ -166,11 +165,11 @@ def test_a_job_that_was_taken_away_before_it_began(db: Any, queue: Any) -> None:
     job = queue.put(zodbjobs.Job(sample.note, "never"))
     transaction.commit()
     with bench(db) as worker:
-        (ticket,) = worker.claim()
+        (claim,) = worker.claim()
         transaction.manager.begin()
         with db.transaction() as connection:
             zodbjobs.get_queue(connection).get(job.id).cancel()
-        worker.runner.run(ticket)
+        worker.runner.run(claim)
     transaction.begin()
     assert sample.noted == []
     assert job.outcome == "cancelled"
@@ -197,11 +196,11 @@ def test_a_job_that_had_ended_already(
     job = queue.put(zodbjobs.Job(sample.note, "never"))
     transaction.commit()
     with bench(db) as worker:
-        (ticket,) = worker.claim()
+        (claim,) = worker.claim()
         transaction.begin()
         with db.transaction() as connection:
-            zodbjobs.get_queue(connection).get(job.id).end("succeeded", "done", 1, 2)
-        worker.runner.run(ticket)
+            zodbjobs.get_queue(connection).get(job.id)._end("succeeded", "done", 1, 2)
+        worker.runner.run(claim)
     assert "had already ended" in caplog.text
     transaction.begin()
     assert sample.noted == []

@@ -7,14 +7,14 @@ import errno
 import pytest
 from ZEO.Exceptions import ServerException
 
-from zodbjobs.runtime import storage
+from zodbjobs.runtime.storage import errors
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
 def test_no_room_is_waited_out(number: int) -> None:
-    assert storage.is_trouble(OSError(number, "no room"))
+    assert errors.is_unavailable(OSError(number, "no room"))
     # What a ZEO client raises when its server has raised that.
-    assert storage.is_trouble(ServerException("builtins.OSError", (number, "no room")))
+    assert errors.is_unavailable(ServerException("builtins.OSError", (number, "no room")))
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ def test_no_room_is_waited_out(number: int) -> None:
     ],
 )
 def test_other_errors_are_not(error: Exception) -> None:
-    assert not storage.is_trouble(error)
+    assert not errors.is_unavailable(error)

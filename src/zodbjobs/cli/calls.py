@@ -15,7 +15,7 @@ from zodbjobs.cli.problem import Problem
 from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.root import get_queue
+from zodbjobs.stored.lifecycle.root import get_queue
 
 #: The longest delay of a job: ten years.
 _MOST_SECONDS = 10 * 365 * 86_400

@@ -25,8 +25,8 @@ from zodbjobs.insights import (
 )
 from zodbjobs.insights.jobs import STATUS_WORDS
 from zodbjobs.interfaces import NEW, OUTCOMES
-from zodbjobs.stored.call import check_whole
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle.calls import check_whole
 
 _ATTEMPTS = 5
 

@@ -165,7 +165,7 @@ def _follow(console: Console, connection: Any, orders: Orders) -> None:
 
 def _row(name: str, info: JobInfo) -> Row:
     text = info.parked or info.failure or info.message or ""
-    if info.state == "held":
+    if info.state == "scheduled":
         text = since(info.begin_after)
     return Row(name, info.state, info.percent, one_line(text), info.seconds)
 

@@ -22,7 +22,7 @@ _STYLES = {
     "active": "cyan",
     "assigned": "cyan",
     "waiting": "",
-    "held": "blue",
+    "scheduled": "blue",
     "parked": "yellow",
     "succeeded": "green",
     "failed": "bold red",
@@ -112,7 +112,7 @@ def _cut(text: str) -> Text:
 
 
 def _when(job: JobInfo) -> datetime | None:
-    if job.state == "held":
+    if job.state == "scheduled":
         return job.begin_after
     return job.finished or job.started or job.created
 
@@ -177,10 +177,10 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("QUEUE")
-    for title in ("WAITING", "HELD", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED", "LAST HOUR"):
+    for title in ("WAITING", "SCHEDULED", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED", "LAST HOUR"):
         table.add_column(title, justify="right", no_wrap=True)
     for queue in queues:
-        numbers = (queue.waiting, queue.held, queue.parked, queue.assigned, queue.active)
+        numbers = (queue.waiting, queue.scheduled, queue.parked, queue.assigned, queue.active)
         done = sum(minute.finished for minute in queue.chart)
         bad = sum(minute.failed for minute in queue.chart)
         hour = f"{done:,}" + (f", {bad:,} failed" if bad else "")
@@ -219,6 +219,6 @@ def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for worker in workers:
         process = _cut(f"{worker.pid}{' (gone)' if worker.gone else ''} on {worker.host}")
-        numbers = (worker.threads, worker.assigned, worker.active, worker.beat)
+        numbers = (worker.threads, worker.assigned, worker.active, worker.heartbeat)
         table.add_row(worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started))
     out.print(table)

@@ -18,7 +18,7 @@ from zodbjobs.interfaces import FAILED, SUCCEEDED
 from zodbjobs.manager import compute
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.root import get_queue
+from zodbjobs.stored.lifecycle.root import get_queue
 
 #: Small jobs that are put.
 SMALL = 2_000

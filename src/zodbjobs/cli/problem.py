@@ -17,7 +17,7 @@ _PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]*@")
 
 
 class Problem(click.ClickException):
-    """Ends the command with one line on stderr."""
+    """SharedResults the command with one line on stderr."""
 
     exit_code = 2
 

@@ -14,7 +14,7 @@ from zodbjobs.cli.problem import without_passwords
 from zodbjobs.insights import all_queue_stats
 from zodbjobs.installer import job_container_installer, queue_installer
 from zodbjobs.runtime.worker import Worker
-from zodbjobs.stored.root import get_queues
+from zodbjobs.stored.lifecycle.root import get_queues
 
 #: Seconds that a worker waits for its ZEO server, which may start at the same time.
 WAIT_SECONDS = 30
@@ -52,7 +52,7 @@ def prepare(db: Any, queues: list[str] | None) -> str:
         stored = get_queues(connection)
         names = [stored[name].name for name in queues or stored]
         stats = [s for s in all_queue_stats(connection, minutes=1) if s.name in names]
-    waiting = sum(s.waiting + s.held + s.assigned + s.active for s in stats)
+    waiting = sum(s.waiting + s.scheduled + s.assigned + s.active for s in stats)
     return f"{', '.join(look.queue_text(name) for name in names)}; {waiting:,} jobs to do."
 
 

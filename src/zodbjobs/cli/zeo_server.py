@@ -16,7 +16,8 @@ from ZEO.StorageServer import StorageServer
 from zodbjobs.cli import address, lifeline, serve
 from zodbjobs.cli.database import file_storage
 from zodbjobs.cli.problem import Problem, one_line
-from zodbjobs.runtime import full_disk, signals
+from zodbjobs.runtime import signals
+from zodbjobs.runtime.storage import full_disk
 
 # A client that stands still within its commit keeps all others from theirs; after so long it
 # is disconnected.

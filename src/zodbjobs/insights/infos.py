@@ -27,7 +27,7 @@ class Info:
 class JobInfo(Info):
     """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
 
-    `state` is one word for people: held, waiting, assigned, active, parked, or the outcome.
+    `state` is one word for people: scheduled, waiting, assigned, active, parked, or the outcome.
     """
 
     id: str
@@ -87,7 +87,7 @@ class QueueStats(Info):
 
     name: str
     waiting: int
-    held: int
+    scheduled: int
     parked: int
     assigned: int
     active: int
@@ -104,7 +104,7 @@ class WorkerInfo(Info):
     pid: int
     threads: int
     started: datetime
-    beat: int
+    heartbeat: int
     assigned: int
     active: int
     gone: bool

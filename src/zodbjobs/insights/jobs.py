@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -14,26 +14,25 @@ from ZODB.POSException import POSKeyError, StateLoadError
 from ZODB.utils import p64, u64
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument, MissingCode
+from zodbjobs.errors import BadArgument
 from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobInfo, show
-from zodbjobs.insights.newest import HELD, PARKED, WAITING, newest
+from zodbjobs.insights.newest import PARKED, SCHEDULED, WAITING, newest
 from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
-from zodbjobs.stored.call import describe
-from zodbjobs.stored.ends import ending_of, shard_from
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.root import get_queues
-from zodbjobs.stored.shard import Shard, state_of
+from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle.calls import describe
+from zodbjobs.stored.lifecycle.raw import state_of
+from zodbjobs.stored.lifecycle.root import get_queues
 
 #: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
-STATUS_WORDS = (*STATUSES, WAITING, HELD, PARKED)
+STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED)
 
 # Jobs that are looked at between two times that the connection forgets them.
 _FORGET_AFTER = 1_000
 
 
 def job_info(job: Job) -> JobInfo:
-    """The row of one job. Reads its record, and the board of the worker that has it."""
+    """The row of one job. Reads its record, and what runs of the worker that has it."""
     return JobInfo(**_row(job))
 
 
@@ -61,8 +60,8 @@ def job_details(job: Job) -> JobDetails:
 def find_job(place: Any, job_id: str) -> Job | None:
     """The job with that decimal id in whichever queue, or None.
 
-    One whose class is missing in this process comes as a ``ZODB.broken.Broken``;
-    `job_info` and `job_details` take that too. Raises MissingCode if it can't be loaded.
+    One that can't be loaded in this process comes too: `job_info`, `job_details` and
+    ``queue.remove`` take it.
     """
     queues = get_queues(place)
     try:
@@ -71,14 +70,10 @@ def find_job(place: Any, job_id: str) -> Job | None:
         return None
     if not isinstance(found, Job | Broken):
         return None
-    try:
-        state = state_of(found)
-    except StateLoadError as error:
-        raise MissingCode(
-            f"job {job_id} can't be loaded in this process ({error.__cause__!r}); "
-            "mend the code that it needs, and then retry it"
-        ) from error
-    job: Job | None = found if _queue_of(state) in queues.values() else None
+    shard = complete.shard_of(found)
+    if shard is None or shard.queue not in queues.values():
+        return None
+    job: Job | None = found if _why_unreadable(found) or found.queue is not None else None
     return job
 
 
@@ -95,7 +90,7 @@ def list_jobs(
 
     A job's time is that of its end, else of its put, or when it is due if it was put for
     later. `status`: pending, assigned, active, completed, or a kind of pending: waiting,
-    held, parked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob for the
+    scheduled, parked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob for the
     description, such as ``*:export_*``. Raises BadArgument for other words.
 
     Reads from the newest on and stops at the limit, however many there are; a glob or an
@@ -174,14 +169,14 @@ def _why_unreadable(job: Any) -> str | None:
 
 def _unreadable(job: Any, why: str) -> dict[str, Any]:
     """The row of a job that can't be loaded here: what its record tells without its class."""
-    state = job.__Broken_state__ if isinstance(job, Broken) else {}
-    queue = _queue_of(state)
+    state = state_of(job)
+    shard = complete.shard_of(job)
     stored = state.get("_call")
-    ended = ending_of(state) is not None
+    ended = complete.completion_of(job) is not None
     outcome = state.get("_unsuccessful", SUCCEEDED) if ended else None
     return {
         "id": str(u64(job._p_oid)),
-        "queue": "" if queue is None else queue.name,
+        "queue": "" if shard is None else shard.queue.name,
         "description": "?" if stored is None else describe(stored),
         "kind": type(job).__name__,
         "state": outcome or PARKED,
@@ -191,18 +186,13 @@ def _unreadable(job: Any, why: str) -> dict[str, Any]:
     }
 
 
-def _queue_of(state: Mapping[str, Any]) -> Queue | None:
-    shard = shard_from(state.get("_home"))
-    return shard.queue if isinstance(shard, Shard) else None
-
-
 def _state(job: Job, status: str) -> str:
     if status != PENDING:
         return job.outcome or status
     if job.parked is not None:
         return PARKED
     due = job.due
-    return HELD if due is not None and due > clock.to_datetime(clock.now()) else WAITING
+    return SCHEDULED if due is not None and due > clock.to_datetime(clock.now()) else WAITING
 
 
 def _seconds(started: datetime | None, finished: datetime | None) -> float | None:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED, PENDING
-from zodbjobs.stored import keys
-from zodbjobs.stored.inbox import Bundle
+from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import _HISTORY_TIE, Shard, shard_of
+from zodbjobs.stored.shard import HISTORY_TIE, Shard
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing.
 WAITING = "waiting"
-HELD = "held"
+SCHEDULED = "scheduled"
 PARKED = "parked"
 
 # The microseconds by which a job is sorted, and the job.
@@ -39,7 +40,7 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
         if ended_only:
             continue
         for shard in queue.shards:
-            if status in (None, PENDING, WAITING, HELD):
+            if status in (None, PENDING, WAITING, SCHEDULED):
                 streams += _waiting(shard)
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
@@ -48,41 +49,34 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
 
 def is_of(job: Any, queue: Queue) -> bool:
     """Whether `job`, which may be of a class that is missing here, is in `queue`."""
-    return shard_of(job).queue is queue
+    shard = shard_of(job)
+    return shard is not None and shard.queue is queue
 
 
 def _merged(streams: Iterable[_Stream]) -> _Stream:
     return heapq.merge(*streams, key=lambda placed: placed[0], reverse=True)
 
 
-def _backwards(tree: Any, first: int = 0, last: int = keys.LAST) -> Iterator[tuple[int, Any]]:
-    try:
-        key = tree.maxKey(last)
-        while key >= first:
-            yield key, tree[key]
-            key = tree.maxKey(key - 1)
-    except ValueError:  # there is none before
-        return
-
-
 def _history(shard: Shard) -> _Stream:
-    return ((place >> _HISTORY_TIE, job) for place, job in _backwards(shard.history))
+    return ((place >> HISTORY_TIE, job) for place, job in keys.backwards(shard.history))
 
 
 def _leased(queue: Queue) -> _Stream:
     placed = [
         (keys.micros_of(key), job)
         for worker in queue.parent.workers.values()
-        for key, job in worker.held()
+        for key, job in worker.leased()
         if is_of(job, queue)
     ]
     return iter(sorted(placed, key=lambda item: item[0], reverse=True))
 
 
 def _waiting(shard: Shard) -> Iterator[_Stream]:
-    yield _by_held_key(shard.held)
-    for tree in (shard.ready, shard.rescued, *shard.inboxes):
+    yield _by_scheduled_key(shard.scheduled)
+    for tree in (shard.ready, *shard.inboxes):
         yield from _by_key(tree)
+    interrupted = ((keys.micros_of(key), job) for key, (_, job) in shard.interrupted.items())
+    yield iter(sorted(interrupted, key=lambda item: item[0], reverse=True))
 
 
 def _by_key(tree: Any) -> Iterator[_Stream]:
@@ -90,11 +84,11 @@ def _by_key(tree: Any) -> Iterator[_Stream]:
     for first in range(0, keys.LAST, keys.PRIORITY_SPAN):
         last = first + keys.PRIORITY_SPAN - 1
         if next(iter(tree.keys(first, last)), None) is not None:
-            yield _unpacked(_backwards(tree, first, last), keys.micros_of)
+            yield _unpacked(keys.backwards(tree, last, first), keys.micros_of)
 
 
-def _by_held_key(tree: Any) -> _Stream:
-    return _unpacked(_backwards(tree), keys.held_micros)
+def _by_scheduled_key(tree: Any) -> _Stream:
+    return _unpacked(keys.backwards(tree), keys.scheduled_micros)
 
 
 def _unpacked(items: Iterator[tuple[int, Any]], micros: Callable[[int], int]) -> _Stream:
@@ -103,6 +97,6 @@ def _unpacked(items: Iterator[tuple[int, Any]], micros: Callable[[int], int]) ->
         if not isinstance(item, Bundle):
             yield micros(key), item
         elif item.for_later:
-            yield from _by_held_key(item.jobs)
+            yield from _by_scheduled_key(item.jobs)
         else:
             yield from _merged(_by_key(item.jobs))

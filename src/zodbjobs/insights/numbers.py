@@ -7,12 +7,12 @@ from typing import Any
 from zodbjobs import clock
 from zodbjobs.insights.infos import Minute, QueueStats, WorkerInfo
 from zodbjobs.insights.newest import is_of
-from zodbjobs.runtime.watch import is_dead
-from zodbjobs.stored import keys
-from zodbjobs.stored.inbox import Bundle
+from zodbjobs.runtime.failure_detector import is_dead
+from zodbjobs.stored.bundle import Bundle
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.root import get_queues
-from zodbjobs.stored.shard import _MINUTE
+from zodbjobs.stored.shard import MINUTE
 from zodbjobs.stored.workers import WorkerRecord
 
 
@@ -31,27 +31,27 @@ def all_queue_stats(place: Any, minutes: int = 60) -> list[QueueStats]:
 
 
 def _stats(queue: Queue, minutes: int) -> QueueStats:
-    waiting = held = 0
+    waiting = scheduled = 0
     now = clock.now()
     for shard in queue.shards:
-        waiting += len(shard.rescued)
+        waiting += len(shard.interrupted)
         for tree in (shard.ready, *shard.inboxes):
             due, later = _count(tree, now)
-            waiting, held = waiting + due, held + later
-        due, later = _count_held(shard.held, now)
-        waiting, held = waiting + due, held + later
+            waiting, scheduled = waiting + due, scheduled + later
+        due, later = _count_scheduled(shard.scheduled, now)
+        waiting, scheduled = waiting + due, scheduled + later
         # Lets go of the indexes that were read; there may be many.
         queue._p_jar.cacheGC()
     leased = [
-        key in worker.board
+        key in worker.running
         for worker in queue.parent.workers.values()
-        for key, job in worker.held()
+        for key, job in worker.leased()
         if is_of(job, queue)
     ]
     return QueueStats(
         name=queue.name,
         waiting=waiting,
-        held=held,
+        scheduled=scheduled,
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
         active=leased.count(True),
@@ -65,7 +65,7 @@ def _count(tree: Any, now: int) -> tuple[int, int]:
     due = later = 0
     for key, item in tree.items(keys.SENTINEL + 1):
         if isinstance(item, Bundle):
-            counted = _count_held(item.jobs, now) if item.for_later else (len(item.jobs), 0)
+            counted = _count_scheduled(item.jobs, now) if item.for_later else (len(item.jobs), 0)
             due, later = due + counted[0], later + counted[1]
         elif keys.is_for_later(key) and keys.micros_of(key) > now:
             later += 1
@@ -74,14 +74,14 @@ def _count(tree: Any, now: int) -> tuple[int, int]:
     return due, later
 
 
-def _count_held(tree: Any, now: int) -> tuple[int, int]:
+def _count_scheduled(tree: Any, now: int) -> tuple[int, int]:
     due = later = 0
-    last = keys.last_held(now)
-    for held, item in tree.items():
+    last = keys.last_scheduled(now)
+    for scheduled, item in tree.items():
         if isinstance(item, Bundle):
-            counted = _count_held(item.jobs, now)
+            counted = _count_scheduled(item.jobs, now)
             due, later = due + counted[0], later + counted[1]
-        elif held > last:
+        elif scheduled > last:
             later += 1
         else:
             due += 1
@@ -91,11 +91,11 @@ def _count_held(tree: Any, now: int) -> tuple[int, int]:
 def _chart(queue: Queue, minutes: int, now: int) -> tuple[Minute, ...]:
     sums: dict[int, tuple[int, int, int]] = {}
     for shard in queue.shards:
-        for minute, (done, bad, work) in shard.minutes.items(now // _MINUTE - minutes + 1):
+        for minute, (done, bad, work) in shard.minutes.items(now // MINUTE - minutes + 1):
             before = sums.get(minute, (0, 0, 0))
             sums[minute] = (before[0] + done, before[1] + bad, before[2] + work)
     return tuple(
-        Minute(clock.to_datetime(minute * _MINUTE), done, bad, work / 1_000_000)
+        Minute(clock.to_datetime(minute * MINUTE), done, bad, work / 1_000_000)
         for minute, (done, bad, work) in sorted(sums.items())
     )
 
@@ -106,15 +106,15 @@ def list_workers(place: Any) -> list[WorkerInfo]:
 
 
 def _worker(record: WorkerRecord) -> WorkerInfo:
-    active = sum(1 for key, _ in record.held() if key in record.board)
+    active = sum(1 for key, _ in record.leased() if key in record.running)
     return WorkerInfo(
         id=record.id,
         host=record.host,
         pid=record.pid,
         threads=record.threads,
         started=clock.to_datetime(record.started),
-        beat=record.beat,
-        assigned=len(record.held()) - active,
+        heartbeat=record.heartbeat,
+        assigned=len(record.leased()) - active,
         active=active,
         gone=is_dead(record, only_process=False),
     )

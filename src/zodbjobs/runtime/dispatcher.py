@@ -15,21 +15,24 @@ from typing import Protocol
 from ZODB.POSException import ConflictError
 
 from zodbjobs import clock, defaults
-from zodbjobs.runtime import attempt
-from zodbjobs.runtime.attempt import End
-from zodbjobs.runtime.claims import Claims
-from zodbjobs.runtime.desk import Desk
-from zodbjobs.runtime.progress import Running, write_board
-from zodbjobs.runtime.prune import prune
+from zodbjobs.runtime.claimer import Claimer
+from zodbjobs.runtime.committer import write_alone
+from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.session import Session
+from zodbjobs.runtime.slot import Slot
+from zodbjobs.runtime.storage import errors
+from zodbjobs.runtime.tasks.heartbeat import Heartbeat
+from zodbjobs.runtime.tasks.prune import prune
+from zodbjobs.runtime.tasks.running import ShowRunning
+from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.stored.queue import Ticket
-from zodbjobs.stored.shard import Ended, shard_of
+from zodbjobs.runtime.workload import Workload
+from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.complete import AttemptResult
 
 log = logging.getLogger("zodbjobs")
-
-# A job is shown on the board when it reports something, or runs for so long.
-_SHOWN_AFTER_MICROS = 200_000
 
 # Bookings wait for each other; the jobs themselves are committed as ended already.
 _BOOK_SECONDS = 0.1
@@ -40,97 +43,96 @@ class Fenced(Exception):
     """The worker was declared dead and its jobs were given to others."""
 
 
-class Hands(Protocol):
-    """Who runs the jobs; a Crew, or a test."""
+class StepTask(Protocol):
+    """Something that a step writes when it is due."""
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether handed out jobs wait to be begun, or `fetch` will soon be called."""
+    def is_due(self) -> bool:
+        """Whether the step is to be made for it."""
 
-    @property
-    def jobs_are_short(self) -> bool:
-        """Whether one thread runs them all, and loads many at once."""
+    def write(self, session: Session) -> None:
+        """Write it; joins the transaction of `session`."""
 
-    @property
-    def seconds_per_job(self) -> float:
-        """How long a job lately took, divided by the threads that were at work."""
-
-    def hand_out(self, tickets: Sequence[Ticket]) -> None:
-        """Take jobs to run."""
+    def written(self) -> None:
+        """Note that it was committed."""
 
 
 class Dispatcher:
-    """Claims for the runners of one worker, and books what they ended.
+    """Claims for the threads of one worker, and books what they ended.
 
-    Works at `desk`, the dispatcher thread's, or at that of a runner; one at a time.
-    `hands` takes what was claimed. Raises Fenced once others have taken the worker's jobs.
+    Works in `session`, the dispatcher thread's, or in that of a runner; one at a time.
+    `workload` takes what was claimed. Raises Fenced once others have taken the worker's jobs.
     """
 
     def __init__(
         self,
-        desk: Desk,
-        runners: Sequence[Runner],
-        hands: Hands,
+        session: Session,
+        slots: Sequence[Slot],
+        workload: Workload,
         wakeup: Wakeup,
-        beat_seconds: float = defaults.BEAT_SECONDS,
+        stopping: threading.Event,
+        heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
     ) -> None:
-        self._desk = desk
-        self._runners = runners
-        self._hands = hands
-        #: Held by whoever is at `desk`.
+        self._session = session
+        self._slots = slots
+        self._workload = workload
+        #: Held by whoever works in `session`.
         self.lock = threading.RLock()
         self._wakeup = wakeup
-        self._claims = Claims(desk, len(runners), wakeup)
-        self._beat_seconds = beat_seconds
-        self._outstanding: set[bytes] = set()  # ids of what was handed out and not yet booked
+        self._backoff = Backoff(stopping)
+        self._claimer = Claimer(session, len(slots), wakeup)
+        self._outstanding: dict[bytes, Claim] = {}  # handed out and not yet booked
         self._in_doubt = False  # whether the lease may have more than that
-        self._reported: deque[End] = deque()
-        self._unbooked: list[End] = []  # reported, and not yet booked
-        self._unwritten: list[End] = []  # taken from a busy runner, and not yet written
-        self._watched: bytes | None = None
-        self._ran: list[Running] = []  # what ran at the last tick
-        now = clock.monotonic()
-        self._next_book = now
-        self._next_board = now
-        self._next_beat = now + beat_seconds
+        self._reported: deque[AttemptResult] = deque()
+        self._gone: deque[Claim] = deque()  # reported as taken away by others
+        self._unbooked: list[AttemptResult] = []  # reported, and not yet booked
+        self._unwritten: list[AttemptResult] = []  # taken from a busy thread, not yet written
+        self._looked_for_cancels: bytes | None = None
+        self._ran: list[object] = []  # what ran at the last tick
+        self._tasks: list[StepTask] = [Heartbeat(heartbeat_seconds), ShowRunning(slots)]
+        self._audit = Interval(heartbeat_seconds)
+        self._next_book = clock.monotonic()
 
-    def report(self, ends: list[End]) -> None:
-        """Take the ends of jobs from a runner; called in the runner's thread."""
-        self._reported.extend(ends)
+    def report(self, results: Sequence[AttemptResult], gone: Sequence[Claim] = ()) -> None:
+        """Take what a runner has committed, and the claims of jobs that were taken away; called
+        in the runner's thread.
+        """
+        self._reported.extend(results)
+        self._gone.extend(gone)
 
     def fetch(self, runner: Runner) -> None:
         """Write, book and claim for a runner that has nothing to do; called in its thread.
 
-        What waits in any group is committed in the same transaction. That is at the runner's
-        desk, which has loaded these jobs; but what its jobs have written has pushed the
-        indexes out of its cache, and then the dispatcher's desk has them.
+        What waits in any group is committed in the same transaction. That is in the runner's
+        session, which has loaded these jobs; but what its jobs have written has pushed the
+        indexes out of its cache, and then the dispatcher's session has them.
         """
         with self.lock:
-            for other in self._runners:
-                self._unwritten += other.group.take()
+            for slot in self._slots:
+                self._unwritten += slot.group.take()
             room = self._room()
             if not room and not self._unwritten:
                 return
             wrote = bool(self._reported) and not self._reported[-1].portable
-            alone = wrote and not self._unwritten
-            self._step(self._desk if alone else runner.desk, room)
+            own = wrote and not self._unwritten
+            self._step(self._session if own else runner.thread_session.session, room)
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
         with self.lock:
-            for runner in self._runners:
-                self._unwritten += runner.group.take_left()
-            busy = self._hands.is_busy
+            for slot in self._slots:
+                self._unwritten += slot.group.take_left()
+            stuck = self._workload.take_stuck()
+            if stuck:
+                self.give_back(stuck)
+            busy = self._workload.is_busy
             room = 0 if busy else self._room()
-            now = clock.monotonic()
-            live = self._live(now)
-            beat = now >= self._next_beat
-            if room or live or beat or self._unwritten or self._must_book(now, busy):
-                self.step(room, live, beat)
-            elif self._must_watch():
-                self._watched = self._wakeup.last_transaction()
-                with self._desk.manager:
-                    self._watch(self._desk)
+            due = [task for task in self._tasks if task.is_due()]
+            if room or due or self._unwritten or self._must_book(busy):
+                self._step(self._session, room, due)
+            elif self._may_be_cancelled():
+                self._looked_for_cancels = self._wakeup.last_transaction()
+                with self._session.manager:
+                    self._tell_cancelled(self._session)
 
     @property
     def is_idle(self) -> bool:
@@ -141,173 +143,137 @@ class Dispatcher:
         """How many jobs to claim now."""
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
         outstanding = len(self._outstanding) - ended
-        return self._claims.room(outstanding, self._hands.seconds_per_job)
+        return self._claimer.room(outstanding, self._workload.seconds_per_job)
 
-    def step(self, room: int = 0, live: Sequence[Running] = (), beat: bool = False) -> int:
-        """One transaction: book, write the board, beat, claim up to `room` jobs.
+    def step(self, room: int = 0) -> int:
+        """One transaction: book, and claim up to `room` jobs; returns how many were claimed.
 
-        Returns how many were claimed. Raises what the commit raises; nothing is lost then,
-        the next step does it again.
+        Raises what the commit raises; nothing is lost then, the next step does it again.
         """
         with self.lock:
-            return len(self._step(self._desk, room, live, beat))
+            return len(self._step(self._session, room))
 
-    def _step(
-        self, desk: Desk, room: int, live: Sequence[Running] = (), beat: bool = False
-    ) -> list[Ticket]:
+    def _step(self, session: Session, room: int, due: Sequence[StepTask] = ()) -> list[Claim]:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
+        while self._gone:
+            self._outstanding.pop(self._gone.popleft().oid, None)
         seen = self._wakeup.last_transaction()
+        audits = self._in_doubt or self._audit.is_due()
         try:
-            desk.manager.begin()
-            if not desk.is_registered():
+            session.manager.begin()
+            if not session.is_registered():
                 raise Fenced
-            attempt.write_ends(desk, self._unwritten)
-            self._book(desk, [*self._unbooked, *self._unwritten])
-            write_board(desk.record, live)
-            if beat:
-                desk.record.beat += 1
-            found = self._audit(desk) if beat or self._in_doubt else []
-            tickets = self._claims.claim(desk, room) if room else []
-            if tickets and not self._hands.jobs_are_short:
-                desk.prefetch(tickets)
-            self._watch(desk)
-            desk.manager.commit()
+            written = complete.write(session.record, self._unwritten)
+            complete.book(session.record, [*self._unbooked, *written])
+            for task in due:
+                task.write(session)
+            found = self._found(session) if audits else []
+            claims = self._claim(session, room) if room else []
+            self._tell_cancelled(session)
+            session.manager.commit()
         except BaseException as error:
             # If the connection was lost, the server may have committed all the same.
             self._in_doubt = self._in_doubt or not isinstance(error, ConflictError)
-            desk.manager.abort()
+            session.manager.abort()
+            if self._unwritten and _is_at_fault(error):
+                self._write_alone(session)
             raise
-        self._committed(beat)
+        self._committed(due, audits)
         if room:
-            self._claims.claimed(len(tickets), room, seen)
-        self._watched = seen
-        tickets = [*found, *tickets]
-        self._outstanding.update(ticket.oid for ticket in tickets)
-        self._hands.hand_out(tickets)
-        return tickets
+            self._claimer.claimed(len(claims), room, seen)
+        self._looked_for_cancels = seen
+        claims = [*found, *claims]
+        self._outstanding.update((claim.oid, claim) for claim in claims)
+        self._workload.hand_out(claims)
+        return claims
 
-    def _committed(self, beat: bool) -> None:
+    def _claim(self, session: Session, room: int) -> list[Claim]:
+        interrupted = sum(claim.interruptions > 0 for claim in self._outstanding.values())
+        claims = self._claimer.claim(session, room, interrupted)
+        if claims and not self._workload.jobs_are_short:
+            session.prefetch(claims)
+        return claims
+
+    def _write_alone(self, session: Session) -> None:
+        """One of the results can't be stored; the step is done again with the others."""
+        log.critical("%s results can't be committed together", len(self._unwritten), exc_info=True)
+        results, self._unwritten = self._unwritten, []
+        self._unbooked += write_alone(session.manager, session.record, results, self._backoff)
+
+    def _committed(self, due: Sequence[StepTask], audited: bool) -> None:
         self._in_doubt = False
-        self._outstanding.difference_update(
-            end.ticket.oid for end in (*self._unbooked, *self._unwritten)
-        )
-        for end in self._unwritten:
-            end.let_go()
+        for result in (*self._unbooked, *self._unwritten):
+            self._outstanding.pop(result.claim.oid, None)
+        for result in self._unwritten:
+            result.let_go()
         self._unbooked, self._unwritten = [], []
-        now = clock.monotonic()
-        self._next_book = now + _BOOK_SECONDS
-        if beat:
-            self._next_beat = now + self._beat_seconds
+        self._next_book = clock.monotonic() + _BOOK_SECONDS
+        for task in due:
+            task.written()
+        if audited:
+            self._audit.done()
 
-    def _audit(self, desk: Desk) -> list[Ticket]:
+    def _found(self, session: Session) -> list[Claim]:
         """What the lease holds though nobody here knows of it: claimed by a commit that
         seemed to fail.
         """
-        record = desk.record
-        lost = []
-        for key, job in record.held():
-            if job._p_oid not in self._outstanding:
-                entry = record.board.get(key)
-                alone = entry is not None and entry.alone
-                lost.append(Ticket(key, job._p_oid, shard_of(job)._p_oid, alone))
-        if lost:
-            log.warning("%s jobs were claimed by a commit that seemed to fail", len(lost))
-        return lost
+        found = [
+            complete.claim_of(key, job)
+            for key, job in session.record.leased()
+            if job._p_oid not in self._outstanding
+        ]
+        if found:
+            log.warning("%s jobs were claimed by a commit that seemed to fail", len(found))
+        return found
 
-    # Book
-
-    def _must_book(self, now: float, busy: bool) -> bool:
+    def _must_book(self, busy: bool) -> bool:
         if not self._reported and not self._unbooked:
             return False
-        return now >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
+        return clock.monotonic() >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
 
-    def _book(self, desk: Desk, ends: Sequence[End]) -> None:
-        finished: dict[bytes, list[Ended]] = {}
-        record = desk.record
-        for end in ends:
-            ticket = end.ticket
-            job = record.leased(ticket)
-            if job is None or end.where is attempt.NOWHERE:
-                continue  # taken away meanwhile, and booked by whoever did
-            record.release(ticket.key)
-            if end.where is attempt.HISTORY:
-                micros = end.finished - end.started
-                ended = (job, end.finished, end.failed, micros)
-                finished.setdefault(ticket.shard, []).append(ended)
-                continue
-            shard = desk.shard(ticket.shard)
-            if end.where == attempt.PARKED:
-                shard.park(ticket.key, job)
-            elif end.where == attempt.HELD:
-                shard.put_off(job)
-            else:
-                shard.make_ready(ticket.key, job)
-        for oid, group in finished.items():
-            desk.shard(oid).finish(group)
+    # Cancellation
 
-    # Show
-
-    def _live(self, now: float) -> list[Running]:
-        """What runs and has something new for the board, if it is time to write that."""
-        if now < self._next_board:
-            return []
-        shown_before = clock.now() - _SHOWN_AFTER_MICROS
-        live = []
-        for runner in self._runners:
-            running = runner.running
-            if running is None or running.changes == running.written:
-                continue
-            if running.changes > 1 or running.started <= shown_before:
-                live.append(running)
-        if live:
-            self._next_board = now + defaults.BOARD_SECONDS
-        return live
-
-    def _must_watch(self) -> bool:
+    def _may_be_cancelled(self) -> bool:
         """Whether a job that already ran at the last tick may have been taken away."""
         before = self._ran
-        self._ran = [runner.running for runner in self._runners if runner.running is not None]
-        if not any(running in before for running in self._ran):
+        self._ran = [slot.attempt for slot in self._slots if slot.attempt is not None]
+        if not any(attempt in before for attempt in self._ran):
             return False
-        return self._wakeup.last_transaction() != self._watched
+        return self._wakeup.last_transaction() != self._looked_for_cancels
 
-    def _watch(self, desk: Desk) -> None:
+    def _tell_cancelled(self, session: Session) -> None:
         """Tell the running jobs that were taken away."""
-        for runner in self._runners:
-            running = runner.running
-            if running is not None and running.key not in desk.record.lease:
-                running.cancelled = True
+        for slot in self._slots:
+            attempt = slot.attempt
+            if attempt is not None and attempt.key not in session.record.lease:
+                attempt.cancelled = True
 
-    # Other work on the same connection
+    # Other work in the same session
 
     def stop_claiming(self) -> None:
         """Claim nothing more. When this returns, all that was claimed is handed out, and no
-        runner comes to `desk` any more.
+        runner works in `session` any more.
         """
         with self.lock:
-            self._claims.stop()
+            self._claimer.stop()
 
-    def give_back(self, tickets: Sequence[Ticket]) -> None:
+    def give_back(self, claims: Sequence[Claim]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
-        with self.lock, self._desk.manager:
-            for ticket in tickets:
-                self._give_back(ticket)
-        self._outstanding.difference_update(ticket.oid for ticket in tickets)
-
-    def _give_back(self, ticket: Ticket) -> None:
-        record = self._desk.record
-        job = record.leased(ticket)
-        if job is None:
-            return
-        record.release(ticket.key)
-        shard = self._desk.shard(ticket.shard)
-        if ticket.alone:
-            shard.make_rescued(ticket.key, job)
-        else:
-            shard.make_ready(ticket.key, job)
+        with self.lock, self._session.manager:
+            for claim in claims:
+                complete.give_back(self._session.record, claim)
+        for claim in claims:
+            self._outstanding.pop(claim.oid, None)
 
     def prune(self, seconds: float, most: int) -> int:
         """Shorten the history of the queues; returns how many jobs were dropped."""
-        with self.lock, self._desk.manager:
-            return prune(self._desk.queues(), seconds, most)
+        with self.lock, self._session.manager:
+            return prune(self._session.queues(), seconds, most)
+
+
+def _is_at_fault(error: BaseException) -> bool:
+    """Whether the same would fail again, however often it is done."""
+    if not isinstance(error, Exception) or isinstance(error, Fenced):
+        return False
+    return not (errors.is_transient(error) or errors.is_unavailable(error))

@@ -11,32 +11,32 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from zodbjobs.errors import BadArgument, NoCurrentJob
-from zodbjobs.runtime.progress import Running, current
+from zodbjobs.runtime.context import Attempt, current
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle.storable import check_immutable
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.storable import check_immutable
 
 T = TypeVar("T")
 
 
-def _running() -> Running:
-    running = current.get(None)
-    if running is None:
+def _attempt() -> Attempt:
+    attempt = current.get(None)
+    if attempt is None:
         raise NoCurrentJob(
             "no job is running here; call this inside a job that a worker runs, "
             "in tests one that zodbjobs.testing.run_jobs() runs"
         )
-    return running
+    return attempt
 
 
 def get_job() -> Job:
-    """The job that is running."""
-    return _running().job
+    """The job that is attempt."""
+    return _attempt().job
 
 
 def get_queue() -> Queue:
-    """The queue of the job that is running."""
-    queue = _running().job.queue
+    """The queue of the job that is attempt."""
+    queue = _attempt().job.queue
     assert queue is not None
     return queue
 
@@ -51,7 +51,7 @@ def set_progress(percent: float, message: str | None = None) -> None:
     values: dict[str, Any] = {"percent": min(100.0, max(0.0, float(percent)))}
     if message is not None:
         values["message"] = str(message)
-    _running().annotate(values)
+    _attempt().annotate(values)
 
 
 def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
@@ -59,15 +59,15 @@ def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
 
     Without any total the job shows no percentage until it is 100 at the end.
     """
-    running = _running()
+    attempt = _attempt()
     if total is None:
         total = operator.length_hint(iterable, 0)
     step = max(1, total // 1000)
     for number, item in enumerate(iterable):
         if total and number % step == 0:
-            running.annotate({"percent": min(100.0, 100.0 * number / total)})
+            attempt.annotate({"percent": min(100.0, 100.0 * number / total)})
         yield item
-    running.annotate({"percent": 100.0})
+    attempt.annotate({"percent": 100.0})
 
 
 def set_live_annotation(name: str, value: object) -> None:
@@ -75,18 +75,18 @@ def set_live_annotation(name: str, value: object) -> None:
 
     Raises BadArgument for lists, dicts and other things that can change.
     """
-    running = _running()
-    check_immutable(value, f"live annotation {name!r} of job {running.job.id}")
-    running.annotate({name: value})
+    attempt = _attempt()
+    check_immutable(value, f"live annotation {name!r} of job {attempt.job.id}")
+    attempt.annotate({name: value})
 
 
 def get_live_annotation(name: str, default: Any = None) -> Any:
     """A live annotation of the job that is running, else a stored one, else `default`."""
-    running = _running()
-    live = running.annotations or {}
-    return live[name] if name in live else running.job.annotations.get(name, default)
+    attempt = _attempt()
+    live = attempt.annotations or {}
+    return live[name] if name in live else attempt.job.annotations.get(name, default)
 
 
 def cancel_requested() -> bool:
     """Whether the job was taken away: it can't commit any more and may just return."""
-    return _running().cancelled
+    return _attempt().cancelled

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from hashlib import blake2b
 
-from zodbjobs.runtime.desk import Desk
+from zodbjobs.runtime.session import Session
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import Shard
 
@@ -28,15 +28,15 @@ class Ownership:
         """Whether there are other workers."""
         return len(self._workers) > 1
 
-    def own(self, desk: Desk, queue: Queue) -> list[Shard]:
-        """The shards of `queue` that are this worker's, as the snapshot of `desk` has it."""
-        workers = tuple(desk.stored.workers)
+    def own(self, session: Session, queue: Queue) -> list[Shard]:
+        """The shards of `queue` that are this worker's, as the snapshot of `session` has it."""
+        workers = tuple(session.stored.workers)
         if workers != self._workers:
             self._workers = workers
             self._owned = {}
         owned = self._owned.get(queue.name)
         if owned is None:
-            rivals = [i for i, r in desk.stored.workers.items() if r.serves(queue.name)]
+            rivals = [i for i, r in session.stored.workers.items() if r.serves(queue.name)]
             owned = self._owned[queue.name] = frozenset(
                 shard.index
                 for shard in queue.shards
@@ -44,9 +44,9 @@ class Ownership:
             )
         return [shard for shard in queue.shards if shard.index in owned]
 
-    def others(self, desk: Desk, queue: Queue) -> list[Shard]:
+    def others(self, session: Session, queue: Queue) -> list[Shard]:
         """The shards that aren't, in an order drawn by lot: thieves shall not meet."""
-        own = self.own(desk, queue)
+        own = self.own(session, queue)
         others = [shard for shard in queue.shards if shard not in own]
         random.shuffle(others)
         return others

@@ -1,410 +1,324 @@
-"""Runs jobs one after the other in one thread, each in a transaction of its own."""
+"""Runner: runs claimed jobs one after the other in one thread, each in a clean transaction."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
 import inspect
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import transaction
 from transaction.interfaces import TransientError
 from ZODB.broken import Broken
-from ZODB.Connection import resetCaches
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import BadArgument, MissingCode
-from zodbjobs.interfaces import CANCELLED, FAILED, SUCCEEDED
-from zodbjobs.runtime import attempt, storage
-from zodbjobs.runtime.attempt import End, log
-from zodbjobs.runtime.desk import Desk
-from zodbjobs.runtime.group import Group
-from zodbjobs.runtime.progress import Running, current
-from zodbjobs.runtime.trouble import Trouble
+from zodbjobs.errors import MissingCode
+from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
+from zodbjobs.runtime import policy, transactions
+from zodbjobs.runtime.committer import Committer, Report
+from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.runtime.slot import Slot
+from zodbjobs.runtime.storage import abilities, errors
+from zodbjobs.runtime.thread_session import ThreadSession
+from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.queue import Ticket
-from zodbjobs.stored.storable import is_simple, portable_copy
+from zodbjobs.stored.lifecycle import calls, complete
+from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.complete import HISTORY, READY, SCHEDULED, AttemptResult
+from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
-Report = Callable[[list[End]], None]
+log = logging.getLogger("zodbjobs")
 
 # Held by a job that has conflicted several times: those that keep conflicting with each
 # other run one after the other.
 _alone = threading.Lock()
 
-_SNAPSHOT_SECONDS = 0.1
-
-
-class Stopped(Exception):
-    """The worker stops while its storage is in trouble; what it held is left to a rescue."""
-
 
 class Runner:
-    """Runs the jobs of one worker in one thread.
+    """Runs the jobs of one worker in the thread that makes it.
 
-    `make_desk` gives the worker's desk in a connection. `report` is given the ends that
-    are committed. Results of jobs that wrote nothing wait up to `group_seconds` for
-    others, to be committed together; 0 commits each at once. While the storage is in
-    trouble it waits, until `stopping` is set.
+    `slot` shows others what it does. `report` is given what is committed. While the storage is
+    unavailable it waits, until `stopping` is set.
     """
 
     def __init__(
         self,
         db: Any,
-        make_desk: Callable[[Any], Desk],
+        thread_session: ThreadSession,
+        slot: Slot,
         report: Report,
-        group_seconds: float,
         stopping: threading.Event,
     ) -> None:
-        self.running: Running | None = None
-        self._one_process = storage.is_for_one_process(db)
-        most = defaults.GROUP_JOBS if self._one_process else defaults.SERVER_GROUP_JOBS
-        self.group = Group(group_seconds, most)
-        #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
-        self.called: float | None = None
-        #: Seconds that the last job took, with a commit of its own.
-        self.seconds = 0.0
-        #: Those of them in which another thread could have worked.
-        self.shareable = 0.0
         self._db = db
-        self._make_desk = make_desk
+        self._thread_session = thread_session
+        self._slot = slot
         self._report = report
-        self._trouble = Trouble(stopping)
+        self._backoff = Backoff(stopping)
+        self._is_alone = False
+        commits_wait = abilities.is_for_one_process(db)
+        self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
 
-    def open(self) -> None:
-        """Open the connection, for use in this thread only."""
-        # The thread's own manager: what the job does with `transaction` is this one.
-        self._manager = transaction.manager.manager
-        connection = self._db.open(self._manager)
-        self._connections = connection.connections
-        # Poll when an attempt begins, not also after each commit; and no idle thread keeps a
-        # transaction of PostgreSQL open.
-        connection.explicit_transactions = True
-        self._must_poll = storage.must_be_polled(self._db)
-        self._snapshot = self._transaction = None
-        self._reusable = False
-        # What each new transaction of this manager is like.
-        self._fresh = {
-            name: copy.copy(value) if isinstance(value, list | dict) else value
-            for name, value in vars(self._manager.begin()).items()
-        }
-        try:
-            self.desk = self._make_desk(connection)
-        except BaseException:
-            self._manager.abort()
-            connection.close()
-            raise
+    @property
+    def slot(self) -> Slot:
+        """What the others see of this thread."""
+        return self._slot
+
+    @property
+    def thread_session(self) -> ThreadSession:
+        """The thread's session."""
+        return self._thread_session
+
+    def flush(self) -> None:
+        """Commit the results that wait; raises Stopped."""
+        self._committer.flush()
 
     def close(self) -> None:
         """Commit what waits and close the connection."""
         try:
             self.flush()
         except Stopped:
-            log.warning("the storage is in trouble; what was not committed will be run again")
-        self._manager.abort()
-        self.desk.connection.close()
+            log.warning("the storage is unavailable; what was not committed will be run again")
+        self._thread_session.close()
 
-    def _reopen(self) -> None:
-        """Begin anew with an empty cache; see `storage.spoils`."""
-        resetCaches()
-        self.desk.connection.close()
-        while True:
-            try:
-                self.open()
-                return
-            except KeyError as error:  # others have the jobs
-                raise Stopped from error
-            except Exception as error:
-                self._wait_out(error)
+    def run(self, claim: Claim) -> None:
+        """Run a claimed job to its end, and commit it or leave it for the next flush.
 
-    def run(self, ticket: Ticket) -> None:
-        """Run a claimed job to its end, and commit it or leave it for the next flush."""
-        self.seconds = self.shareable = 0.0
-        self._trouble.is_over()
+        Raises Stopped if the worker stops while the storage is unavailable.
+        """
+        self._slot.seconds = self._slot.shareable = 0.0
+        self._backoff.is_over()
         conflicts = 0
-        alone = False
         try:
             while True:
                 try:
-                    end = self._attempt(ticket, conflicts)
-                    if end is not None:
-                        self._commit(end)
+                    result = self._attempt(claim, conflicts)
+                    if result is not None:
+                        self._hand_over(result)
                     return
                 except Exception as error:
                     self._start_over()
-                    if storage.is_trouble(error):
-                        self._wait_out(error)
+                    if errors.is_unavailable(error):
+                        self._backoff.wait(error)
                         continue
                     conflicts += 1
-                    transient = storage.is_transient(error)
-                    if not transient or conflicts == defaults.CONFLICT_ATTEMPTS:
-                        # The commit can't be made: what the job did is dropped with it.
-                        log.error("the commit of %s failed", ticket, exc_info=not transient)
-                        running, now = self.running, clock.now()
-                        attempts = conflicts + (running.job._attempts if running else 0)
-                        self._keep(attempt.failed(ticket, error, now, attempts, running))
+                    if policy.after_conflict(error, conflicts) is None:
+                        self._give_up(claim, error, conflicts)
                         return
-                    if storage.is_used_id(error):
-                        storage.skip_ids(self._db)
-                    if storage.spoils(error):
-                        self._reopen()
-                    if conflicts == defaults.CONFLICTS_TOGETHER:
-                        alone = _alone.acquire()
-                    attempt.pause(conflicts)
+                    self._prepare_again(error, conflicts)
                 finally:
-                    self.running = None
+                    self._slot.attempt = None
         finally:
-            if alone:
+            if conflicts >= defaults.CONFLICTS_TOGETHER and self._is_alone:
+                self._is_alone = False
                 _alone.release()
 
-    def catch_up(self) -> None:
-        """Take note of the commits of others, which is kept for the connection until then."""
-        self._reusable = False
-        with contextlib.suppress(Exception):  # which the next job will meet again
-            self._manager.begin()
-            self._manager.abort()
+    def _give_up(self, claim: Claim, error: Exception, conflicts: int) -> None:
+        """The commit can't be made: what the job did is dropped with it."""
+        log.error("the commit of %s failed", claim, exc_info=not errors.is_transient(error))
+        self._committer.keep(self._failed(claim, error, clock.now(), conflicts - 1))
 
-    def load_ahead(self, tickets: Sequence[Ticket]) -> int:
+    def _prepare_again(self, error: Exception, conflicts: int) -> None:
+        """Wait, and see to it that the next attempt has a better chance."""
+        if errors.is_used_id(error):
+            abilities.skip_ids(self._db)
+        if errors.poisons(error):
+            self._thread_session.reopen(self._backoff)
+        if conflicts == defaults.CONFLICTS_TOGETHER:
+            self._is_alone = _alone.acquire()
+        transactions.pause(conflicts)
+
+    def load_ahead(self, claims: Sequence[Claim]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
-        with contextlib.suppress(Exception):  # which `run` will meet again, and answer for
-            self._begin()
-            self._reusable = len(self._connections) == 1
-            return self.desk.load(tickets, defaults.LOAD_AHEAD)
-        return 0
+        return self._thread_session.load_ahead(claims)
+
+    def catch_up(self) -> None:
+        """Take note of the commits of others."""
+        self._thread_session.catch_up()
 
     # One attempt
 
-    def _attempt(self, ticket: Ticket, conflicts: int) -> End | None:
-        """Run the job once; None if there is nothing to be written into it."""
-        self._begin()
+    def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
+        """Call the job once; None if there is nothing to be written into it."""
+        self._thread_session.begin()
         now = clock.now()
-        job = self._load(ticket, now)
+        job = self._load(claim, now)
         if job is None:
             return None
-        deadline = job.deadline()
-        if deadline is not None and now > deadline:
-            return attempt.expired(ticket, job, now, deadline)
+        expired = policy.after_expiry(job, now, conflicts)
+        if expired is not None:
+            return complete.unsuccessful(claim, EXPIRED, Failure.from_exception(expired), now)
         try:
-            function, args, kwargs = attempt.resolve(job)
+            function, args, kwargs = calls.resolve(job)
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
-            return attempt.parked(ticket, str(error), now)
-        running = self.running = Running(ticket.key, job, now)
-        attempts = job._attempts + conflicts + 1
-        token = current.set(running)
-        job._v_running = True
-        self.called = called = time.monotonic()
+            return complete.parked(claim, str(error), now)
+        attempt = self._slot.attempt = Attempt(claim.key, job, now)
         try:
-            result = function(*args, **kwargs)
-            if inspect.iscoroutine(result):
-                # The loop is closed before the commit, and with it what the job left in it.
-                result = asyncio.run(result)
-            portable = is_simple(result)
+            value = self._call(attempt, function, args, kwargs)
+            portable = is_simple(value)
             if not portable:
-                result, portable = portable_copy(result, f"the result of {job!r}")
+                value, portable = portable_copy(value, f"the result of {job!r}")
+            untouched = self._thread_session.is_untouched()
+            if not untouched:
+                self._thread_session.check_joined()
         except BaseException as error:
-            if isinstance(error, TransientError) or storage.is_lost(error):
+            if isinstance(error, TransientError) or errors.is_disconnect(error):
                 raise
             self._start_over()
-            return attempt.failed(ticket, error, now, attempts, running)
+            if _stops_the_process(error):
+                raise
+            return self._failed(claim, error, now, conflicts)
+        if complete.has_own_end(job):
+            return self._cancelled(claim, attempt)
+        return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
+
+    def _call(
+        self,
+        attempt: Attempt,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Call the job while it is the current one; its time is measured."""
+        token = current.set(attempt)
+        calls.set_running(attempt.job, True)
+        self._slot.called = called = time.monotonic()
+        try:
+            value = function(*args, **kwargs)
+            if inspect.iscoroutine(value):
+                # The loop is closed before the commit, and with it what the job left in it.
+                value = asyncio.run(value)
+            return value
         finally:
-            self.called = None
+            self._slot.called = None
             spent = time.monotonic() - called
-            self.seconds += spent
-            self.shareable += spent
-            job._v_running = False
+            self._slot.seconds += spent
+            self._slot.shareable += spent
+            calls.set_running(attempt.job, False)
             current.reset(token)
-        if job._finished is not None:
-            end = attempt.cancelled(running, ticket)
-            self._start_over()
-            return end
-        return self._succeeded(ticket, result, portable, attempts)
-
-    def _begin(self) -> None:
-        """The transaction for the next job, with a snapshot of now.
-
-        If nobody has committed since the last one began, and the last job has left no
-        trace in it, then it is as good as a new one, which costs more than a short job.
-        Where that would have to be asked for, the same snapshot serves for _SNAPSHOT_SECONDS;
-        it is at least as new as the claim of the job, or it wouldn't show the job as claimed.
-        """
-        reusable, self._reusable = self._reusable, False
-        if self._must_poll:
-            seen: Any = time.monotonic()
-            fresh = self._snapshot is not None and seen - self._snapshot < _SNAPSHOT_SECONDS
-        else:
-            seen = self._db.lastTransaction()
-            fresh = seen == self._snapshot
-        if not (reusable and fresh):
-            self._snapshot = seen
-            self._transaction = self._manager.begin()
-
-    def _untouched(self, txn: Any) -> bool:
-        """Whether `txn` is as it was at its begin: nothing joined, no hook, no note."""
-        return txn is self._transaction and vars(txn) == self._fresh
 
     def _start_over(self) -> None:
         """Drop what the attempt did, also to arguments that the database doesn't watch."""
-        self._manager.abort()
-        if self.running is not None:
-            self.running.job._p_invalidate()
+        self._thread_session.manager.abort()
+        if self._slot.attempt is not None:
+            self._slot.attempt.job._p_invalidate()
 
-    def _load(self, ticket: Ticket, now: int) -> Job | None:
+    def _load(self, claim: Claim, now: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
-        job: Job | None = self.desk.record.leased(ticket)
+        thread_session = self._thread_session
+        job: Job | None = thread_session.session.record.job_of(claim)
         if job is None:
             # The snapshot may be older than the claim: on RelStorage, or after an outage.
-            self._begin()
-            job = self.desk.record.leased(ticket)
+            thread_session.begin()
+            job = thread_session.session.record.job_of(claim)
         if job is None:
-            self._drop(ticket)
+            log.info("%s was taken away before it began", claim)
+            self._report([], [claim])
             return None
         try:
             job._p_activate()
-        except Exception as error:
-            if storage.is_transient(error) or storage.is_lost(error):
+        except (Exception, SystemExit) as error:  # a module that is imported may call sys.exit
+            if errors.is_transient(error) or errors.is_disconnect(error):
                 raise
-            log.critical("%s can't be loaded, it is parked", ticket, exc_info=True)
-            self._report([attempt.parked(ticket, None, now)])
+            log.critical("%s can't be loaded, it is parked", claim, exc_info=True)
+            self._report([complete.parked(claim, None, now)])
             return None
         if isinstance(job, Broken):
             log.error("%r is parked: its class is missing in this process", job)
-            self._report([attempt.parked(ticket, None, now)])
+            self._report([complete.parked(claim, None, now)])
             return None
-        if job._finished is not None:
+        if complete.has_own_end(job):
             # As after a commit of which the connection was lost before it was confirmed.
             log.error("%r had already ended when it was to be run", job)
-            self._report([attempt.ended(ticket, job)])
+            self._report([complete.stored_end(claim, job)])
             return None
         return job
 
-    def _succeeded(self, ticket: Ticket, result: Any, portable: bool, attempts: int) -> End:
-        assert self.running is not None
-        end = End(ticket, attempt.HISTORY, self.running.started, clock.now())
-        end.outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
-        end.result = result
-        end.attempts = attempts
-        end.running = self.running
-        untouched = self._untouched(self._manager.get())
-        end.portable = portable and untouched
-        if end.portable:
-            end.share(self.running.job)
-        self._reusable = untouched and len(self._connections) == 1
-        return end
+    # What the attempt led to
 
-    def _drop(self, ticket: Ticket, running: Running | None = None) -> None:
-        """The lease doesn't hold the job any more: somebody took it away."""
-        if running is None:
-            log.info("%s was taken away before it began", ticket)
-        elif running.job.outcome == CANCELLED:
-            log.info("%r was cancelled; what it did here is dropped", running.job)
-        else:
-            log.error("%r was taken from this worker; what it did here is dropped", running.job)
-        self._report([End(ticket, attempt.NOWHERE, 0, 0)])
+    def _result(self, claim: Claim, goes_to: str, started: int, conflicts: int) -> AttemptResult:
+        """A result with what is to be told of the attempt."""
+        result = AttemptResult(claim, goes_to, started, clock.now())
+        result.conflicts = conflicts
+        attempt = self._slot.attempt
+        if attempt is not None:
+            attempts, earlier_conflicts = complete.attempts_before(attempt.job)
+            result.attempts = attempts + 1
+            result.conflicts += earlier_conflicts
+            result.annotations = attempt.annotations
+            result.log = () if attempt.log is None else tuple(attempt.log)
+        return result
 
-    # Writing the ends
+    def _succeeded(
+        self,
+        claim: Claim,
+        attempt: Attempt,
+        value: Any,
+        conflicts: int,
+        portable: bool,
+        untouched: bool,
+    ) -> AttemptResult:
+        result = self._result(claim, HISTORY, attempt.started, conflicts)
+        result.outcome = FAILED if isinstance(value, Failure) else SUCCEEDED
+        result.result = value
+        result.portable = portable and untouched
+        if untouched:
+            self._thread_session.reuse()
+        if result.portable and result.share(attempt.job):
+            # Its record isn't needed any more, and makes room in the connection's cache.
+            attempt.job._p_deactivate()
+        elif result.portable and not calls.has_simple_arguments(attempt.job):
+            attempt.job._p_invalidate()  # what it did to them isn't to be stored
+        return result
 
-    def _commit(self, end: End) -> None:
-        """Commit the end of a job that wrote to the database, with those that wait;
-        leave that of one that didn't to wait for others.
-        """
-        if end.portable:
-            self._keep(end)
-            return
-        group = self.group.take()
-        start = time.monotonic()
-        try:
-            for other in group:  # not together: a conflict of theirs would run this job again
-                other.write(self.desk.record)
-            if end.write(self.desk.record):
-                self._manager.commit()
+    def _cancelled(self, claim: Claim, attempt: Attempt) -> AttemptResult:
+        """The result of a job that cancelled itself: what it did is dropped, that it did stays."""
+        result = self._result(claim, HISTORY, attempt.started, 0)
+        result.outcome, result.result = CANCELLED, attempt.job.result
+        self._start_over()
+        return result
+
+    def _failed(
+        self, claim: Claim, error: BaseException, started: int, conflicts: int
+    ) -> AttemptResult:
+        """The result of an attempt that raised: another one follows, or the job has failed."""
+        result = self._result(claim, HISTORY, started, conflicts)
+        failure = Failure.from_exception(error)
+        job = None if self._slot.attempt is None else self._slot.attempt.job
+        again = None
+        if job is not None:
+            again = policy.after_error(job, failure, result.attempts, result.finished)
+        if again is None:
+            log.error("%r failed: %s", job or claim, failure)
+            result.outcome, result.result = FAILED, failure
+            return result
+        log.info("%r failed, it is tried again in %s us: %s", job, again.micros, failure)
+        result.failure = failure
+        result.goes_to = READY
+        if again.micros:
+            result.goes_to = SCHEDULED
+            result.retry_at = result.finished + again.micros
+        return result
+
+    def _hand_over(self, result: AttemptResult) -> None:
+        """Have the result committed, at once or with others."""
+        if result.portable:
+            self._committer.keep(result)
+        elif not self._committer.commit(result):
+            attempt = self._slot.attempt
+            job = result.claim if attempt is None else attempt.job
+            if attempt is not None and attempt.job.outcome == CANCELLED:
+                log.info("%r was cancelled; what it did here is dropped", job)
             else:
-                self._manager.abort()  # its effects must not come with the others' results
-        except BaseException:
-            self._manager.abort()
-            self.group.give_back(group)
-            raise
-        spent = time.monotonic() - start
-        self.seconds += spent
-        if not self._one_process:
-            # Commits to a file wait for each other, those to a server go on side by side.
-            self.shareable += spent
-        if end.where == attempt.NOWHERE:
-            self.group.give_back(group)
-            self._drop(end.ticket, end.running)
-        else:
-            self._done([*group, end])
+                log.error("%r was taken from this worker; what it did here is dropped", job)
+            self._report([], [result.claim])
 
-    def _done(self, ends: list[End]) -> None:
-        for end in ends:
-            end.let_go()
-        self._report(ends)
 
-    def _keep(self, end: End) -> None:
-        if self.group.add(end):
-            self.flush()
-
-    def flush(self) -> None:
-        """Commit the ends that wait; tries until it works, and runs nothing again.
-
-        Raises Stopped if the worker stops while the storage is in trouble.
-        """
-        group = self.group.take()
-        conflicts = 0
-        while group:
-            start = time.monotonic()
-            try:
-                self._manager.begin()
-                attempt.write_ends(self.desk, group)
-                self._manager.commit()
-            except Exception as error:
-                self._manager.abort()
-                if storage.is_trouble(error):
-                    self._wait_out(error)
-                elif storage.is_transient(error):
-                    conflicts += 1
-                    attempt.pause(conflicts)
-                else:
-                    log.critical("ends of %s jobs can't be committed", len(group), exc_info=True)
-                    for end in group:
-                        self._write_alone(end)
-                    return
-            else:
-                self.group.committed(time.monotonic() - start)
-                self._done(group)
-                return
-
-    def _write_alone(self, end: End) -> None:
-        """One of these ends can't be stored. A result of that kind becomes a Failure that
-        says so; a job for which that doesn't help either is parked.
-        """
-        if end.result is not None and not isinstance(end.result, Failure):
-            error = BadArgument(f"the result can't be stored: {type(end.result).__name__}")
-            try:
-                portable_copy(end.result, "the result")
-            except BadArgument:
-                end = attempt.failed(end.ticket, error, end.started, end.attempts, None)
-        try:
-            self._manager.begin()
-            end.write(self.desk.record)
-            self._manager.commit()
-        except Exception as error:
-            self._manager.abort()
-            if storage.is_transient(error) or storage.is_trouble(error):
-                self.group.give_back([end])
-                self.flush()
-            else:
-                log.critical("the end of %s can't be stored, it is parked", end.ticket)
-                self._report([attempt.parked(end.ticket, None, clock.now())])
-        else:
-            self._done([end])
-
-    def _wait_out(self, error: Exception) -> None:
-        """Wait before the next try; raise Stopped if the worker stops meanwhile."""
-        if not self._trouble.wait_out(error):
-            raise Stopped from error
+def _stops_the_process(error: BaseException) -> bool:
+    """Whether it is the Ctrl-C of whoever runs jobs in the main thread, as tests do."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and is_main

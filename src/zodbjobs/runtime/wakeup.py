@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from zodbjobs import clock, defaults
-from zodbjobs.runtime import storage
-from zodbjobs.stored import inbox
+from zodbjobs.runtime.storage import abilities
+from zodbjobs.stored.lifecycle import delivery
 
 # An idle dispatcher polls less often, and does all that may be due at each 20th poll only.
 _IDLE_POLLS = 20
@@ -23,17 +23,17 @@ class Wakeup:
     """
 
     def __init__(self, db: Any) -> None:
-        self._commits = Polled(db) if storage.must_be_polled(db) else Pushed(db)
+        self._commits = Polled(db) if abilities.must_be_polled(db) else Pushed(db)
         self._event = threading.Event()
         self._seen: bytes | None = None
         self._next_due: int | None = None
 
     def __enter__(self) -> Wakeup:
-        inbox.after_put.add(self.set)
+        delivery.after_put.add(self.set)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        inbox.after_put.discard(self.set)
+        delivery.after_put.discard(self.set)
         self._commits.close()
 
     def set(self) -> None:

@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from zodbjobs import clock, defaults
-from zodbjobs.runtime import full_disk, signals
-from zodbjobs.runtime.progress import logs_are_kept
-from zodbjobs.runtime.shift import Options, Shift
+from zodbjobs.runtime import signals
+from zodbjobs.runtime.assembly import Options
+from zodbjobs.runtime.context import logs_are_kept
+from zodbjobs.runtime.incarnation import Incarnation
+from zodbjobs.runtime.storage import full_disk
 
 log = logging.getLogger("zodbjobs")
+
+# Two workers of one database may start or stop at a time.
+_pool_lock = threading.Lock()
 
 
 class Worker:
@@ -23,7 +28,7 @@ class Worker:
     `threads`: how many jobs run at a time. `group_commit`: seconds that the results of
     jobs that wrote nothing wait for each other, 0 commits each alone. `stop_seconds`: how
     long `stop` waits for running jobs. `history_seconds` and `history_count`: how long, and
-    how many, finished jobs a queue keeps. `beat_seconds`: between two signs of life; other
+    how many, finished jobs a queue keeps. `heartbeat_seconds`: between two signs of life; other
     workers take over its jobs when three are missing.
 
     A context manager: starts the threads, and stops them at the end.
@@ -39,17 +44,19 @@ class Worker:
         stop_seconds: float = defaults.STOP_SECONDS,
         history_seconds: float = defaults.HISTORY_SECONDS,
         history_count: int = defaults.HISTORY_COUNT,
-        beat_seconds: float = defaults.BEAT_SECONDS,
+        heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
-        if beat_seconds <= 0:
-            raise ValueError(f"a worker needs time between its beats, not {beat_seconds} s")
+        if heartbeat_seconds <= 0:
+            raise ValueError(
+                f"a worker needs time between its heartbeats, not {heartbeat_seconds} s"
+            )
         if isinstance(queues, str):
             raise TypeError(f"queues is a list of names; write queues=[{queues!r}]")
         self._db = db
         self._options = Options(
-            queues, threads, group_commit, history_seconds, history_count, beat_seconds
+            queues, threads, group_commit, history_seconds, history_count, heartbeat_seconds
         )
         self._stop_seconds = stop_seconds
         self._thread: threading.Thread | None = None
@@ -67,7 +74,7 @@ class Worker:
         """The id that the worker has now; its record's key. A new one at each start, and
         after it was thought dead.
         """
-        return self._shift.id
+        return self._incarnation.id
 
     def start(self) -> None:
         """Register, rescue the jobs of dead workers, start the threads; returns at once.
@@ -79,11 +86,9 @@ class Worker:
         for db in self._db.databases.values():
             full_disk.mend(db.storage)
         self._stopping.clear()
-        self._shift = Shift(self._db, self._options, self._stopping)
-        # One connection for each thread and one for the record, beyond what others use.
-        self._pool_sizes = {db: db.getPoolSize() for db in self._shift.databases}
-        for db, size in self._pool_sizes.items():
-            db.setPoolSize(size + self._options.threads + 1)
+        self._incarnation = Incarnation(self._db, self._options, self._stopping)
+        self._widened = self._incarnation.databases
+        self._widen_pools(self._options.threads + 1)
         self._thread = threading.Thread(target=self._work, name="zodbjobs dispatcher", daemon=True)
         self._thread.start()
 
@@ -98,12 +103,17 @@ class Worker:
             return
         self._deadline = clock.monotonic() + (self._stop_seconds if seconds is None else seconds)
         self._stopping.set()
-        self._shift.wake()
+        self._incarnation.wake()
         self._thread.join()
         self._thread = None
-        for db, size in self._pool_sizes.items():
-            db.setPoolSize(size)
+        self._widen_pools(-self._options.threads - 1)
         log.info("worker %s has stopped", self.id)
+
+    def _widen_pools(self, connections: int) -> None:
+        """One connection for each thread and one for the record, beyond what others use."""
+        with _pool_lock:
+            for db in self._widened:
+                db.setPoolSize(db.getPoolSize() + connections)
 
     def run(self) -> None:
         """Start, work until SIGTERM or SIGINT, stop. A second signal ends the process at once.
@@ -121,10 +131,10 @@ class Worker:
             stop.wait()
 
     def _work(self) -> None:
-        """One shift after the other; in the dispatcher's thread."""
+        """One incarnation after the other; in the dispatcher's thread."""
         with logs_are_kept():
             while True:
-                self._shift.work(lambda: self._deadline)
+                self._incarnation.work(lambda: self._deadline)
                 if self._stopping.is_set():
                     return
                 self._begin_another()
@@ -133,12 +143,12 @@ class Worker:
 
     def _begin_another(self) -> None:
         """Start over under a new identity, as soon as the storage lets it."""
-        seconds = defaults.TROUBLE_SECONDS
+        seconds = defaults.BACKOFF_SECONDS
         while not self._stopping.is_set():
             try:
-                self._shift = Shift(self._db, self._options, self._stopping)
+                self._incarnation = Incarnation(self._db, self._options, self._stopping)
                 return
             except Exception as error:
                 log.error("the worker can't register again (%s), it is tried again", error)
                 self._stopping.wait(seconds)
-                seconds = min(2 * seconds, defaults.MOST_TROUBLE_SECONDS)
+                seconds = min(2 * seconds, defaults.MOST_BACKOFF_SECONDS)

@@ -28,22 +28,25 @@ from zodbjobs.interfaces import (
     IJob,
     IProgressable,
 )
-from zodbjobs.stored import call, inbox, keys
-from zodbjobs.stored.ends import Ending, Ends, ending_of, shard_from
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.storable import check_immutable, check_storable
-from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
-from zodbjobs.stored.views import DictView, ListView, Progress
+from zodbjobs.stored.lifecycle import calls, complete, delivery, keys
+from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.lifecycle.storable import check_immutable, check_storable
+from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.lifecycle.complete import Completion
+    from zodbjobs.stored.lifecycle.root import ShardName
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
-    from zodbjobs.stored.workers import BoardEntry, WorkerRecord
+    from zodbjobs.stored.shared_results import SharedResults
+    from zodbjobs.stored.workers import RunningJob, WorkerRecord
 
 
 _GIVEN_BY_THE_QUEUE = (
-    *("_key", "_home", "_created", "_unsuccessful", "_result", "_started", "_finished"),
-    *("_last_failure", "_attempts", "_interruptions", "_parked", "_log", "_retry_at"),
+    *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
+    *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
+    *("_parked", "_log", "_retry_at"),
 )
 
 
@@ -61,7 +64,10 @@ class Job(Persistent):
     _args: tuple[Any, ...] = ()
     _kwargs: dict[str, Any] | None = None
     _key: int | None = None
-    _home: Shard | Ends | None = None
+    #: The shard that it was put into, and the shared results, if these name the shard.
+    _shard_name: ShardName | None = None
+    _shared: SharedResults | None = None
+    _v_shard: Shard | None = None
     _priority = 0
     _created: int | None = None
     _begin_after: int | None = None
@@ -72,6 +78,7 @@ class Job(Persistent):
     _started: int | None = None
     _finished: int | None = None
     _attempts = 0
+    _conflicts = 0
     _retry_at: int | None = None
     _interruptions = 0
     _parked: str | None = None
@@ -87,8 +94,8 @@ class Job(Persistent):
     retry_policy: Any = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        callable, args, kwargs = call.unfold(callable, args, kwargs)
-        self._call = call.to_stored(callable)
+        callable, args, kwargs = calls.unfold(callable, args, kwargs)
+        self._call = calls.to_stored(callable)
         if args:
             self._args = args
         if kwargs:
@@ -99,13 +106,13 @@ class Job(Persistent):
     @property
     def callable(self) -> Callable[..., Any]:
         """What is called; raises MissingCode if it isn't there in this process."""
-        return call.from_stored(self._call)
+        return calls.from_stored(self._call)
 
     @callable.setter
     def callable(self, value: Callable[..., Any]) -> None:
         self._require("its callable can be set", NEW)
-        value, args, kwargs = call.unfold(value, self._args, self._kwargs or {})
-        self._call = call.to_stored(value)
+        value, args, kwargs = calls.unfold(value, self._args, self._kwargs or {})
+        self._call = calls.to_stored(value)
         self._args, self._kwargs = args, kwargs or None
 
     @property
@@ -131,64 +138,84 @@ class Job(Persistent):
         self._kwargs = dict(values) or None
 
     def _check_changeable(self, value: object, what: str) -> None:
-        if self._ending() is not None:
+        if self._completion() is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
         check_storable(value, f"{what} of {self.description}")
 
     @property
     def description(self) -> str:
         """What is called, as text."""
-        return call.describe(self._call)
+        return calls.describe(self._call)
 
     # Where it is
 
     @property
     def _shard(self) -> Shard | None:
-        return shard_from(self._home)
+        """The shard that the job names; it needn't be in it."""
+        if self._key is not None and self._v_shard is None:
+            self._v_shard = complete.shard_of(self)
+        return self._v_shard
 
-    def _move(self, key: int, home: Shard | Ends | None = None) -> None:
-        """Give it a key, and a home, which is its shard unless its bundle has it by that key."""
-        self._key, self._home = key, self._shard if home is None else home
+    def _place(self, shard: Shard, key: int, shared: SharedResults | None = None) -> None:
+        """Note where it is: its key and its shard, which its shared results name if there are.
+
+        A job that gets another key leaves them: there it could be taken for another one.
+        """
+        self._key, self._v_shard = key, shard
+        if self._shared is not shared:
+            self._shared = shared
+        if shared is None:
+            self._shard_name = self._name_of(shard)
+
+    def _name_of(self, shard: Shard) -> ShardName:
+        """How the job names the shard: with its database if that isn't the job's own."""
+        jar = shard.queue._p_jar
+        if self._p_jar is None or self._p_jar.db() is jar.db():
+            return shard.name
+        return (*shard.name, jar.db().database_name)
 
     @property
     def id(self) -> str | None:
         """The decimal object id, or None before the job is put."""
         if self._p_oid is None:
             shard = self._shard
-            if shard is None or not inbox.is_delivered(shard.queue, self):
+            if shard is None or not delivery.is_delivered(shard.queue, self):
                 return None
             shard.queue._p_jar.add(self)  # the commit would do it, at less cost
         return str(u64(self._p_oid))
 
     @property
     def queue(self) -> Queue | None:
-        """The queue that the job was put into, or None."""
+        """The queue that the job was put into; None for a copy of a job, and before the put."""
         shard = self._shard
-        return None if shard is None else shard.queue
+        return None if shard is None or self.status == NEW else shard.queue
 
     @property
     def status(self) -> str:
         """NEW, PENDING, ASSIGNED, ACTIVE or COMPLETED, derived from where the job is."""
-        if self._ending() is not None:
+        if self._completion() is not None:
             return COMPLETED
         if self._v_running:
             return ACTIVE
-        if self._shard is None:
+        shard = self._shard
+        if shard is None:
             return NEW
         if self._p_jar is None:
-            return PENDING if inbox.is_delivered(self._shard.queue, self) else NEW
-        holder = self._holder()
-        if holder is None:
-            return PENDING
-        return ACTIVE if self._key in holder.board else ASSIGNED
+            return PENDING if delivery.is_delivered(shard.queue, self) else NEW
+        holder = shard.queue.holder(self)
+        if holder is not None:
+            return ACTIVE if self._key in holder.running else ASSIGNED
+        return PENDING if shard.has(self._key or 0, self) else NEW
 
     def _holder(self) -> WorkerRecord | None:
         shard = self._shard
-        return None if shard is None or self._ending() is not None else shard.queue.holder(self)
+        return (
+            None if shard is None or self._completion() is not None else shard.queue.holder(self)
+        )
 
-    def _live(self) -> BoardEntry | None:
+    def _live(self) -> RunningJob | None:
         holder = self._holder()
-        return None if holder is None else holder.board.get(self._key)
+        return None if holder is None else holder.running.get(self._key)
 
     def _require(self, what: str, *statuses: str) -> None:
         status = self.status
@@ -197,38 +224,34 @@ class Job(Persistent):
 
     # How it ends
 
-    def _ending(self) -> Ending | None:
+    def _completion(self) -> Completion | None:
         """How it ended, wherever that is stored; None until then."""
-        self._p_activate()
-        ending = ending_of(self.__dict__)
-        if ending is None or self._p_jar is not None or self._home is None:
-            return ending
-        shard = self._shard  # the transaction that put it and ended it may have been aborted
-        return None if shard is None or not shard.has_ended(self, ending.finished) else ending
+        return complete.completion_of(self)
 
     @property
     def outcome(self) -> str | None:
         """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
-        return None if self._ending() is None else self._unsuccessful or SUCCEEDED
+        return None if self._completion() is None else self._unsuccessful or SUCCEEDED
 
     @property
     def result(self) -> Any:
         """What the callable returned, or the Failure; None until the end."""
-        ending = self._ending()
-        return None if ending is None else ending.result
+        completion = self._completion()
+        return None if completion is None else completion.result
 
     @property
     def failure(self) -> Failure | None:
         """The Failure that the job ended with; that of the last attempt until the next one."""
-        ending = self._ending()
-        if ending is None:
+        completion = self._completion()
+        if completion is None:
             return self._last_failure
-        return ending.result if isinstance(ending.result, Failure) else None
+        return completion.result if isinstance(completion.result, Failure) else None
 
     @property
     def parked(self) -> str | None:
         """Why the job can't be run with the code that is there, or None."""
-        if self._parked is None and self._shard is not None and self._shard.has_parked(self):
+        shard, key = self._shard, self._key or 0
+        if self._parked is None and shard is not None and shard.has_parked(key, self):
             # The worker could load no more of it than to see that.
             return (
                 "the worker could not load it, or not store it again, with the code that it had; "
@@ -242,12 +265,17 @@ class Job(Persistent):
         return self._attempts or (1 if self._last_start() is not None else 0)
 
     @property
+    def conflicts(self) -> int:
+        """How many attempts were made again after a conflict, as far as is stored."""
+        return self._conflicts
+
+    @property
     def interruptions(self) -> int:
         """How often a worker died or was stopped while it held the job."""
         return self._interruptions
 
-    def end(self, outcome: str, result: Any, started: int | None, finished: int) -> None:
-        """Store the end; for the queue and the runner, which see to the rest."""
+    def _end(self, outcome: str, result: Any, started: int | None, finished: int) -> None:
+        """Note the end in the record; `complete` sees to the rest."""
         if outcome != SUCCEEDED:
             self._unsuccessful = outcome
         if result is not None or self._result is not None:
@@ -256,8 +284,8 @@ class Job(Persistent):
             self._started = started
         self._finished = finished
 
-    def renew(self) -> None:
-        """Back to NEW; for the queue, which has taken the job out of its trees."""
+    def _renew(self) -> None:
+        """Back to NEW; `complete` has taken the job out of its trees."""
         for name in _GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
         self._p_changed = True
@@ -268,10 +296,7 @@ class Job(Persistent):
         A running job can't commit any more. Joins the current transaction. Raises
         BadStatus if the job is NEW or has ended.
         """
-        shard = self._shard
-        if shard is None or self._ending() is not None:
-            raise BadStatus(f"{self!r} is {self.status}; only a job in a queue can be cancelled")
-        shard.queue.cancel(self)
+        complete.cancel(self)
 
     # Time
 
@@ -294,14 +319,14 @@ class Job(Persistent):
         return clock.moment(started)
 
     def _last_start(self) -> int | None:
-        ending = self._ending()
-        return self._started if ending is None else ending.started
+        completion = self._completion()
+        return self._started if completion is None else completion.started
 
     @property
     def finished(self) -> datetime | None:
         """When it ended (UTC), or None."""
-        ending = self._ending()
-        return None if ending is None else clock.moment(ending.finished)
+        completion = self._completion()
+        return None if completion is None else clock.moment(completion.finished)
 
     @property
     def begin_after(self) -> datetime | None:
@@ -338,10 +363,6 @@ class Job(Persistent):
         self._require("priority can be set", NEW)
         self._priority = checked_priority(value)
 
-    def deadline(self) -> int | None:
-        """The microseconds by which it must have begun, or None."""
-        return None if self._begin_by is None else (self._begin_micros() or 0) + self._begin_by
-
     def _begin_micros(self) -> int | None:
         return self._created_micros() if self._begin_after is None else self._begin_after
 
@@ -371,7 +392,7 @@ class Job(Persistent):
         try:
             jar = self._p_jar
             place = "" if jar is None else f" in {jar.db().database_name!r}"
-            shown = call.show(self._call, self._args, self._kwargs)
+            shown = calls.show(self._call, self._args, self._kwargs)
             kind = f"{type(self).__module__}.{type(self).__name__}"
             return f"<{kind} {self.id or '(not stored)'}{place}: {shown}>"
         except Exception as error:
@@ -396,7 +417,7 @@ class Job(Persistent):
             result, outcome = Failure.from_exception(error), FAILED
         finally:
             self._v_running = False
-        self.end(outcome, result, started, clock.now())
+        self._end(outcome, result, started, clock.now())
         return result
 
 

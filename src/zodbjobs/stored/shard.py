@@ -1,25 +1,26 @@
 """One of the independent parts of a queue, with the trees that a job passes through.
 
-inbox -> ready (or held, then ready) -> a worker's lease -> history. A job whose worker
-died goes to `rescued`, one whose code is missing to `parked`.
+inbox -> ready (or scheduled, then ready) -> a worker's lease -> history. A job whose worker
+died goes to `interrupted`, one that can't be run with the code that is there to `parked`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from BTrees.Length import Length
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
-from ZODB.broken import Broken
+from ZODB.utils import u64
 
 from zodbjobs import defaults
-from zodbjobs.stored import keys
-from zodbjobs.stored.ends import shard_from
-from zodbjobs.stored.inbox import Bundle
-from zodbjobs.stored.keys import LAST, SENTINEL
+from zodbjobs.stored.bundle import Bundle
+from zodbjobs.stored.id_keeper import IdKeeper
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
+from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -28,9 +29,16 @@ if TYPE_CHECKING:
 #: An ended job, when (microseconds), whether without success, microseconds of work.
 Ended = tuple["Job", int, bool, int]
 
-_MINUTE = 60_000_000
-_HISTORY_TIE = 10
-_TIE_MASK = (1 << _HISTORY_TIE) - 1
+#: Microseconds of an entry of `minutes`.
+MINUTE = 60_000_000
+
+#: Bits of a key of the history below the microseconds of the end.
+HISTORY_TIE = 10
+
+_TIE_MASK = (1 << HISTORY_TIE) - 1
+
+# One would do; to replace it each time would make two who drop jobs conflict.
+_MOST_KEEPERS = 16
 
 
 class Shard(Persistent):
@@ -41,19 +49,24 @@ class Shard(Persistent):
         self.index = index
         self.inboxes = tuple(_inbox() for _ in range(inboxes))
         self.ready = LOBTree()  # key -> Job or Bundle
-        self.held = LOBTree()  # held key -> Job or Bundle
-        self.rescued = LOBTree()  # key -> Job
+        self.scheduled = LOBTree()  # scheduled key -> Job or Bundle
+        self.interrupted = LOBTree()  # key -> times of interruption, Job
         self.parked = LOBTree()  # key -> Job
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
         self.minutes = LOBTree()  # minute -> (finished, failed, microseconds of work)
+        self.id_keepers = LOBTree()  # object id -> IdKeeper
 
     def __getnewargs__(self) -> tuple[()]:
-        # The ZODB then refers to a shard by its oid alone, without the class: each job's
-        # record has such a reference, and is smaller and faster for it.
+        # The ZODB then refers to a shard by its oid alone, without the class.
         return ()
 
-    # From the inboxes to ready and held
+    @property
+    def name(self) -> tuple[str, int]:
+        """The name of its queue, and its number there: how a job names it."""
+        return self.queue.name, self.index
+
+    # From the inboxes to ready and scheduled
 
     def drain(self, now: int) -> int:
         """File what the inboxes hold and what has become due.
@@ -80,65 +93,84 @@ class Shard(Persistent):
             # Its jobs aren't looked at: there may be many bundles, and time for one claim.
             self._file_bundle(item.lowest, item)
         elif keys.is_for_later(key):
-            held = keys.held_key(key)
-            free_held = keys.free_key(self.held, held)
-            self.held[free_held] = item
-            if free_held != held:
-                item._move(keys.from_held(free_held))
+            place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
+            if self._rekey(item, key, keys.from_scheduled(place)):
+                self.scheduled[place] = item
         else:
             self.make_ready(key, item)
 
     def _file_bundle(self, first: int | None, bundle: Bundle) -> None:
-        if first is not None:
-            tree = self.held if bundle.for_later else self.ready
-            tree[keys.free_key(tree, first)] = bundle
+        if first is None:
+            return
+        if bundle.for_later:
+            self.scheduled[keys.free_scheduled_key(self.scheduled, first)] = bundle
+        else:
+            self.ready[keys.free_key(self.ready, first)] = bundle
 
     def make_ready(self, key: int, job: Job) -> None:
         """Put a due job among those that are ready."""
         free = keys.free_key(self.ready, key)
-        self.ready[free] = job
-        if free != key:
-            job._move(free)
+        if self._rekey(job, key, free):
+            self.ready[free] = job
 
-    def put_off(self, job: Job) -> None:
-        """Hold a job that is to have another attempt until that is due."""
-        job._created = job._created_micros()
-        key = keys.key_for_later(job.priority, job._retry_at or 0)
-        job._retry_at = None
-        job._move(key)
-        self.file(key, job)
-
-    def make_rescued(self, key: int, job: Job) -> None:
-        """Put a job that was interrupted among those that are run one at a time."""
-        free = keys.free_key(self.rescued, key)
-        self.rescued[free] = job
-        if free != key:
-            job._move(free)
+    def make_interrupted(self, key: int, job: Job, times: int) -> None:
+        """Put a job that was interrupted so many times among those few of which run together."""
+        free = keys.free_key(self.interrupted, key)
+        if self._rekey(job, key, free):
+            self.interrupted[free] = (times, job)
 
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
         self.parked[keys.free_key(self.parked, key)] = job
 
+    def _rekey(self, job: Job, key: int, free: int) -> bool:
+        """Write the key under which a job is filed, if that is another one; whether it could
+        be. A job that can't be written is parked.
+        """
+        if free == key:
+            return True
+        if not can_be_stored(job):
+            self.park(key, job)
+            return False
+        job._place(self, free)
+        return True
+
     def _promote(self, now: int) -> None:
-        last = keys.last_held(now)
-        for held, item in list(islice(self.held.items(None, last), defaults.DRAIN_PER_INBOX)):
-            del self.held[held]
+        last = keys.last_scheduled(now)
+        due = list(islice(self.scheduled.items(None, last), defaults.DRAIN_PER_INBOX))
+        for place, item in due:
+            del self.scheduled[place]
             if isinstance(item, Bundle):
-                for place, job in item.take(last, defaults.DRAIN_PER_INBOX):
-                    self.make_ready(keys.from_held(place), job)
+                for job_place, job in item.take(last, defaults.DRAIN_PER_INBOX):
+                    self.make_ready(keys.from_scheduled(job_place), job)
                 self._file_bundle(item.first(), item)
             else:
-                self.make_ready(keys.from_held(held), item)
+                self.make_ready(keys.from_scheduled(place), item)
 
     def next_due(self) -> int | None:
-        """When the first held job is due, in microseconds; None if none is held."""
-        return keys.held_micros(self.held.minKey()) if self.held else None
+        """When the first scheduled job is due, in microseconds; None if there is none."""
+        return keys.scheduled_micros(self.scheduled.minKey()) if self.scheduled else None
 
     # From ready to a lease
 
     def first(self) -> int | None:
         """The smallest ready key, or None. It may be that of a bundle: a lower bound."""
         return self.ready.minKey() if self.ready else None
+
+    def first_due(self, now: int) -> int | None:
+        """The smallest key of a job that may be claimed at `now`, wherever it waits, or None.
+
+        A lower bound where bundles are among them.
+        """
+        found = [tree.minKey() for tree in (self.ready, self.interrupted) if tree]
+        for inbox in self.inboxes:
+            if inbox.maxKey() != SENTINEL:
+                key = inbox.minKey(SENTINEL + 1)
+                if not keys.is_for_later(key) or keys.micros_of(key) <= now:
+                    found.append(key)
+        if self.scheduled and (place := self.scheduled.minKey()) <= keys.last_scheduled(now):
+            found.append(keys.from_scheduled(place))
+        return min(found, default=None)
 
     def take(self, last: int, limit: int) -> list[tuple[int, Job]]:
         """Take out up to `limit` ready jobs with keys up to `last`, in order."""
@@ -171,10 +203,10 @@ class Shard(Persistent):
         minutes: dict[int, tuple[int, int, int]] = {}
         count = 0
         for job, finished, failed, micros in ended:
-            place = finished << _HISTORY_TIE
+            place = finished << HISTORY_TIE
             while not history.insert(place, job):
                 place = history.maxKey(place | _TIE_MASK) + 1
-            minute = finished // _MINUTE
+            minute = finished // MINUTE
             done, bad, work = minutes.get(minute, (0, 0, 0))
             minutes[minute] = (done + 1, bad + failed, work + micros)
             count += 1
@@ -183,22 +215,13 @@ class Shard(Persistent):
             self.minutes[minute] = (before[0] + done, before[1] + bad, before[2] + work)
         self.history_length.change(count)
 
-    def forget(self, job: Job, finished: int) -> bool:
-        """Take an ended job out of the history; whether it was there."""
-        place = self._history_place(job, finished)
-        if place is None:
-            return False
-        del self.history[place]
-        self.history_length.change(-1)
-        return True
-
     def has_ended(self, job: Job, finished: int) -> bool:
         """Whether a job that ended then is in the history; False if the connection is closed."""
         is_closed = self._p_jar is not None and self._p_jar.transaction_manager is None
         return not is_closed and self._history_place(job, finished) is not None
 
     def _history_place(self, job: Job, finished: int) -> int | None:
-        first = finished << _HISTORY_TIE
+        first = finished << HISTORY_TIE
         while True:
             last = first | _TIE_MASK
             for place, found in self.history.items(first, last):
@@ -208,74 +231,90 @@ class Shard(Persistent):
                 return None
             first = last + 1  # so many ended in one microsecond
 
-    def prune(self, before: int, most: int, limit: int) -> int:
-        """Drop up to `limit` of the oldest ended jobs: those that ended before `before`
-        (microseconds), and those beyond `most`. Returns how many were dropped.
-        """
-        surplus = self.history_length() - most
-        bound = before << _HISTORY_TIE
-        places: list[int] = []
-        for place in islice(self.history.keys(), limit):
-            if place >= bound and len(places) >= surplus:
-                break
-            places.append(place)
+    def drop_ended(self, job: Job, finished: int) -> bool:
+        """Take an ended job out of the history; whether it was there."""
+        place = self._history_place(job, finished)
+        if place is not None:
+            self.drop_places([place])
+        return place is not None
+
+    def drop_places(self, places: list[int]) -> None:
+        """Take the entries of the history with these keys out of it."""
+        if not places:
+            return
+        self.keep_ids(max(self.history[place]._p_oid or b"" for place in places))
         for place in places:
             del self.history[place]
-        if places:
-            self.history_length.change(-len(places))
-        for minute in list(islice(self.minutes.keys(None, before // _MINUTE - 1), limit)):
+        self.history_length.change(-len(places))
+
+    def drop_minutes(self, before: int, limit: int) -> None:
+        """Drop up to `limit` of the counters of minutes that ended before `before`."""
+        for minute in list(islice(self.minutes.keys(None, before // MINUTE - 1), limit)):
             del self.minutes[minute]
-        return len(places)
 
-    def has_parked(self, job: Job) -> bool:
+    def keep_ids(self, oid: bytes) -> None:
+        """See to it that no new object gets the object id of a job that is dropped."""
+        keepers, jar = self.id_keepers, self._p_jar
+        if jar is None or not oid or (keepers and keepers.maxKey() > u64(oid)):
+            return
+        while jar.new_oid() < oid:  # another client of a server may be far ahead
+            pass
+        keeper = IdKeeper()
+        jar.add(keeper)
+        if len(keepers) >= _MOST_KEEPERS:
+            keepers.clear()
+        keepers[u64(keeper._p_oid)] = keeper
+
+    # Where a job is
+
+    def has_parked(self, key: int, job: Job) -> bool:
         """Whether `job` is among the parked ones."""
-        return self._parked_place(job) is not None
+        return self._parked_place(key, job) is not None
 
-    def _parked_place(self, job: Job) -> int | None:
-        key = job._key or 0
-        for place, found in self.parked.items(key, keys.last_like(key)):
-            if found is job:
-                return place
-        return None
+    def _parked_place(self, key: int, job: Job) -> int | None:
+        # A record that is lost doesn't tell its key.
+        found = self.parked.items(key, keys.last_like(key)) if key else self.parked.items()
+        return next((place for place, parked in found if parked is job), None)
+
+    def has(self, key: int, job: Job) -> bool:
+        """Whether `job` waits here, or is parked here."""
+        return self._find(key, job) is not None
 
     def discard(self, key: int, job: Job) -> bool:
         """Take a waiting or parked job out, wherever it is; whether it was here."""
-        parked = self._parked_place(job)
+        found = self._find(key, job)
+        if found is None:
+            return False
+        tree, place = found
+        del tree[place]
+        return True
+
+    def _find(self, key: int, job: Job) -> tuple[Any, int] | None:
+        """The tree that has a waiting or parked job, and the key there."""
+        parked = self._parked_place(key, job)
         if parked is not None:
-            del self.parked[parked]
-            return True
-        trees = (self.ready, self.rescued, *self.inboxes)
-        for tree, place in ((self.held, keys.held_key(key)), *((tree, key) for tree in trees)):
+            return self.parked, parked
+        if (entry := self.interrupted.get(key)) is not None and entry[1] is job:
+            return self.interrupted, key
+        scheduled = keys.scheduled_key(key)
+        waiting = ((self.scheduled, scheduled), *((t, key) for t in (self.ready, *self.inboxes)))
+        for tree, place in waiting:
             if tree.get(place) is job:
-                del tree[place]
-                return True
-        for tree in (self.ready, self.held, *self.inboxes):
-            for item in tree.values():
-                if isinstance(item, Bundle) and item.discard(key, job):
-                    return True
-        return False
-
-
-def state_of(job: Any) -> dict[str, Any]:
-    """The attributes of a stored job, also of one whose class is missing in this process."""
-    job._p_activate()
-    state: dict[str, Any] = job.__Broken_state__ if isinstance(job, Broken) else vars(job)
-    return state
-
-
-def shard_of(job: Any) -> Shard:
-    """The shard of a stored job, also of one whose class is missing in this process."""
-    return cast(Shard, shard_from(state_of(job)["_home"]))
-
-
-def as_ended(job: Any) -> Ended | None:
-    """What is to be booked of a job that a lease or `parked` holds; None if it hasn't ended."""
-    state = state_of(job)
-    finished = state.get("_finished")
-    if finished is None:
+                return tree, place
+        for bundle in self._bundles_with(key, scheduled):
+            if bundle.has(key, job):
+                return bundle.jobs, bundle.place(key)
         return None
-    work = finished - (state.get("_started") or finished)
-    return job, finished, state.get("_unsuccessful") is not None, work
+
+    def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
+        """The bundles that may have a job of that key, the likeliest first."""
+        for tree, last in ((self.ready, key), (self.scheduled, scheduled)):
+            # A bundle is filed under a key that isn't larger than those of its jobs.
+            for _, item in keys.backwards(tree, last):
+                if isinstance(item, Bundle):
+                    yield item
+        for inbox in self.inboxes:
+            yield from (item for item in inbox.values() if isinstance(item, Bundle))
 
 
 def _inbox() -> Any:

@@ -28,7 +28,7 @@ def run(row: Row, folder: Path, *, rounds: int, beat: float) -> None:
     """Play `rounds` rounds."""
     row.recovered = 0.0
     withheld = 0
-    with staged(row, folder, {"beat_seconds": beat}) as stage:
+    with staged(row, folder, {"heartbeat_seconds": beat}) as stage:
         with stage.db.transaction() as connection:
             get_queues(connection).create("aside")
         first = stage.workers.start(options=FIRST)

@@ -67,7 +67,7 @@ def _next_init(self, *args, _init=WorkerRecord.__init__, **kwargs):
 
 WorkerRecord.notes = None
 WorkerRecord.__init__ = _next_init
-BoardEntry.color = "red"
+RunningJob.color = "red"
 """
 
 #: Its kind is also the name of the queue for such jobs, which only the next release serves.

@@ -13,13 +13,16 @@ import inspect
 import reprlib
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
 from ZODB.broken import Broken
 
 from zodbjobs.errors import BadArgument, MissingCode
-from zodbjobs.stored.storable import check_storable, is_simple
+from zodbjobs.stored.lifecycle.storable import can_be_stored, check_storable, is_simple
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
 
 StoredCall = str | tuple[object, str] | object
 
@@ -79,7 +82,7 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
         if function is None:
             try:
                 function = _found[stored] = _look_up(stored)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a module may call sys.exit
                 raise MissingCode(
                     f"{stored} can't be loaded in this process "
                     f"({type(error).__name__}: {error}); install the code that defines it, "
@@ -98,8 +101,9 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
     return method
 
 
-def owner(stored: StoredCall) -> Persistent | None:
-    """The object whose method is to be called, if it is one of a database."""
+def owner_of(job: Job | None) -> Persistent | None:
+    """The object whose method a job calls, if it is one of a database."""
+    stored = getattr(job, "_call", None)
     found = stored[0] if isinstance(stored, tuple) else stored
     return found if isinstance(found, Persistent) else None
 
@@ -122,6 +126,38 @@ def _look_up(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise TypeError(f"{path} is not callable")
     return found  # type: ignore[no-any-return]
+
+
+def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What a job calls, and with what.
+
+    Raises MissingCode if any of it isn't there in this process, or if the job couldn't be
+    stored again with the code that is here.
+    """
+    function = from_stored(job._call)
+    args, kwargs = job._args, job._kwargs or {}
+    plain = job.retry_policy is None
+    for value in (*args, *kwargs.values()):
+        check_whole(value)
+        plain = plain and (is_simple(value) or isinstance(value, Persistent))
+    if not plain and not can_be_stored(job):
+        raise MissingCode(
+            f"job {job.id} ({describe(job._call)}) can't be stored again with the code that is "
+            "in this process, so it can't be run: a class or function among its arguments, or "
+            "its retry policy, is missing; install it, restart the worker, then retry the job"
+        )
+    return function, args, kwargs
+
+
+def has_simple_arguments(job: Job) -> bool:
+    """Whether a call can't change any argument but objects of the database."""
+    values = (*job._args, *(job._kwargs or {}).values())
+    return all(is_simple(value) or isinstance(value, Persistent) for value in values)
+
+
+def set_running(job: Job, is_running: bool) -> None:
+    """Let its status be ACTIVE, while it is called, for whoever has this object."""
+    job._v_running = is_running
 
 
 def check_stored(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""How what is put reaches a queue: by a job, or a bundle of jobs, under one key of an inbox.
+"""Delivery: how what is put reaches an inbox of a queue, as a job or as a bundle of them.
 
 A producer, which is a thread of a process, stays with the inbox that it drew. After a
 transaction of its that failed it draws another, for it may not be alone there.
@@ -6,19 +6,19 @@ transaction of its that failed it draws another, for it may not be alone there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from persistent import Persistent
+from transaction.interfaces import NoTransaction
 
 from zodbjobs import defaults
-from zodbjobs.stored import keys
-from zodbjobs.stored.ends import Ends
-from zodbjobs.stored.trees import WideTree
+from zodbjobs.stored.bundle import Bundle
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.shared_results import SharedResults
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -28,58 +28,9 @@ if TYPE_CHECKING:
 #: Called after each commit in this process that put jobs.
 after_put: set[Callable[[], None]] = set()
 
-
-class Bundle(Persistent):
-    """The jobs that one transaction put into one queue, in the order of their keys.
-
-    A bundle has either jobs for now, by key, or jobs for later, by held key. `lowest` is the
-    smallest of these that it has had. `ends` is where most of them may end, if there are many.
-    """
-
-    for_later = False
-    lowest = keys.LAST
-    ends: Ends | None = None
-
-    def __init__(self, for_later: bool) -> None:
-        self.jobs = WideTree()
-        if for_later:
-            self.for_later = True
-
-    def add(self, key: int, job: Job) -> int:
-        """Add a job under `key`, or the next free one, and return that."""
-        place = self._place(key)
-        if not self.jobs.insert(place, job):
-            place = keys.free_key(self.jobs, place)
-            self.jobs[place] = job
-        if place < self.lowest:
-            self.lowest = place
-        return keys.from_held(place) if self.for_later else place
-
-    def first(self) -> int | None:
-        """The smallest key of the tree, or None if it is empty."""
-        return self.jobs.minKey() if self.jobs else None
-
-    def take(self, last: int, limit: int) -> list[tuple[int, Job]]:
-        """Take out up to `limit` of the first jobs, up to the tree's key `last`."""
-        jobs = self.jobs
-        taken = list(islice(jobs.items(None, last), limit))
-        for key, _ in taken:
-            del jobs[key]
-        return taken
-
-    def has(self, key: int, job: Job) -> bool:
-        """Whether `job` is here."""
-        return self.jobs.get(self._place(key)) is job
-
-    def discard(self, key: int, job: Job) -> bool:
-        """Take `job` out if it is here."""
-        if not self.has(key, job):
-            return False
-        del self.jobs[self._place(key)]
-        return True
-
-    def _place(self, key: int) -> int:
-        return keys.held_key(key) if self.for_later else key
+# The states of a transaction that tell how it ended.
+_COMMITTED = "Committed"
+_COMMIT_FAILED = "Commit failed"
 
 
 class _Producer(threading.local):
@@ -103,6 +54,7 @@ class _Part:
 
     def __init__(self, queue: Queue, number: int) -> None:
         shards = queue.shards
+        self._jar = queue._p_jar
         self.shard: Shard = shards[(_producer.number + number) % len(shards)]
         inboxes = self.shard.inboxes
         self.inbox: Any = inboxes[_producer.number // len(shards) % len(inboxes)]
@@ -125,30 +77,34 @@ class _Part:
         if found is None or anchor is None:
             self.anchor = key = keys.free_key(self.inbox, key)
             self.inbox[key] = job
-            job._move(key, self.shard)
+            job._place(self.shard, key)
             return
         if not isinstance(found, Bundle):
             bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
             self.inbox[anchor] = found = bundle
         if not are_many:
-            job._move(found.add(key, job), self.shard)
+            job._place(self.shard, found.add(key, job))
             return
-        if found.ends is None:
-            found.ends = Ends(self.shard)
+        if found.shared is None:
+            found.shared = SharedResults(self.shard.name)
             # Else another database with a job that refers to it may take it.
-            self.shard.queue._p_jar.add(found.ends)
-        found.ends.size += 1
-        job._move(found.add(key, job), found.ends)
+            self._jar.add(found.shared)
+        found.shared.size += 1
+        job._place(self.shard, found.add(key, job), found.shared)
 
 
 class _Delivery:
     """What the current transaction puts into one queue: what is too much for one inbox goes on
     in the next shard, so that several workers can share it.
+
+    A synchronizer of the transaction manager until that transaction has ended. An after-commit
+    hook would have each resource of the transaction aborted after it was committed.
     """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue  # also keeps the queue's id() from being used again
+        self._manager = queue._p_jar.transaction_manager
         self._parts: dict[bool, list[_Part]] = {False: [], True: []}
         self._count = 0
 
@@ -163,7 +119,23 @@ class _Delivery:
         if not parts or not parts[-1].room:
             parts.append(_Part(self._queue, len(parts)))
         self._count += 1
-        parts[-1].add(key, job, self._count >= defaults.ENDS_TOGETHER)
+        parts[-1].add(key, job, self._count >= defaults.SHARED_TOGETHER)
+
+    def newTransaction(self, txn: Any) -> None:
+        """Nothing is to be done; a synchronizer has this method."""
+
+    def beforeCompletion(self, txn: Any) -> None:
+        """Nothing is to be done; a synchronizer has this method."""
+
+    def afterCompletion(self, txn: Any) -> None:
+        """Wake the workers of this process, or after a failed commit draw another inbox."""
+        with contextlib.suppress(KeyError):  # somebody may have cleared the synchronizers
+            self._manager.unregisterSynch(self)
+        if txn.status == _COMMITTED:
+            for wake in list(after_put):
+                wake()
+        elif txn.status == _COMMIT_FAILED:
+            _producer.draw()
 
 
 def deliver(queue: Queue, job: Job, key: int) -> None:
@@ -171,13 +143,14 @@ def deliver(queue: Queue, job: Job, key: int) -> None:
 
     Joins the transaction of the queue's connection.
     """
-    txn = queue._p_jar.transaction_manager.get()
+    manager = queue._p_jar.transaction_manager
+    txn = manager.get()
     try:
         delivery: _Delivery = txn.data(queue)
     except KeyError:
         delivery = _Delivery(queue)
-        txn.set_data(queue, delivery)
-        txn.addAfterCommitHook(_after_commit)
+        txn.set_data(queue, delivery)  # which also keeps it alive
+        manager.registerSynch(delivery)
     delivery.add(key, job)
 
 
@@ -188,14 +161,6 @@ def is_delivered(queue: Queue, job: Job) -> bool:
         return False  # its connection was closed
     try:
         delivery: _Delivery = manager.get().data(queue)
-    except KeyError:
+    except (KeyError, NoTransaction):
         return False
     return delivery.has(job)
-
-
-def _after_commit(committed: bool) -> None:
-    if not committed:
-        _producer.draw()
-        return
-    for wake in list(after_put):
-        wake()

@@ -1,4 +1,7 @@
-"""Looking at what waits in a queue, in the order in which one worker would take it."""
+"""Looking at what waits in a queue, in the order in which one worker would take it.
+
+What is looked at may be changed meanwhile: a job that is taken out doesn't hide another one.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from zodbjobs.stored import keys
-from zodbjobs.stored.inbox import Bundle
-from zodbjobs.stored.keys import SENTINEL
+from zodbjobs.stored.bundle import Bundle
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -27,32 +30,33 @@ def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
     Lazy: the first ones cost little, however many wait.
     """
     for shard in shards:
-        yield from shard.rescued.items()
+        for key, (_, job) in keys.forwards(shard.interrupted):
+            yield key, job
     runs: list[Iterator[Keyed]] = []
-    held: list[Iterator[Keyed]] = []
+    scheduled: list[Iterator[Keyed]] = []
     for shard in shards:
-        runs.append(_unfolded(shard.ready.items()))
-        held.append(_unfolded(shard.held.items()))
+        runs.append(_unfolded(keys.forwards(shard.ready)))
+        scheduled.append(_unfolded(keys.forwards(shard.scheduled)))
         for inbox in shard.inboxes:
             for_now, for_later = _sorted_out(inbox)
-            runs.append(_unfolded(for_now))
-            held.append(_unfolded(for_later))
-    last = keys.last_held(now)
+            runs.append(_unfolded(iter(for_now)))
+            scheduled.append(_unfolded(iter(for_later)))
+    last = keys.last_scheduled(now)
     due: list[Keyed] = []
-    later: Iterator[Keyed] = heapq.merge(*held, key=_key)
+    later: Iterator[Keyed] = heapq.merge(*scheduled, key=_key)
     for place, job in later:
         if place > last:
             later = chain([(place, job)], later)
             break
-        due.append((keys.from_held(place), job))
+        due.append((keys.from_scheduled(place), job))
     # What was put for later and is due by now has its place among the others.
     yield from heapq.merge(sorted(due, key=_key), *runs, key=_key)
     for place, job in later:
-        yield keys.from_held(place), job
+        yield keys.from_scheduled(place), job
 
 
 def _sorted_out(inbox: Any) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
-    """The items of an inbox for now, and those for later by their held keys.
+    """The items of an inbox for now, and those for later by their scheduled keys.
 
     A bundle goes by its first job; the inbox has it under the job that was put first.
     """
@@ -62,13 +66,13 @@ def _sorted_out(inbox: Any) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]
         if isinstance(item, Bundle):
             (for_later if item.for_later else for_now).append((item.first() or 0, item))
         elif keys.is_for_later(key):
-            for_later.append((keys.held_key(key), item))
+            for_later.append((keys.scheduled_key(key), item))
         else:
             for_now.append((key, item))
     return sorted(for_now, key=_key), sorted(for_later, key=_key)
 
 
-def _unfolded(items: Any) -> Iterator[Keyed]:
+def _unfolded(items: Iterator[tuple[int, Any]]) -> Iterator[Keyed]:
     """Sorted items with the bundles among them replaced by what is in them.
 
     The key of a bundle may be smaller than its first one's, not larger.
@@ -78,7 +82,7 @@ def _unfolded(items: Any) -> Iterator[Keyed]:
     for key, item in items:
         while heap and heap[0][0] < key:
             yield _pop(heap)
-        run = iter(item.jobs.items()) if isinstance(item, Bundle) else iter([(key, item)])
+        run = keys.forwards(item.jobs) if isinstance(item, Bundle) else iter([(key, item)])
         for first, job in run:
             number += 1
             heapq.heappush(heap, (first, number, job, run))
@@ -101,11 +105,16 @@ def count(shards: Sequence[Shard]) -> int:
     """How many jobs wait; reads all inner nodes and leaves of the trees."""
     number = 0
     for shard in shards:
-        number += len(shard.rescued)
-        for tree in (shard.ready, shard.held, *shard.inboxes):
+        number += len(shard.interrupted)
+        for tree in (shard.ready, shard.scheduled, *shard.inboxes):
             number += sum(
                 len(item.jobs) if isinstance(item, Bundle) else 1
                 for item in tree.values()
                 if item is not None
             )
     return number
+
+
+def history(shard: Shard, newest_first: bool) -> Iterator[Keyed]:
+    """The ended jobs of a shard, and their keys in its history."""
+    return keys.backwards(shard.history) if newest_first else keys.forwards(shard.history)

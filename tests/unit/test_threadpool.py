@@ -1,4 +1,4 @@
-"""The threads of a worker that have nothing to do."""
+"""The threads of a worker."""
 
 from __future__ import annotations
 
@@ -11,40 +11,47 @@ import sample
 import transaction
 
 import zodbjobs
-from zodbjobs.runtime import crew
+from zodbjobs.runtime import threadpool
+from zodbjobs.runtime.assembly import Parts
+from zodbjobs.runtime.workload import Workload
 
 
 def test_idle_threads_take_note_of_commits(
     db: Any, queue: Any, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what others have changed would be kept for them, and become more and more."""
-    monkeypatch.setattr(crew, "_REST_SECONDS", 0.01)
-    with zodbjobs.Worker(db, threads=3) as worker:
+    runners: list[Any] = []
+    make = Parts.make_runner
+    monkeypatch.setattr(
+        Parts, "make_runner", lambda *args: runners.append(make(*args)) or runners[-1]
+    )
+    monkeypatch.setattr(threadpool, "_REST_SECONDS", 0.01)
+    with zodbjobs.Worker(db, threads=3):
         queue.put(sample.nothing)
         for _ in range(50):
             account.deposit(1)
             transaction.commit()
-        patience.until(lambda: all(is_told(runner) for runner in worker._shift._runners))
+        patience.until(lambda: len(runners) == 3 and all(map(is_told, runners)))
 
 
 def is_told(runner: Any) -> bool:
     """Whether its connection has been told of all changes; it is opened by its thread."""
-    return hasattr(runner, "desk") and not runner.desk.connection._storage._invalidations
+    return not runner.thread_session.session.connection._storage._invalidations
 
 
 class Work(deque[Any]):
     """Jobs that mustn't be taken while a thread looks through them to load them."""
 
-    crew: Any
+    workload: Any
     taken = 0
 
     def popleft(self) -> Any:
-        assert self.crew._change._is_owned()
+        assert self.workload.change._is_owned()
         self.taken += 1
         return super().popleft()
 
     def __iter__(self) -> Any:
-        assert self.crew._change._is_owned()
+        assert self.workload.change._is_owned()
         return super().__iter__()
 
 
@@ -52,15 +59,15 @@ def test_jobs_are_taken_one_thread_at_a_time(
     db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else "deque mutated during iteration" ends the thread that looks through them."""
-    made = crew.Crew.__init__
+    made = Workload.__init__
 
-    def watched(self: crew.Crew, *args: Any) -> None:
+    def watched(self: Workload, *args: Any) -> None:
         made(self, *args)
-        self._work = work
-        work.crew = self
+        self._claims = work
+        work.workload = self
 
     work = Work()
-    monkeypatch.setattr(crew.Crew, "__init__", watched)
+    monkeypatch.setattr(Workload, "__init__", watched)
     jobs = queue.put_many([sample.nothing] * 300)
     transaction.commit()
     with zodbjobs.Worker(db):

@@ -1,4 +1,4 @@
-"""What a running job tells of itself, in memory, until the dispatcher writes it down."""
+"""What runs: the progress, the log and the cancellation of an attempt, in memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
 from zodbjobs import defaults
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.workers import BoardEntry, WorkerRecord
 
-#: The job that runs in this context.
-current: ContextVar[Running] = ContextVar("zodbjobs.current")
+#: The attempt that runs in this context.
+current: ContextVar[Attempt] = ContextVar("zodbjobs.current")
 
 
-class Running:
-    """The face of one running job: its runner writes it, the dispatcher reads it."""
+class Attempt:
+    """One call of a job while it runs: its thread writes it, the dispatcher reads it.
+
+    `changes` counts what the job has told; `written` how much of that others can see.
+    """
 
     __slots__ = ("annotations", "cancelled", "changes", "job", "key", "log", "started", "written")
 
@@ -47,35 +49,18 @@ class Running:
         self.changes += 1
 
 
-def write_board(record: WorkerRecord, running: Sequence[Running]) -> None:
-    """Put what changed onto the board; joins the transaction of `record`."""
-    for live in running:
-        if live.changes == live.written or live.key not in record.lease:
-            continue
-        changes = live.changes
-        entry = record.board.get(live.key)
-        if entry is None:
-            entry = record.board[live.key] = BoardEntry(live.started)
-        entry.started = live.started
-        if live.annotations is not None:
-            entry.annotations = live.annotations
-        if live.log is not None:
-            entry.log = tuple(live.log.copy())[-defaults.LIVE_LOG_LINES :]
-        live.written = changes
-
-
 class _LogHandler(logging.Handler):
-    """Gives what a job logs to its Running; what others log passes by."""
+    """Gives what a job logs to its attempt; what others log passes by."""
 
     def emit(self, record: logging.LogRecord) -> None:
         last = logging.lastResort
         if logging.root.handlers == [self] and last is not None and record.levelno >= last.level:
             # Without this handler logging would have shown it; it mustn't be lost now.
             last.handle(record)
-        running = current.get(None)
-        if running is not None:
+        attempt = current.get(None)
+        if attempt is not None:
             try:
-                running.add_line(self.format(record))
+                attempt.add_line(self.format(record))
             except Exception:
                 self.handleError(record)
 

@@ -18,17 +18,18 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import clock, defaults, insights
 from zodbjobs.errors import BadStatus
+from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.dispatcher import Fenced
-from zodbjobs.runtime.progress import logs_are_kept
-from zodbjobs.runtime.rescue import rescue
-from zodbjobs.stored import keys
-from zodbjobs.stored.queue import Ticket
+from zodbjobs.runtime.tasks.rescue import rescue
+from zodbjobs.stored.lifecycle import claim as lifecycle_claim
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.testing import run_jobs
 
 NUMBER = 100
 
 # Nobody knows when these are put that there will be more in the transaction.
-ALONE = defaults.ENDS_TOGETHER - 1
+ALONE = defaults.SHARED_TOGETHER - 1
 
 
 # A lease of so many is one leaf, and several.
@@ -73,7 +74,7 @@ def check_history(queue: Any, jobs: list[zodbjobs.Job]) -> None:
     assert sum(shard.history_length() for shard in queue.shards) == len(jobs)
     minutes = [counts for shard in queue.shards for counts in shard.minutes.values()]
     assert sum(done for done, _, _ in minutes) == len(jobs)
-    assert not any(worker.held() for worker in queue.parent.workers.values())
+    assert not any(worker.leased() for worker in queue.parent.workers.values())
     assert len(queue) == 0
 
 
@@ -181,10 +182,10 @@ def test_a_job_that_writes_takes_them_along_each_in_its_own(
     transaction.commit()
     serials = serials_of(jobs)
     with bench(any_db) as worker:
-        for ticket in claim(worker, NUMBER + 1):
-            worker.runner.run(ticket)
+        for claim in claimed(worker, NUMBER + 1):
+            worker.runner.run(claim)
         transaction.begin()
-        assert len(worker.ends) == NUMBER + 1
+        assert len(worker.results) == NUMBER + 1
     check_history(queue, [*jobs, writer])
     assert written_anew(jobs, serials) == NUMBER
 
@@ -192,12 +193,12 @@ def test_a_job_that_writes_takes_them_along_each_in_its_own(
 # Who takes a job away while its end waits, or is being committed
 
 
-def claim(worker: Bench, number: int, name: str = "") -> list[Ticket]:
+def claimed(worker: Bench, number: int, name: str = "") -> list[Claim]:
     """Claim so many, whoever owns the shard that they are in."""
-    desk = worker.registration.desk
-    with desk.manager:
-        queue = desk.stored[name]
-        return queue.claim(desk.record, number, clock.now(), queue.shards)
+    session = worker.registration.session
+    with session.manager:
+        queue = session.stored[name]
+        return lifecycle_claim.claim(queue, session.record, number, clock.now(), queue.shards)
 
 
 def flush(worker: Bench, change: Callable[[], None], meanwhile: bool) -> None:
@@ -211,7 +212,7 @@ def flush(worker: Bench, change: Callable[[], None], meanwhile: bool) -> None:
 
 def commit_meanwhile(worker: Bench, change: Callable[[], None]) -> None:
     """Let `change` be committed by another, once, in the middle of the worker's commit."""
-    manager = worker.runner._manager
+    manager = worker.manager
     commit = manager.commit
 
     def late_commit() -> None:
@@ -249,7 +250,7 @@ def test_rescued_ones_end_once(
     def give_to_others() -> None:
         with committed(any_db) as other:
             queues, manager = other.parent, other._p_jar.transaction_manager
-            assert rescue(manager, queues, paused.runner.desk.record.id) == len(jobs)
+            assert rescue(manager, queues, paused.registration.id) == len(jobs)
             manager.begin()
 
     with contextlib.suppress(Fenced), bench(any_db) as paused:
@@ -268,8 +269,8 @@ def test_two_workers_end_jobs_of_one_bundle(
 ) -> None:
     with bench(any_db) as one, bench(any_db) as other:
         for worker in (one, other):
-            for ticket in claim(worker, NUMBER // 2):
-                worker.runner.run(ticket)
+            for claim in claimed(worker, NUMBER // 2):
+                worker.runner.run(claim)
         commit_meanwhile(one, other.runner.flush)
         one.runner.flush()
     check_history(queue, jobs)
@@ -279,7 +280,7 @@ def test_two_workers_end_jobs_of_one_bundle(
 def test_an_answer_that_was_lost(any_db: Any, queue: Any, jobs: list[zodbjobs.Job]) -> None:
     with bench(any_db) as worker:
         worker.run()
-        manager = worker.runner._manager
+        manager = worker.manager
         commit = manager.commit
 
         def lost() -> None:
@@ -296,11 +297,11 @@ def test_an_answer_that_was_lost(any_db: Any, queue: Any, jobs: list[zodbjobs.Jo
 def test_a_job_with_another_key_is_not_taken_for_the_one_that_had_it(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(defaults, "ENDS_TOGETHER", 1)
+    monkeypatch.setattr(defaults, "SHARED_TOGETHER", 1)
     first = keys.key_for_now(0, clock.now())
 
     def put(where: Any, number: int) -> Any:
-        following = itertools.count(first, 2)
+        following = itertools.count(first)
         monkeypatch.setattr(keys, "key_for_now", lambda *args: next(following))
         return where.put_many([zodbjobs.Job(sample.identity, n) for n in range(number)])
 
@@ -308,10 +309,10 @@ def test_a_job_with_another_key_is_not_taken_for_the_one_that_had_it(
     jobs = put(queue, 30)
     transaction.commit()
     with bench(any_db) as worker:
-        tickets = claim(worker, 11, "other") + claim(worker, 2)
-        assert [ticket.key for ticket in tickets] == [first + 2 * n for n in range(13)]
-        for ticket in tickets:
-            worker.runner.run(ticket)
+        claims = claimed(worker, 11, "other") + claimed(worker, 2)
+        assert [claim.key for claim in claims] == [first + n for n in range(13)]
+        for claim in claims:
+            worker.runner.run(claim)
         worker.runner.flush()
     transaction.begin()
     assert [job.status for job in jobs] == ["completed"] * 2 + ["pending"] * 28

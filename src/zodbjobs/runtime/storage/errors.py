@@ -1,42 +1,18 @@
-"""What has to be known about storages: who else can open them, and what their troubles are."""
+"""What the errors of storages mean: try again, wait, or begin anew."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from typing import Any
 
 from transaction.interfaces import TransientError
-from ZODB.DemoStorage import DemoStorage
-from ZODB.FileStorage import FileStorage
-from ZODB.interfaces import IMVCCStorage
-from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 from ZODB.utils import z64
-
-# Storages that no other process can have open.
-_ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 # Packages of storages that have a server, and what their database drivers raise without one.
 _CLIENTS = frozenset({"ZEO", "relstorage"})
 _DRIVER_ERRORS = frozenset({"OperationalError", "InterfaceError"})
-
-# As many object ids a ZEO client fetches at a time.
-_IDS_IN_STORE = 100
-
-
-def is_for_one_process(db: Any) -> bool:
-    """Whether no other process can have the database open while this one has."""
-    return isinstance(db.storage, _ONE_PROCESS)
-
-
-def must_be_polled(db: Any) -> bool:
-    """Whether the storage has to be asked for the commits of others, and each connection's
-    part of it for itself, as with RelStorage. Elsewhere ``db.lastTransaction()`` tells.
-    """
-    return bool(IMVCCStorage.providedBy(db.storage))
 
 
 def is_transient(error: BaseException) -> bool:
@@ -46,7 +22,7 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, StorageError) and not isinstance(error, ReadOnlyError)
 
 
-def is_lost(error: BaseException) -> bool:
+def is_disconnect(error: BaseException) -> bool:
     """Whether the storage's server can't be reached, or doesn't answer as it should.
 
     A database driver's error says so only if the storage has called the driver: a job may
@@ -78,7 +54,7 @@ def is_used_id(error: BaseException) -> bool:
     return isinstance(error, ValueError) and "already has the same oid" in str(error)
 
 
-def spoils(error: BaseException) -> bool:
+def poisons(error: BaseException) -> bool:
     """Whether the connection that raised it can't be used any more with what it has loaded.
 
     The object whose id was used once more has lost it in that connection's memory: changes
@@ -87,27 +63,12 @@ def spoils(error: BaseException) -> bool:
     return is_used_id(error) and isinstance(error, ValueError)
 
 
-def is_away(db: Any) -> bool:
-    """Whether the client of a ZEO server has no connection to it right now."""
-    return str(db.storage.getName()).endswith("(disconnected)")
-
-
-def skip_ids(db: Any) -> None:
-    """Drop the object ids that the client of a ZEO server has in store.
-
-    Waits for the server, not longer than the client does, if that is away.
-    """
-    with contextlib.suppress(Exception):  # which the next transaction will meet again
-        for _ in range(_IDS_IN_STORE):
-            db.new_oid()
-
-
-def is_trouble(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Whether the storage can't be reached or has no room, said by a commit.
 
     Then it makes sense to wait and try again, however often, for no job is at fault.
     """
-    return _errno(error) in _NO_ROOM or is_lost(error)
+    return _errno(error) in _NO_ROOM or is_disconnect(error)
 
 
 def _errno(error: BaseException) -> object:

@@ -1,23 +1,22 @@
-"""A worker's record and its queues, as one connection sees them."""
+"""Session: a connection with the worker's record and its queues in it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from zodbjobs.stored import call
-from zodbjobs.stored.ends import Ends
-from zodbjobs.stored.job import Job
-from zodbjobs.stored.queue import Queue, Ticket
-from zodbjobs.stored.root import get_queues
-from zodbjobs.stored.shard import Shard
+from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.workers import WorkerRecord
 
 
-class Desk:
+class Session:
     """Where a thread works: a connection, and in it the worker's record and queues.
 
-    `names`: the queues to work for; None for all, also those that are made later.
+    `names`: the queues to work for; None for all, also those that are made later. Raises
+    KeyError if the worker isn't registered any more.
     """
 
     def __init__(self, connection: Any, worker_id: str, names: Sequence[str] | None) -> None:
@@ -39,38 +38,28 @@ class Desk:
             return self.stored.values()
         return [self.stored[name] for name in self._names]
 
-    def prefetch(self, tickets: Sequence[Ticket]) -> None:
+    def prefetch(self, claims: Sequence[Claim]) -> None:
         """Bring the records of jobs into the cache of a server's client, if there is one, from
         which several threads will load them: each by itself would wait for the server.
         """
-        self.record._p_jar.prefetch([ticket.oid for ticket in tickets])
+        self.record._p_jar.prefetch([claim.oid for claim in claims])
 
-    def load(self, tickets: Sequence[Ticket], most: int) -> int:
+    def load(self, claims: Sequence[Claim], most: int) -> int:
         """Load the records of jobs, and the objects whose methods they call, all at once,
         until that are `most` objects; returns of how many jobs.
         """
         connection = self.record._p_jar
-        connection.prefetch([ticket.oid for ticket in tickets])
+        connection.prefetch([claim.oid for claim in claims])
         loaded = 0
         owners: list[Any] = []
-        for ticket in tickets:
+        for claim in claims:
             if loaded + len(owners) >= most:
                 break
             loaded += 1
-            job = self.record.leased(ticket)
-            if isinstance(job, Job) and (owner := call.owner(job._call)) is not None:
+            owner = calls.owner_of(self.record.job_of(claim))
+            if owner is not None:
                 owners.append(owner)
         connection.prefetch([owner for owner in owners if owner._p_jar is connection])
         for owner in owners:
             owner._p_activate()
         return loaded
-
-    def ends(self, oid: bytes) -> Ends:
-        """What the jobs of a bundle have in common, by its object id."""
-        ends: Ends = self.record._p_jar.get(oid)
-        return ends
-
-    def shard(self, oid: bytes) -> Shard:
-        """The shard with that object id; it is in the database of the record."""
-        shard: Shard = self.record._p_jar.get(oid)
-        return shard

@@ -7,7 +7,7 @@ import sys
 
 FORKS = """
 import os
-from zodbjobs.stored.inbox import _producer
+from zodbjobs.stored.lifecycle.delivery import _producer
 
 for _ in range(3):
     print(_producer.number, flush=True)

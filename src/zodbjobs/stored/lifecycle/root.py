@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zodbjobs import defaults
 from zodbjobs.errors import NotInstalled, NotStored
-from zodbjobs.stored.queue import Queue, Queues
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.queue import Queue
+    from zodbjobs.stored.queues import Queues
+    from zodbjobs.stored.shard import Shard
+
+#: How a job names its shard: its queue, its number there, and its database if that isn't the
+#: job's own.
+ShardName = tuple[str, int] | tuple[str, int, str]
 
 
 def connection_of(place: Any) -> Any:
@@ -31,13 +39,12 @@ def get_queues(place: Any) -> Queues:
     Raises NotStored, or NotInstalled if the database has no queues yet.
     """
     connection = connection_of(place)
-    queues = connection.root().get(defaults.QUEUES_KEY)
+    queues: Queues | None = connection.root().get(defaults.QUEUES_KEY)
     if queues is None:
         raise NotInstalled(
             f"the database {connection.db().database_name!r} has no queues yet; "
             "make them once with zodbjobs.install(db)"
         )
-    assert isinstance(queues, Queues)
     return queues
 
 
@@ -47,3 +54,17 @@ def get_queue(place: Any, name: str = defaults.QUEUE_NAME) -> Queue:
     Raises NotStored, NotInstalled, or UnknownQueue.
     """
     return get_queues(place)[name]
+
+
+def find_shard(connection: Any, name: ShardName) -> Shard | None:
+    """The shard that a job of `connection` names; None if there is none of that name."""
+    queue_name, index, *database = name
+    if database:
+        if database[0] not in connection.db().databases:
+            return None
+        connection = connection.get_connection(database[0])
+    queues: Queues | None = connection.root().get(defaults.QUEUES_KEY)
+    queue = None if queues is None else queues.get(queue_name)
+    if queue is None or index >= len(queue.shards):
+        return None
+    return queue.shards[index]

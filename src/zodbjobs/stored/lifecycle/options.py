@@ -1,12 +1,16 @@
-"""When, within what time and how urgently a job is to be begun: checked before it is stored."""
+"""Options of a job: when, within what time and how urgently it is to be begun; checked."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument
-from zodbjobs.stored import keys
+from zodbjobs.stored.lifecycle import keys
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
 
 
 def due_micros(value: datetime | timedelta | None) -> int | None:
@@ -31,6 +35,11 @@ def _in_range(micros: int) -> int:
         last = clock.to_datetime(keys.LAST_MICROS)
         raise BadArgument(f"begin_after is too far in the future; the last is {last}")
     return micros
+
+
+def deadline_of(job: Job) -> int | None:
+    """The microseconds by which a job must have begun, or None."""
+    return None if job._begin_by is None else (job._begin_micros() or 0) + job._begin_by
 
 
 def duration_micros(value: timedelta | None) -> int | None:

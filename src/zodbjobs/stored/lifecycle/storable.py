@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from persistent import Persistent
+from ZODB.POSException import StateLoadError
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
@@ -61,6 +62,23 @@ def check_storable(value: object, what: str) -> None:
     """Raise BadArgument if `value` can't be pickled; `what` names it in the message."""
     if not is_simple(value):
         _probe(value, what)
+
+
+def can_be_stored(job: Any) -> bool:
+    """Whether the record of a job can be written again with the code that is here.
+
+    It can't if the job can't be loaded, or if the class or function that an argument is has
+    gone. Raises what the storage raises while the job is loaded.
+    """
+    try:
+        state = job.__getstate__()
+    except StateLoadError:
+        return False
+    try:
+        _Probe().dump(state)
+    except Exception:
+        return False
+    return True
 
 
 def portable_copy(value: Any, what: str) -> tuple[Any, bool]:

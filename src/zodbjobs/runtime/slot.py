@@ -1,0 +1,24 @@
+"""One thread of a worker, as the others see it."""
+
+from __future__ import annotations
+
+from zodbjobs.runtime.context import Attempt
+from zodbjobs.runtime.group import Group
+
+
+class Slot:
+    """What one thread does: the attempt that runs, its times, and the results that wait.
+
+    The thread writes it, the dispatcher and the pool read it. It outlives the thread: another
+    one that takes the place of a thread which ended goes on with it.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.attempt: Attempt | None = None
+        #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
+        self.called: float | None = None
+        #: Seconds that the last job took, with a commit of its own.
+        self.seconds = 0.0
+        #: Those of them in which another thread could have worked.
+        self.shareable = 0.0

@@ -1,0 +1,1 @@
+"""Storages: what each of them can, what its errors mean, and what it gets wrong."""

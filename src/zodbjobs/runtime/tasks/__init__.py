@@ -1,0 +1,1 @@
+"""What a worker does again and again, beside running jobs."""

@@ -1,0 +1,25 @@
+"""Heartbeat: a worker's sign of life, in a step of its dispatcher."""
+
+from __future__ import annotations
+
+from zodbjobs.runtime.periodic import Interval
+from zodbjobs.runtime.session import Session
+
+
+class Heartbeat:
+    """Counts up the heartbeat of the worker's record every `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = Interval(seconds)
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next one."""
+        return self._interval.is_due()
+
+    def write(self, session: Session) -> None:
+        """Beat; joins the transaction of `session`."""
+        session.record.heartbeat += 1
+
+    def written(self) -> None:
+        """Note that it was committed."""
+        self._interval.done()

@@ -1,0 +1,47 @@
+"""Prune: keeps the history of a queue short, by age and by count."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
+
+from zodbjobs import clock, defaults
+from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.shard import HISTORY_TIE, Shard
+
+
+def prune(queues: Sequence[Queue], seconds: float, most: int) -> int:
+    """Drop finished jobs older than `seconds`, and the oldest beyond `most` of a queue.
+
+    At most PRUNE_BATCH of each queue; joins the current transaction. Returns how many were
+    dropped; while that isn't 0 there may be more.
+    """
+    before = clock.now() - int(seconds * 1_000_000)
+    return sum(_prune(queue, before, most) for queue in queues)
+
+
+def _prune(queue: Queue, before: int, most: int) -> int:
+    surplus = sum(shard.history_length() for shard in queue.shards) - most
+    dropped: defaultdict[int, list[int]] = defaultdict(list)
+    count = 0
+    for place, index in islice(_oldest_first(queue), defaults.PRUNE_BATCH):
+        if place >= before << HISTORY_TIE and count >= surplus:
+            break
+        dropped[index].append(place)
+        count += 1
+    for shard in queue.shards:
+        shard.drop_places(dropped[shard.index])
+        shard.drop_minutes(before, defaults.PRUNE_BATCH)
+    return count
+
+
+def _oldest_first(queue: Queue) -> Iterator[tuple[int, int]]:
+    """The keys of the history, and the shards that have them."""
+
+    def places(shard: Shard) -> Iterator[tuple[int, int]]:
+        return ((place, shard.index) for place in shard.history.keys())  # noqa: SIM118
+
+    return heapq.merge(*map(places, queue.shards), key=itemgetter(0))

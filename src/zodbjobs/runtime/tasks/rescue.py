@@ -1,0 +1,115 @@
+"""Rescue: what becomes of the jobs of a worker that died, or that stopped before they ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from ZODB.utils import u64
+
+from zodbjobs import defaults
+from zodbjobs.runtime import policy, transactions
+from zodbjobs.runtime.storage import errors
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle.keys import SENTINEL
+from zodbjobs.stored.queues import Queues
+from zodbjobs.stored.workers import WorkerRecord
+
+log = logging.getLogger("zodbjobs")
+
+
+def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
+    """Give back what a dead worker held, and drop its record; returns the number of jobs.
+
+    Runs transactions of its own in `manager`, RESCUE_BATCH jobs in each. If another worker
+    does the same, one of the two gets a conflict and goes on behind the other. A job that can't
+    be taken back stays, with the record of the worker, and harms no other. Raises what the
+    storage raises; what was committed until then stays.
+    """
+    count = 0
+    left: set[int] = set()
+    while True:
+        batch = transactions.run(manager, lambda: _batch(queues, worker_id, left))
+        if not batch:
+            break
+        try:
+            transactions.run(manager, _taking(queues, worker_id, batch))
+            count += len(batch)
+        except Exception as error:
+            if errors.is_unavailable(error) or errors.is_transient(error):
+                raise
+            count += _each_alone(manager, queues, worker_id, batch, left)
+    host = transactions.run(manager, lambda: _strike_off(queues, worker_id))
+    if host is not None:
+        log.warning("worker %s on %s is gone; %s jobs were taken back", worker_id, host, count)
+    return count
+
+
+def _batch(queues: Queues, worker_id: str, left: set[int]) -> list[int]:
+    record = queues.workers.get(worker_id)
+    if record is None:
+        return []
+    keys = (key for key in record.lease.keys(SENTINEL + 1) if key not in left)
+    return list(islice(keys, defaults.RESCUE_BATCH))
+
+
+def _taking(queues: Queues, worker_id: str, keys: list[int]) -> Callable[[], None]:
+    def take() -> None:
+        record = queues.workers.get(worker_id)
+        if record is not None:
+            take_back(queues, record, [(k, record.lease[k]) for k in keys if k in record.lease])
+
+    return take
+
+
+def _each_alone(
+    manager: Any, queues: Queues, worker_id: str, keys: list[int], left: set[int]
+) -> int:
+    """Take jobs back one by one, as one of them can't be; returns the number of the others."""
+    for key in keys:
+        try:
+            transactions.run(manager, _taking(queues, worker_id, [key]))
+        except Exception as error:
+            if errors.is_unavailable(error):
+                raise
+            left.add(key)
+            log.critical(
+                "a job of worker %s can't be taken back; it stays where it is: %r",
+                worker_id,
+                error,
+            )
+    return sum(key not in left for key in keys)
+
+
+def _strike_off(queues: Queues, worker_id: str) -> str | None:
+    """Remove the record if its lease is empty; the host of the worker if it was removed."""
+    record: WorkerRecord | None = queues.workers.get(worker_id)
+    if record is None or record.leased():
+        return None
+    strike_off(queues, record)
+    return record.host
+
+
+def take_back(queues: Queues, record: WorkerRecord, leased: list[tuple[int, Job]]) -> None:
+    """Move jobs out of a lease whose worker will not end them; joins the transaction."""
+    for key, job in leased:
+        parks = complete.take_back(record, key, job, _any_shard(queues), policy.after_interruption)
+        if parks:
+            log.critical("job %s can't be loaded or stored again: it is parked", u64(job._p_oid))
+
+
+def _any_shard(queues: Queues) -> Any:
+    return queues.values()[0].shards[0]
+
+
+def strike_off(queues: Queues, record: WorkerRecord) -> None:
+    """Remove the record of a worker whose lease is empty; joins the transaction.
+
+    The sentinel goes too, so that a claim of that worker, should it be alive after all,
+    conflicts with this: else what it had claimed would be lost with the record.
+    """
+    del record.lease[SENTINEL]
+    del queues.workers[record.id]

@@ -1,0 +1,489 @@
+"""Complete: the only writer of what becomes of a job that was put.
+
+An end is written into the job's record, or into the shared results of its bundle; the key is
+taken off the tree or lease that has it; the job is booked into the history, or goes back to
+where it waits. Everything here works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ZODB.broken import Broken
+
+from zodbjobs import clock, defaults
+from zodbjobs.errors import BadStatus, Cancelled
+from zodbjobs.interfaces import ABORTED, CANCELLED, SUCCEEDED
+from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle.raw import Reference, state_of
+from zodbjobs.stored.lifecycle.root import find_shard
+from zodbjobs.stored.lifecycle.storable import can_be_stored, is_short
+from zodbjobs.stored.shared_results import SharedResults
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Queue
+    from zodbjobs.stored.shard import Ended, Shard
+    from zodbjobs.stored.workers import WorkerRecord
+
+# Where a job goes after an attempt.
+HISTORY = "history"
+PARKED = "parked"
+READY = "ready"
+SCHEDULED = "scheduled"
+
+
+class Completion(NamedTuple):
+    """When the last attempt of a job began and ended (microseconds), and its result."""
+
+    started: int | None
+    finished: int
+    result: Any
+    failed: bool
+
+
+def completion_of(job: Any) -> Completion | None:
+    """How a job ended, wherever that is stored; None until then.
+
+    Also of one that can't be loaded in this process.
+    """
+    state = state_of(job)
+    found = _completion(state, job._p_jar)
+    if found is None or job._p_jar is not None or state.get("_key") is None:
+        return found
+    shard = shard_of(job)  # the transaction that put it and ended it may have been aborted
+    return None if shard is None or not shard.has_ended(job, found.finished) else found
+
+
+def has_own_end(job: Job) -> bool:
+    """Whether the end is written in the job's own record; cheap, as a runner asks for each job.
+
+    For one that a lease holds this tells whether it has ended: an end in the shared results is
+    written by the transaction that takes the job off its lease.
+    """
+    return job._finished is not None
+
+
+def attempts_before(job: Job) -> tuple[int, int]:
+    """The numbers of attempts and of conflicts that are stored of a job that hasn't ended."""
+    return job._attempts or (1 if job._started is not None else 0), job._conflicts
+
+
+def _completion(state: Mapping[str, Any], connection: Any) -> Completion | None:
+    finished = state.get("_finished")
+    if finished is not None:
+        failed = state.get("_unsuccessful") is not None
+        return Completion(state.get("_started"), finished, state.get("_result"), failed)
+    shared = _shared(state, connection)
+    found = None if shared is None else shared.by_key.get(state.get("_key") or 0)
+    return None if found is None else Completion(*found, failed=False)
+
+
+def _shared(state: Mapping[str, Any], connection: Any) -> SharedResults | None:
+    found = state.get("_shared")
+    if isinstance(found, Reference):
+        found = connection.get(found.oid)
+    return found if isinstance(found, SharedResults) else None
+
+
+def shard_of(job: Any) -> Shard | None:
+    """The shard that a job names, if it is there; the job needn't be in it.
+
+    Also of one that can't be loaded in this process.
+    """
+    state = state_of(job)
+    name, connection = state.get("_shard_name"), job._p_jar
+    if name is None:
+        shared = _shared(state, connection)
+        if shared is not None:
+            name, connection = shared.shard_name, shared._p_jar
+    if name is None or connection is None:
+        return state.get("_v_shard")  # put in this transaction, and not stored yet
+    return find_shard(connection, name)
+
+
+# The end of an attempt
+
+
+class AttemptResult:
+    """What one attempt of a job led to: what is to be written, and where the job goes next.
+
+    Times are microseconds. `attempts` and `conflicts` are numbers with this one included.
+    """
+
+    __slots__ = (
+        "annotations",
+        "attempts",
+        "claim",
+        "conflicts",
+        "failure",
+        "finished",
+        "goes_to",
+        "job",
+        "log",
+        "outcome",
+        "portable",
+        "result",
+        "retry_at",
+        "shared",
+        "started",
+    )
+
+    def __init__(self, claim: Claim, goes_to: str, started: int, finished: int) -> None:
+        self.claim = claim
+        self.goes_to = goes_to
+        self.started = started
+        self.finished = finished
+        self.attempts = 1
+        self.conflicts = 0
+        self.outcome: str | None = None
+        #: What the job returned or its Failure; why it is parked.
+        self.result: Any = None
+        #: That of an attempt which another one is to follow.
+        self.failure: Failure | None = None
+        self.retry_at: int | None = None
+        self.annotations: dict[str, Any] | None = None
+        self.log: tuple[str, ...] = ()
+        #: The object id of the shared results that it may go to, instead of into the job.
+        self.shared: bytes | None = None
+        #: Whether any connection may write it, for the job wrote nothing to the database.
+        self.portable = True
+        #: The job as the connection has it that writes the result.
+        self.job: Job | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job ended without success."""
+        return self.outcome is not None and self.outcome != SUCCEEDED
+
+    def let_go(self) -> None:
+        """Make room in the connection's cache; it holds few objects, and needs the indexes."""
+        if self.job is not None:
+            self.job._p_deactivate()
+            self.job = None
+
+    def share(self, job: Job) -> bool:
+        """Let it go into the shared results of the job's bundle, if it may; whether it may."""
+        shared = job._shared
+        if shared is None or shared.size < defaults.SHARED_TOGETHER:
+            return False
+        told = self.annotations or self.log
+        if self.outcome != SUCCEEDED or self.attempts > 1 or self.conflicts or told:
+            return False
+        if is_short(self.result):
+            self.shared = shared._p_oid
+        return self.shared is not None
+
+
+def parked(claim: Claim, reason: str | None, now: int) -> AttemptResult:
+    """The result of a job that can't be run with the code that is there."""
+    result = AttemptResult(claim, PARKED, now, now)
+    result.result = reason
+    return result
+
+
+def unsuccessful(claim: Claim, outcome: str, failure: Failure, started: int) -> AttemptResult:
+    """The result of a job that ends now with a failure, of which there is nothing to tell."""
+    result = AttemptResult(claim, HISTORY, started, clock.now())
+    result.outcome, result.result = outcome, failure
+    return result
+
+
+def stored_end(claim: Claim, job: Job) -> AttemptResult:
+    """The result of a job whose record has its end, and which only was not booked."""
+    result = AttemptResult(claim, HISTORY, 0, 0)
+    _adopt(result, job)
+    return result
+
+
+def _adopt(result: AttemptResult, job: Job) -> None:
+    finished = job._finished or 0
+    result.goes_to = HISTORY
+    result.outcome = job._unsuccessful or SUCCEEDED
+    result.started, result.finished = job._started or finished, finished
+
+
+def write(record: WorkerRecord, results: Sequence[AttemptResult]) -> list[AttemptResult]:
+    """Write results where they belong; return those whose jobs the lease in `record` has.
+
+    The others were taken away, and whoever did has booked them. Those of one bundle of which
+    there are many go into one record. They are booked at once: to take the job off its lease
+    is what conflicts with whoever takes it away.
+    """
+    together: defaultdict[bytes | None, list[AttemptResult]] = defaultdict(list)
+    for result in results:
+        together[result.shared].append(result)
+    written: list[AttemptResult] = []
+    for oid, group in together.items():
+        if oid is None or len(group) < defaults.SHARED_TOGETHER:
+            written += write_each(record, group)
+        else:
+            written += _write_shared(record, record._p_jar.get(oid), group)
+    return written
+
+
+def write_each(record: WorkerRecord, results: Iterable[AttemptResult]) -> list[AttemptResult]:
+    """Write each result into the record of its job; return those that the lease has.
+
+    Whoever takes a job away writes the job, so of two who do at once one gets a ConflictError.
+    """
+    return [result for result in results if _write(record, result)]
+
+
+def _write(record: WorkerRecord, result: AttemptResult) -> bool:
+    job = result.job = record.job_of(result.claim)
+    if job is None:
+        return False
+    if has_own_end(job):
+        # An earlier commit, which seemed to fail, has stored an end already; that one counts.
+        _adopt(result, job)
+        return True
+    if result.outcome is not None:
+        job._end(result.outcome, result.result, result.started, result.finished)
+    elif result.goes_to == PARKED:
+        job._parked = result.result
+    else:
+        job._attempts = result.attempts
+        job._started = result.started
+        job._last_failure = result.failure
+        if result.retry_at is not None:
+            job._retry_at = result.retry_at
+    if result.attempts > 1:
+        job._attempts = result.attempts
+    if result.conflicts:
+        job._conflicts = result.conflicts
+    if result.annotations is not None:
+        job._annotations = {**(job._annotations or {}), **result.annotations}
+    if result.log:
+        job._log = result.log
+    return True
+
+
+def _write_shared(
+    record: WorkerRecord, shared: SharedResults, group: Sequence[AttemptResult]
+) -> list[AttemptResult]:
+    by_key: dict[int, tuple[int, int, Any]] = {}
+    written, ended = [], []
+    for result in group:
+        job = result.job = record.job_of(result.claim)
+        if job is None:
+            continue
+        key = result.claim.key
+        record.release(key)
+        by_key[key] = (result.started, result.finished, result.result)
+        ended.append((job, result.finished, False, result.finished - result.started))
+        written.append(result)
+    if written:
+        shared.add(by_key)
+        shard: Shard = record._p_jar.get(group[0].claim.shard)
+        shard.finish(ended)
+    return written
+
+
+def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
+    """Take jobs of which the results are written off the lease, to where they go next."""
+    finished: defaultdict[bytes, list[Ended]] = defaultdict(list)
+    for result in results:
+        claim = result.claim
+        job = record.job_of(claim)
+        if job is None:
+            continue  # booked before, or taken away and booked by whoever did
+        record.release(claim.key)
+        if result.goes_to is HISTORY:
+            work = result.finished - result.started
+            finished[claim.shard].append((job, result.finished, result.failed, work))
+            continue
+        shard: Shard = record._p_jar.get(claim.shard)
+        if result.goes_to == PARKED:
+            shard.park(claim.key, job)
+        elif result.goes_to == SCHEDULED:
+            _schedule(shard, job)
+        else:
+            shard.make_ready(claim.key, job)
+    for oid, ended in finished.items():
+        shard = record._p_jar.get(oid)
+        shard.finish(ended)
+
+
+def _schedule(shard: Shard, job: Job) -> None:
+    """File a job that is to have another attempt until that is due."""
+    job._created = job._created_micros()
+    key = keys.key_for_later(job.priority, job._retry_at or 0)
+    job._retry_at = None
+    job._place(shard, key)
+    shard.file(key, job)
+
+
+def claim_of(key: int, job: Any) -> Claim:
+    """The claim of a job that a lease holds under `key`."""
+    shard = shard_of(job)
+    interruptions = state_of(job).get("_interruptions") or 0
+    return Claim(key, job._p_oid, b"" if shard is None else shard._p_oid, interruptions)
+
+
+# A lease whose worker doesn't end the job
+
+
+def give_back(record: WorkerRecord, claim: Claim) -> None:
+    """Return a claimed job that was not begun to where it waited."""
+    job = record.job_of(claim)
+    if job is None:
+        return
+    record.release(claim.key)
+    shard: Shard = record._p_jar.get(claim.shard)
+    if claim.interruptions:
+        shard.make_interrupted(claim.key, job, claim.interruptions)
+    else:
+        shard.make_ready(claim.key, job)
+
+
+def take_back(
+    record: WorkerRecord,
+    key: int,
+    job: Job,
+    elsewhere: Shard,
+    gives_up: Callable[[Job], Exception | None],
+) -> bool:
+    """Take a job off a lease whose worker will not end it; whether it is parked by that.
+
+    It waits again among those that were interrupted, or ends as aborted with the error that
+    `gives_up` returns. The job is written, so that a runner that isn't as dead as it seems
+    gets a conflict. One that can't be written is parked, and `Queue.retry` looks whether it
+    has ended; `elsewhere` takes it if its record doesn't even tell its shard.
+    """
+    running = record.running.get(key)
+    record.release(key)
+    shard = shard_of(job) or elsewhere
+    completion = completion_of(job)
+    if completion is not None:
+        shard.finish([_ended(job, completion)])  # committed; only its booking was missing
+        return False
+    if isinstance(job, Broken) or job._p_changed is None or not can_be_stored(job):
+        shard.park(key, job)
+        return True
+    job._p_changed = True
+    if running is not None:
+        job._started = running.started
+    if job._parked is not None:
+        shard.park(key, job)
+    elif job._retry_at is not None:
+        _schedule(shard, job)
+    else:
+        job._interruptions += 1
+        error = gives_up(job)
+        if error is None:
+            shard.make_interrupted(key, job, job._interruptions)
+        else:
+            _finish(job, shard, ABORTED, error)
+    return False
+
+
+def _ended(job: Any, completion: Completion) -> Ended:
+    work = completion.finished - (completion.started or completion.finished)
+    return job, completion.finished, completion.failed, work
+
+
+def _finish(job: Job, shard: Shard, outcome: str, error: Exception) -> None:
+    now = clock.now()
+    job._end(outcome, Failure.from_exception(error), None, now)
+    shard.finish([(job, now, True, 0)])
+
+
+# What people ask for
+
+
+def cancel(job: Job) -> None:
+    """What Job.cancel() does."""
+    shard = shard_of(job)
+    if shard is None or job._key is None or completion_of(job) is not None:
+        raise BadStatus(f"{job!r} is {job.status}; only a job in a queue can be cancelled")
+    queue = shard.queue
+    error = Cancelled(f"job {job.id} of queue {queue.name!r} was cancelled")
+    if not can_be_stored(job):
+        raise BadStatus(
+            f"{job!r} can't be cancelled: it can't be stored again with the code that is here; "
+            f"take it out with remove() of queue {queue.name!r}, or mend the code"
+        )
+    holder = queue.holder(job)
+    if holder is not None:
+        holder.release(job._key)
+    elif not shard.discard(job._key, job):
+        raise BadStatus(f"{job!r} isn't in queue {queue.name!r} any more")
+    # Written in every case: that is what keeps a runner from committing.
+    _finish(job, shard, CANCELLED, error)
+
+
+def remove(queue: Queue, job: Job) -> None:
+    """What Queue.remove() does."""
+    shard = shard_of(job)
+    if shard is None or shard.queue is not queue or not shard.discard(_key_of(job), job):
+        raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
+    shard.keep_ids(job._p_oid or b"")
+    if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
+        job._renew()
+
+
+def retry(queue: Queue, job: Job) -> None:
+    """What Queue.retry() does."""
+    shard = _shard_in(queue, job)
+    if not can_be_stored(job):
+        raise BadStatus(
+            f"{job!r} can't be retried: it can't be stored again with the code that is here; "
+            "mend the code, or take the job out with remove()"
+        )
+    if shard.has_parked(_key_of(job), job):
+        completion = completion_of(job)
+        shard.discard(_key_of(job), job)
+        if completion is not None and not completion.failed:
+            shard.finish([_ended(job, completion)])
+            return
+    elif job._unsuccessful is not None:
+        _forget(job, shard, job._finished or 0)
+    else:
+        raise BadStatus(
+            f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
+            "ended without success, can be retried"
+        )
+    priority = job.priority
+    job._renew()
+    job._begin_after = None
+    deliver(queue, job, keys.key_for_now(priority, clock.now()))
+
+
+def forget(queue: Queue, job: Job) -> None:
+    """What Queue.forget() does."""
+    shard = _shard_in(queue, job)
+    completion = completion_of(job)
+    if completion is None:
+        raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
+    _forget(job, shard, completion.finished)
+
+
+def _forget(job: Job, shard: Shard, finished: int) -> None:
+    if shard.drop_ended(job, finished):
+        return
+    if shard.has_parked(_key_of(job), job):
+        shard.discard(_key_of(job), job)
+    holder = shard.queue.holder(job)
+    if holder is not None:  # which has ended it, and not booked it yet
+        holder.release(_key_of(job))
+
+
+def _shard_in(queue: Queue, job: Job) -> Shard:
+    shard = shard_of(job)
+    if shard is None or shard.queue is not queue:
+        raise LookupError(f"{job!r} isn't a job of queue {queue.name!r}")
+    return shard
+
+
+def _key_of(job: Any) -> int:
+    return state_of(job).get("_key") or 0
+
+
+def _status(job: Any) -> str:
+    return "lost" if job._p_changed is None else str(getattr(job, "status", "not readable here"))

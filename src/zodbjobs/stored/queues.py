@@ -1,0 +1,68 @@
+"""The queues of a database by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from BTrees.OOBTree import OOBTree
+from persistent import Persistent
+from zope.interface import implementer
+
+from zodbjobs import defaults
+from zodbjobs.errors import BadArgument, UnknownQueue
+from zodbjobs.interfaces import IQueues
+from zodbjobs.stored.queue import Queue
+
+
+@implementer(IQueues)
+class Queues(Persistent):
+    """The queues of a database by name, and the records of the workers."""
+
+    def __init__(self) -> None:
+        self._queues = OOBTree()
+        self.workers = OOBTree()
+
+    def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
+        """Make the queue `name`, or return the one that is there.
+
+        Joins the current transaction. Raises BadArgument for what can't be a name or a number.
+        """
+        if not isinstance(name, str):
+            raise BadArgument(f"a queue's name is a str, not {name!r}")
+        queue: Queue | None = self._queues.get(name)
+        if queue is None:
+            if shards < 1:
+                raise BadArgument(f"queue {name!r} needs at least one shard, not {shards}")
+            queue = self._queues[name] = Queue(name, self, shards)
+            if self._p_jar is not None:
+                self._p_jar.add(queue)  # it can be put into before the commit
+        return queue
+
+    def __getitem__(self, name: str) -> Queue:
+        try:
+            queue: Queue = self._queues[name]
+        except KeyError:
+            known = ", ".join(map(repr, self._queues)) or "none"
+            raise UnknownQueue(
+                f"there is no queue {name!r} (there are: {known}); "
+                f"make it with zodbjobs.get_queues(...).create({name!r})"
+            ) from None
+        return queue
+
+    def get(self, name: str) -> Queue | None:
+        """The queue of that name, or None."""
+        queue: Queue | None = self._queues.get(name)
+        return queue
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._queues
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queues)
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def values(self) -> list[Queue]:
+        """The queues in the order of their names."""
+        return list(self._queues.values())
