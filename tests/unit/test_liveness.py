@@ -1,0 +1,171 @@
+"""Which workers live: heartbeats, who is taken for dead, and what such a one can still do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from bench import Bench, bench, record
+from ZODB.POSException import ConflictError
+
+import zodbjobs
+from zodbjobs import clock, defaults
+from zodbjobs.runtime.dispatcher import Fenced
+from zodbjobs.runtime.rescue import rescue
+from zodbjobs.runtime.watch import Watch
+from zodbjobs.testing import moving_clock, run_jobs
+
+
+def aside(db: Any) -> Bench:
+    """A worker that leaves this thread its own transaction manager."""
+    mine = transaction.manager.manager
+    transaction.manager.manager = transaction.TransactionManager()
+    try:
+        return Bench(db, group_seconds=0)
+    finally:
+        transaction.manager.manager = mine
+
+
+def die(worker: Bench) -> None:
+    worker.runner._manager.abort()
+    worker.runner.desk.connection.close()
+    worker.registration.close()
+
+
+def declare_dead(db: Any, worker: Bench) -> None:
+    """Another worker takes what it holds."""
+    with bench(db) as rescuer:
+        there = rescuer.registration
+        rescue(there.manager, there.desk.stored, worker.registration.id)
+
+
+# Heartbeats
+
+
+@pytest.mark.promise(90)
+def test_a_heartbeat_is_written_once_in_its_interval(db: Any) -> None:
+    seen = []
+    with moving_clock() as clock, bench(db) as worker:
+        record = worker.registration.desk.record
+        for seconds in (0, 14.9, 0.1, 0, 14.9, 0.1, 100, 0, 14.9, 0.1):
+            clock.advance(seconds)
+            before = db.lastTransaction()
+            worker.dispatcher.tick()
+            seen.append(record.beat)
+            assert (db.lastTransaction() != before) == (seen[-1] != ([0, *seen])[-2])
+    assert seen == [0, 0, 1, 1, 1, 2, 3, 3, 3, 4]
+
+
+@pytest.mark.promise(91, 92)
+def test_all_that_were_silent_for_three_intervals_are_dead() -> None:
+    own, silent, other, loud = (record(name, host=name) for name in ("a", "b", "c", "d"))
+    watch = Watch(only_process=False)
+
+    def dead() -> list[str]:
+        return watch.dead(own, [own, silent, other, loud])
+
+    with moving_clock() as clock:
+        assert dead() == []
+        for _ in range(3):
+            clock.advance(14.9)
+            own.beat += 1
+            loud.beat += 1
+            assert dead() == []
+        clock.advance(0.2)
+        assert dead() == []
+        clock.advance(0.1)
+        assert dead() == ["b", "c"]
+        other.beat += 1
+        assert dead() == ["b"]
+
+
+@pytest.mark.promise(91)
+def test_who_has_stored_no_heartbeat_of_its_own_takes_nobody_for_dead() -> None:
+    own, silent = record("a", host="a"), record("b", host="b")
+    watch = Watch(only_process=False)
+    with moving_clock() as clock:
+        assert watch.dead(own, [silent]) == []
+        own.beat += 2
+        clock.advance(3600)
+        assert watch.dead(own, [silent]) == []
+        own.beat += 1
+        assert watch.dead(own, [silent]) == ["b"]
+
+
+# Taken for dead
+
+
+@pytest.mark.promise(81, 97)
+def test_who_was_taken_for_dead_claims_nothing(db: Any, queue: Any) -> None:
+    worker = aside(db)
+    declare_dead(db, worker)
+    job = queue.put(sample.nothing)
+    transaction.commit()
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            worker.claim()
+    die(worker)
+    transaction.begin()
+    assert job.status == "pending"
+    assert run_jobs(db) == 1
+
+
+@pytest.mark.promise(81, 97)
+def test_a_claim_at_the_same_moment_conflicts(db: Any, queue: Any) -> None:
+    worker = aside(db)
+    job = queue.put(sample.nothing)
+    transaction.commit()
+    desk = worker.registration.desk
+    desk.manager.begin()
+    there = desk.stored[""]
+    assert len(there.claim(desk.record, 1, clock.now(), there.shards)) == 1
+    declare_dead(db, worker)
+    with pytest.raises(ConflictError):
+        desk.manager.commit()
+    die(worker)
+    transaction.begin()
+    assert job.status == "pending"
+    assert run_jobs(db) == 1
+
+
+# Rescue
+
+
+@pytest.mark.promise(95)
+def test_a_rescue_is_repeated_until_it_is_committed(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "RESCUE_BATCH", 7)
+    jobs = queue.put_many([sample.nothing] * 30)
+    transaction.commit()
+    dead = aside(db)
+    assert len(dead.claim()) == 30
+    with bench(db) as worker:
+        die(dead)
+        there = worker.registration
+        misfortunes = [None, conflict, None, sample.lose_connection]
+        commit = there.manager.commit
+
+        def commit_or_not() -> None:
+            misfortune = misfortunes.pop(0) if misfortunes else None
+            if misfortune is not None:
+                misfortune()
+            commit()
+
+        monkeypatch.setattr(there.manager, "commit", commit_or_not)
+        with pytest.raises(Exception, match="the server is away"):
+            there.watch()
+        assert misfortunes == []
+        transaction.begin()
+        with db.transaction() as connection:
+            assert len(zodbjobs.get_queue(connection)) == 14  # these are safe
+        assert there.watch() == 16
+    transaction.begin()
+    assert {(job.status, job.interruptions) for job in jobs} == {("pending", 1)}
+    assert list(queue.parent.workers) == []
+
+
+def conflict() -> None:
+    raise ConflictError("of a test")
