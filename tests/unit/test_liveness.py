@@ -15,7 +15,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.rescue import rescue
 from zodbjobs.runtime.watch import Watch
-from zodbjobs.testing import moving_clock, run_jobs
+from zodbjobs.testing import moving_clock, run_jobs, wait_for
 
 
 def aside(db: Any) -> Bench:
@@ -131,6 +131,24 @@ def test_a_claim_at_the_same_moment_conflicts(db: Any, queue: Any) -> None:
 
 
 # Rescue
+
+
+@pytest.mark.promise(127)
+def test_another_worker_runs_what_a_dead_one_had(any_db: Any, queue: Any) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(3)])
+    transaction.commit()
+    crashed = aside(any_db)
+    assert len(crashed.claim()) == 3
+    with zodbjobs.Worker(any_db):
+        after = queue.put(sample.nothing)
+        transaction.commit()
+        wait_for(after, 60)
+        assert {job.status for job in jobs} == {"assigned"}  # as long as it lives
+        die(crashed)
+        wait_for(jobs, 60)
+    transaction.begin()
+    assert sorted(sample.noted) == [0, 1, 2]
+    assert {(job.outcome, job.interruptions) for job in jobs} == {("succeeded", 1)}
 
 
 @pytest.mark.promise(95)
