@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import Bench, bench, record
+from bench import Bench, bench, die, make_doomed, record
 from ZODB.POSException import ConflictError
 
 import zodbjobs
@@ -16,22 +16,6 @@ from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.rescue import rescue
 from zodbjobs.runtime.watch import Watch
 from zodbjobs.testing import moving_clock, run_jobs, wait_for
-
-
-def aside(db: Any) -> Bench:
-    """A worker that leaves this thread its own transaction manager."""
-    mine = transaction.manager.manager
-    transaction.manager.manager = transaction.TransactionManager()
-    try:
-        return Bench(db, group_seconds=0)
-    finally:
-        transaction.manager.manager = mine
-
-
-def die(worker: Bench) -> None:
-    worker.runner._manager.abort()
-    worker.runner.desk.connection.close()
-    worker.registration.close()
 
 
 def declare_dead(db: Any, worker: Bench) -> None:
@@ -99,7 +83,7 @@ def test_who_has_stored_no_heartbeat_of_its_own_takes_nobody_for_dead() -> None:
 
 @pytest.mark.promise(81, 97)
 def test_who_was_taken_for_dead_claims_nothing(db: Any, queue: Any) -> None:
-    worker = aside(db)
+    worker = make_doomed(db)
     declare_dead(db, worker)
     job = queue.put(sample.nothing)
     transaction.commit()
@@ -114,7 +98,7 @@ def test_who_was_taken_for_dead_claims_nothing(db: Any, queue: Any) -> None:
 
 @pytest.mark.promise(81, 97)
 def test_a_claim_at_the_same_moment_conflicts(db: Any, queue: Any) -> None:
-    worker = aside(db)
+    worker = make_doomed(db)
     job = queue.put(sample.nothing)
     transaction.commit()
     desk = worker.registration.desk
@@ -137,7 +121,7 @@ def test_a_claim_at_the_same_moment_conflicts(db: Any, queue: Any) -> None:
 def test_another_worker_runs_what_a_dead_one_had(any_db: Any, queue: Any) -> None:
     jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(3)])
     transaction.commit()
-    crashed = aside(any_db)
+    crashed = make_doomed(any_db)
     assert len(crashed.claim()) == 3
     with zodbjobs.Worker(any_db):
         after = queue.put(sample.nothing)
@@ -158,7 +142,7 @@ def test_a_rescue_is_repeated_until_it_is_committed(
     monkeypatch.setattr(defaults, "RESCUE_BATCH", 7)
     jobs = queue.put_many([sample.nothing] * 30)
     transaction.commit()
-    dead = aside(db)
+    dead = make_doomed(db)
     assert len(dead.claim()) == 30
     with bench(db) as worker:
         die(dead)

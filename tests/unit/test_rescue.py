@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import Bench, bench, record
+from bench import Bench, bench, die, make_doomed, record
 from ZODB.Connection import resetCaches
 
 import zodbjobs
@@ -30,21 +30,6 @@ from zodbjobs.testing import moving_clock, run_jobs
 def doomed(db: Any) -> Bench:
     """A worker that a test lets die: what it wrote stays as it is."""
     return make_doomed(db, group_seconds=0)
-
-
-def make_doomed(db: Any, group_seconds: float) -> Bench:
-    mine = transaction.manager.manager
-    transaction.manager.manager = transaction.TransactionManager()
-    worker = Bench(db, group_seconds)
-    transaction.manager.manager = mine
-    return worker
-
-
-def die(worker: Bench) -> None:
-    """As far as the database can see, this is what kill -9 leaves."""
-    worker.runner._manager.abort()
-    worker.runner.desk.connection.close()
-    worker.registration.close()
 
 
 @pytest.mark.promise(27, 65, 93, 94, 125, 130)
