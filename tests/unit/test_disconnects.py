@@ -38,7 +38,9 @@ def impatient(worker: Bench) -> Waits:
     return waits
 
 
-def fail_often(monkeypatch: pytest.MonkeyPatch, worker: Bench, fail: Callable[[], None]) -> list:
+def fail_often(
+    monkeypatch: pytest.MonkeyPatch, worker: Bench, fail: Callable[[], None]
+) -> list[Any]:
     """Let the next commits of the runner fail; returns what is left of these."""
     left = [fail] * OFTEN
     manager = worker.runner._manager
@@ -204,12 +206,9 @@ def test_what_a_claim_took_is_not_lost(
     assert {(job.outcome, job.interruptions) for job in jobs} == {("succeeded", 0)}
 
 
-@pytest.mark.promise(132)
-def test_a_worker_that_looks_goes_on(
-    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(defaults, "TROUBLE_SECONDS", 0.001)
-    left = [sample.lose_connection] * 5
+def fail_to_step(monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]) -> list[Any]:
+    """Let the next looks of workers fail; returns what is left of these."""
+    left = [fail] * 5
     step = Dispatcher._step
 
     def failing(self: Any, *args: Any) -> Any:
@@ -218,6 +217,29 @@ def test_a_worker_that_looks_goes_on(
         return step(self, *args)
 
     monkeypatch.setattr(Dispatcher, "_step", failing)
+    return left
+
+
+@pytest.mark.promise(131)
+def test_a_worker_whose_claims_conflict_goes_on(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = fail_to_step(monkeypatch, conflict)
+    with zodbjobs.Worker(db) as worker:
+        before = worker.id
+        job = queue.put(zodbjobs.Job(sample.note, "once"))
+        transaction.commit()
+        wait_for(job, 60)
+        assert worker.id == before
+    assert (job.outcome, sample.noted, left) == ("succeeded", ["once"], [])
+
+
+@pytest.mark.promise(132)
+def test_a_worker_that_looks_goes_on(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(defaults, "TROUBLE_SECONDS", 0.001)
+    left = fail_to_step(monkeypatch, sample.lose_connection)
     with zodbjobs.Worker(db):
         job = queue.put(sample.nothing)
         transaction.commit()
