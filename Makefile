@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-floors chaos bench bench-peers lint format clean
+.PHONY: help demo test test-all test-floors promises chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
@@ -9,6 +9,7 @@ help:
 	@echo "make demo     run real jobs on a small database, with live bars"
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
+	@echo "make promises list what docs/promises.md promises, with the tests that show it"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
 	@echo "make bench    measure against the storage's own floor"
 	@echo "make bench-peers measure against other job systems (PEERS=\"huey rq\" chooses)"
@@ -28,6 +29,9 @@ lint: .venv/test.stamp
 format: .venv/test.stamp
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+promises: .venv/test.stamp
+	@.venv/bin/python -m pytest -q --promises
 
 chaos: .venv/test.stamp
 	.venv/bin/python tests/chaos/run.py $(CHAOS)

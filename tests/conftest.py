@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and the report of the promises that they cover."""
+"""Fixtures for all tests, and the option that lists the promises with their tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import promises
 import pytest
 import sample
 import transaction
@@ -84,21 +85,18 @@ def account(connection: Any) -> sample.Account:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--promises", action="store_true", help="list the promises and the tests that cover them"
+        "--promises", action="store_true", help="list the promises and the tests that show them"
     )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.getoption("--promises"):
         return
-    covered: dict[int, list[str]] = {}
-    for item in session.items:
-        for marker in item.iter_markers("promise"):
-            for number in marker.args:
-                covered.setdefault(number, []).append(item.nodeid)
-    for number in sorted(covered):
-        names = sorted({name.partition("[")[0] for name in covered[number]})
-        print(f"{number:>4}  {names[0]}")
-        for name in names[1:]:
-            print(f"      {name}")
-    pytest.exit(f"{len(covered)} promises are covered", returncode=0)
+    known, shown = promises.read(), promises.shown_by(session.items)
+    faults = promises.faults(known, shown)
+    print("\n".join([*promises.listing(known, shown), *faults]))
+    holding = sum(promise.holds for promise in known.values())
+    pytest.exit(
+        f"{len(known)} promises, {holding} of them hold now; {len(faults)} faults",
+        returncode=1 if faults else 0,
+    )

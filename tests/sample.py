@@ -10,15 +10,18 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import transaction
 from persistent import Persistent
 from ZODB.blob import Blob
 from ZODB.POSException import ConflictError
+from zope.component.hooks import getSite
 
 import zodbjobs
-from zodbjobs import local
+from zodbjobs import clock, local
+from zodbjobs.errors import BadStatus
 
 log = logging.getLogger("sample")
 
@@ -158,6 +161,7 @@ def unpicklable() -> Any:
 
 
 def store_unpicklable(account: Account) -> None:
+    noted.append("storing")
     account.extra = Unpicklable()  # type: ignore[attr-defined]
 
 
@@ -334,3 +338,137 @@ def store_blob_and_fail(account: Account, size: int) -> None:
 def statement_with_a_rival(account: Account, size: int) -> Blob:
     """A file that belongs to the balance, which somebody else changes the first time."""
     return make_blob(size, deposit_with_a_rival(account, 2))
+
+
+# What only the promises need
+
+
+class OwnPolicy:
+    """A retry policy that gives the same answer each time, and tells of it."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def delay(self, failure: object, attempts: int) -> Any:
+        noted.append(f"asked after {attempts}")
+        return self.answer
+
+
+def call_itself(job: zodbjobs.Job | None = None) -> str:
+    """Call `job`, or the one that a worker runs, which is this one; what it says to that."""
+    try:
+        (job or local.get_job())()
+    except BadStatus as error:
+        return str(error)
+    raise AssertionError("it was called")
+
+
+def tell_status(job: zodbjobs.Job) -> tuple[str, Any]:
+    return job.status, job.queue
+
+
+def fail_with_a_secret() -> None:
+    secret = "".join(["sword", "fish"])
+    handle = Unpicklable()
+    raise ValueError(f"{len(secret)} letters, {type(handle).__name__}")
+
+
+def take(seconds: float) -> None:
+    """Take so long by the clock that a test moves."""
+    clock.current.advance(seconds)  # type: ignore[attr-defined]
+
+
+def conflict_past(seconds: float, account: Account) -> int:
+    """Conflict the first time, after `seconds` by the clock that a test moves."""
+    noted.append("ran")
+    account.deposit(1)
+    if len(noted) == 1:
+        take(seconds)
+        raise ConflictError("of the job's own making")
+    return len(noted)
+
+
+def fail_past(seconds: float) -> None:
+    """Fail, after `seconds` by the clock that a test moves."""
+    take(seconds)
+    note_and_fail("so late")
+
+
+def conflict_then_fail(conflicts: int, failures: int) -> int:
+    """Conflict, then fail, so often, then return how often it ran."""
+    noted.append("ran")
+    if len(noted) <= conflicts:
+        raise ConflictError("of the job's own making")
+    if len(noted) <= conflicts + failures:
+        raise ValueError("not yet")
+    return len(noted)
+
+
+def _lose() -> None:
+    from ZEO.Exceptions import ClientDisconnected
+
+    raise ClientDisconnected("the server is away")
+
+
+#: Raises what a client of ZEO raises whose server is away, and as if in a module of ZEO's.
+lose_connection = FunctionType(
+    _lose.__code__, {"__name__": "ZEO.there", "__builtins__": __builtins__}
+)
+
+
+def lose_connection_in_a_job(times: int) -> int:
+    """Lose the connection `times` times, then return how often it ran."""
+    noted.append("ran")
+    if len(noted) <= times:
+        lose_connection()
+    return len(noted)
+
+
+def leave_traces(account: Account | None = None, fails: bool = False) -> None:
+    """Leave in the transaction all that a careless job can."""
+    txn = transaction.get()
+    txn.note("a trace")
+    txn.setUser("somebody")
+    txn.addBeforeCommitHook(nothing)
+    txn.addAfterCommitHook(bool)
+    txn.savepoint(optimistic=True)
+    if account is not None:
+        account.deposit(1_000)
+    if fails:
+        raise ValueError("with traces")
+
+
+def doom() -> None:
+    """Leave a transaction that can't be committed."""
+    transaction.doom()
+    raise ValueError("doomed")
+
+
+def look_for_traces(account: Account) -> tuple[Any, ...]:
+    """What is in the transaction of a job that did nothing, and the balance."""
+    txn = transaction.get()
+    hooks = [*txn.getBeforeCommitHooks(), *txn.getAfterCommitHooks()]
+    return txn.description, txn.user, hooks, txn.isDoomed(), account.balance
+
+
+def count_those_that_run() -> None:
+    """Note how many of these run at once, and wait."""
+    with _counting:
+        noted.append(1 + (noted[-1] if noted else 0))
+    assert gate.wait(60)
+
+
+_counting = threading.Lock()
+
+
+def deposit_slowly_at_first(account: Account, amount: int) -> int:
+    """The first of the attempts waits, others don't."""
+    balance = account.deposit(amount)
+    noted.append("ran")
+    if len(noted) == 1:
+        assert gate.wait(60)
+    return balance
+
+
+def find_site() -> Any:
+    return getSite()

@@ -106,7 +106,7 @@ def test_killed_while_jobs_end_together(point: str, tmp_path: Path) -> None:
     assert seen["results"] == list(range(1_000))[-2 * READERS :]
 
 
-@pytest.mark.promise(113, 128)
+@pytest.mark.promise(113)
 def test_killed_in_a_job(tmp_path: Path) -> None:
     path = tmp_path / "Data.fs"
     ids = prepare(path, zodbjobs.Job(sample.kill_once, str(tmp_path / "killed")))

@@ -238,7 +238,7 @@ _quick = settings(
 )
 
 
-@pytest.mark.promise(23, 54, 55, 60, 61, 62, 63)
+@pytest.mark.promise(23, 55, 60, 61, 62, 63)
 @pytest.mark.parametrize("storage", sorted(MAKERS))
 def test_a_queue_is_like_a_list(storage: str) -> None:
     machine: Any = type("Machine", (QueueMachine,), {"maker": staticmethod(MAKERS[storage])})

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sample
 import transaction
+from storages import open_file
 
 import zodbjobs
 from zodbjobs.errors import BadArgument, BadStatus, NotInstalled, NotStored, UnknownQueue
@@ -122,11 +127,16 @@ def test_the_callable_can_be_replaced_while_new(queue: Any) -> None:
     job.callable = functools.partial(sample.add, 5)
     assert job.callable is sample.add
     assert job.args == [5]
+    account = sample.Account()
+    job.callable = account.deposit
+    assert job.callable == account.deposit
     queue.put(job)
     with pytest.raises(BadStatus, match="pending"):
         job.callable = sample.nothing
+    assert job.callable == account.deposit
 
 
+@pytest.mark.promise(58)
 def test_an_abort_leaves_no_trace(any_db: Any, connection: Any, queue: Any) -> None:
     transaction.commit()
     job = queue.put(sample.add)
@@ -327,6 +337,8 @@ def test_queues_by_name(any_db: Any, connection: Any, queue: Any, account: Any) 
     assert list(queues) == ["", "mail"]
     assert len(queues) == 2
     assert "mail" in queues
+    with pytest.raises(TypeError):
+        queues["other"] = account
     transaction.commit()
     assert zodbjobs.get_queue(account, "mail") is mail
     assert zodbjobs.get_queue(account) is queue
@@ -349,6 +361,33 @@ def test_unknown_queues_are_named_with_the_cure(any_db: Any, connection: Any) ->
         zodbjobs.get_queues(connection).create("none", shards=0)
 
 
+ONLY_PUTS = """
+import sys, threading, ZODB, zodbjobs, sample
+db = ZODB.DB(sys.argv[1])
+zodbjobs.install(db)
+zodbjobs.install(db)
+with db.transaction() as connection:
+    zodbjobs.get_queue(connection).put(zodbjobs.Job(sample.add, 20, 3))
+    assert len(zodbjobs.get_queues(connection).workers) == 0
+assert threading.active_count() == 1, threading.enumerate()
+db.close()
+"""
+
+
+@pytest.mark.promise(148)
+def test_a_process_without_a_worker_can_put(tmp_path: Path) -> None:
+    path = str(tmp_path / "Data.fs")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-W", "error", "-c", ONLY_PUTS, path]
+    subprocess.run(command, check=True, env=environment, timeout=60)
+    db = open_file(path)
+    assert run_jobs(db) == 1
+    with db.transaction() as connection:
+        (job,) = zodbjobs.get_queue(connection).finished()
+        assert job.result == 23
+    db.close()
+
+
 def test_a_database_without_queues(tmp_path: Any) -> None:
     import ZODB
 
@@ -363,7 +402,7 @@ def test_a_database_without_queues(tmp_path: Any) -> None:
     db.close()
 
 
-@pytest.mark.promise(51, 52, 54, 55)
+@pytest.mark.promise(51, 52)
 def test_times_are_utc(queue: Any) -> None:
     from zoneinfo import ZoneInfo
 
@@ -378,6 +417,7 @@ def test_times_are_utc(queue: Any) -> None:
     assert job.created < job.begin_after
 
 
+@pytest.mark.promise(159)
 def test_id(any_db: Any, queue: Any) -> None:
     job = zodbjobs.Job(sample.nothing)
     assert job.id is None
@@ -387,6 +427,7 @@ def test_id(any_db: Any, queue: Any) -> None:
     assert job.id.isdigit()
     assert zodbjobs.get_job_id(job) == job.id
     transaction.commit()
+    assert job.id == str(int.from_bytes(job._p_oid))
     assert queue.get(job.id) is job
     for unknown in ("0", "999999999", "x", "-5", "", str(2**70)):
         assert queue.get(unknown) is None

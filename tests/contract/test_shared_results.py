@@ -105,6 +105,7 @@ def test_they_look_as_any_other(any_db: Any, queue: Any, jobs: list[zodbjobs.Job
     assert (info.outcome, info.result, info.worker) == ("succeeded", str(NUMBER - 1), None)
 
 
+@pytest.mark.promise(28)
 def test_nothing_can_be_done_with_them_any_more(
     any_db: Any, queue: Any, jobs: list[zodbjobs.Job]
 ) -> None:
@@ -112,6 +113,7 @@ def test_nothing_can_be_done_with_them_any_more(
     transaction.begin()
     job = jobs[-1]
     for refused in (
+        job,
         job.cancel,
         lambda: queue.retry(job),
         lambda: queue.put(job),
@@ -241,7 +243,7 @@ def test_a_cancelled_one_does_not_end_again(
     assert jobs[50].outcome == "cancelled"
 
 
-@pytest.mark.promise(94)
+@pytest.mark.promise(93)
 @small_and_large
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "meanwhile"])
 def test_rescued_ones_end_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import transaction
 
 import zodbjobs
 from zodbjobs.errors import BadStatus, NotStored, WaitTimeout
+from zodbjobs.runtime.dispatcher import Dispatcher
+from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.testing import run_jobs, wait_for
 
 
@@ -29,7 +32,7 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
         time.sleep(0.005)
 
 
-@pytest.mark.promise(58, 142)
+@pytest.mark.promise(58, 89)
 def test_it_runs_what_is_committed(any_db: Any, queue: Any, account: Any) -> None:
     with zodbjobs.Worker(any_db):
         jobs = [queue.put(zodbjobs.Job(account.deposit, 1)) for _ in range(20)]
@@ -41,7 +44,7 @@ def test_it_runs_what_is_committed(any_db: Any, queue: Any, account: Any) -> Non
     assert list(zodbjobs.get_queues(queue).workers) == []
 
 
-@pytest.mark.promise(22, 44, 166)
+@pytest.mark.promise(44)
 def test_a_running_job_is_seen(any_db: Any, queue: Any) -> None:
     with zodbjobs.Worker(any_db, threads=1) as worker:
         job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
@@ -75,11 +78,15 @@ def test_claimed_jobs_are_assigned(any_db: Any, queue: Any) -> None:
 
 
 @pytest.mark.promise(78)
-def test_threads_are_how_many_run_at_a_time(any_db: Any, queue: Any) -> None:
-    with zodbjobs.Worker(any_db, threads=3):
-        jobs = queue.put_many([sample.wait] * 5)
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_threads_are_how_many_run_at_a_time(any_db: Any, queue: Any, threads: int | None) -> None:
+    options = {} if threads is None else {"threads": threads}
+    expected = 4 if threads is None else threads
+    with zodbjobs.Worker(any_db, **options):
+        jobs = queue.put_many([sample.count_those_that_run] * 8)
         transaction.commit()
-        until(lambda: sum(job.status == "active" for job in jobs) == 3)
+        until(lambda: sum(job.status == "active" for job in jobs) == expected)
+        assert sample.noted == list(range(1, expected + 1))
         sample.gate.set()
         wait_for(jobs)
 
@@ -145,8 +152,19 @@ def test_cancel_of_a_waiting_job(any_db: Any, queue: Any) -> None:
 
 
 @pytest.mark.promise(124)
-def test_stop_lets_running_jobs_end(any_db: Any, queue: Any, account: Any) -> None:
+def test_stop_lets_running_jobs_end(
+    any_db: Any, queue: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = zodbjobs.Worker(any_db, threads=1)
+    waited: list[None] = []
+    tick = Dispatcher.tick
+
+    def watched(self: Dispatcher) -> None:
+        if worker._stopping.is_set():
+            waited.append(None)
+        tick(self)
+
+    monkeypatch.setattr(Dispatcher, "tick", watched)
     worker.start()
     running = queue.put(zodbjobs.Job(sample.deposit_and_wait, account, 5))
     waiting = queue.put(zodbjobs.Job(account.deposit, 1))
@@ -154,7 +172,7 @@ def test_stop_lets_running_jobs_end(any_db: Any, queue: Any, account: Any) -> No
     until(lambda: running.status == "active")
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
-    until(worker._stopping.is_set)
+    until(lambda: len(waited) > 3)  # it goes on with all but claiming
     sample.gate.set()
     stopping.join(30)
     transaction.begin()
@@ -165,7 +183,7 @@ def test_stop_lets_running_jobs_end(any_db: Any, queue: Any, account: Any) -> No
     assert run_jobs(any_db) == 1
 
 
-@pytest.mark.promise(124, 129)
+@pytest.mark.promise(124)
 def test_stop_takes_away_what_does_not_end(any_db: Any, queue: Any, account: Any) -> None:
     worker = zodbjobs.Worker(any_db, threads=1)
     worker.start()
@@ -187,13 +205,15 @@ def test_stop_takes_away_what_does_not_end(any_db: Any, queue: Any, account: Any
     assert job.outcome == "succeeded"
 
 
+@pytest.mark.promise(86, 88)
 def test_it_can_be_started_again(any_db: Any, queue: Any) -> None:
-    worker = zodbjobs.Worker(any_db)
+    worker = zodbjobs.Worker(any_db, threads=3)
     size = any_db.getPoolSize()
     for _ in range(2):
         with worker:
             with pytest.raises(RuntimeError, match="already"):
                 worker.start()
+            assert any_db.getPoolSize() >= size + 3 + 1  # its own record has one as well
             job = queue.put(sample.nothing)
             transaction.commit()
             wait_for(job)
@@ -201,6 +221,7 @@ def test_it_can_be_started_again(any_db: Any, queue: Any) -> None:
         assert any_db.getPoolSize() == size
 
 
+@pytest.mark.promise(84)
 def test_it_works_for_the_queues_that_it_is_given(
     any_db: Any, connection: Any, queue: Any
 ) -> None:
@@ -211,6 +232,81 @@ def test_it_works_for_the_queues_that_it_is_given(
     with zodbjobs.Worker(any_db, queues=["mail"]):
         wait_for(job)
     assert other.status == "pending"
+
+
+@pytest.mark.promise(87, 89, 105, 106, 126)
+def test_each_start_has_an_id_of_its_own(any_db: Any, connection: Any, queue: Any) -> None:
+    workers = zodbjobs.get_queues(connection).workers
+    ids: set[str] = set()
+    for number in (1, 2):
+        with zodbjobs.Worker(any_db) as one, zodbjobs.Worker(any_db) as other:
+            transaction.begin()
+            assert one.id != other.id
+            assert set(workers) == {one.id, other.id}
+            assert not ids & set(workers)
+            ids |= set(workers)
+            jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(50)])
+            transaction.commit()
+            wait_for(jobs, 60)
+        transaction.begin()
+        assert list(workers) == []
+        assert sorted(sample.noted) == sorted(list(range(50)) * number)
+
+
+@pytest.mark.promise(96, 129)
+def test_who_was_taken_for_dead_goes_on_under_another_id(
+    any_db: Any, queue: Any, account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with zodbjobs.Worker(any_db, threads=1, heartbeat_seconds=0.1) as worker:
+        before = worker.id
+        job = queue.put(zodbjobs.Job(sample.deposit_slowly_at_first, account, 5))
+        transaction.commit()
+        until(lambda: job.status == "active")
+        (thread,) = [t for t in threading.enumerate() if t.name.startswith("zodbjobs runner")]
+        declare_dead(any_db, worker.id)
+        until(lambda: job.outcome)
+        assert worker.id != before
+        ended = (job.result, job.started, job.finished, account.balance)
+        assert thread.is_alive()  # in the job, and only now it gets to its commit
+        sample.gate.set()
+        thread.join(60)
+        after = queue.put(zodbjobs.Job(account.deposit, 1))
+        transaction.commit()
+        wait_for(after, 60)
+        assert list(zodbjobs.get_queues(queue).workers) == [worker.id]
+    transaction.begin()
+    assert sample.noted == ["ran", "ran"]
+    assert (job.outcome, job.interruptions, job.attempts) == ("succeeded", 1, 1)
+    assert (job.result, job.started, job.finished, account.balance - 1) == ended
+    assert ended[0] == ended[3] == 5
+    errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == [f"worker {before} was thought dead, and others have taken its jobs"]
+
+
+def declare_dead(db: Any, worker_id: str) -> None:
+    """What another worker does with the jobs of one that it takes for dead."""
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    try:
+        assert rescue(manager, zodbjobs.get_queues(connection), worker_id) == 1
+    finally:
+        connection.close()
+
+
+@pytest.mark.promise(149)
+def test_start_and_stop_are_logged(
+    any_db: Any, queue: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with zodbjobs.Worker(any_db, threads=2) as worker:
+        until(lambda: f"worker {worker.id} works with 2 threads" in caplog.text)
+        failing = queue.put(zodbjobs.Job(sample.fail, "no luck"))
+        transaction.commit()
+        wait_for(failing)
+        assert "has stopped" not in caplog.text
+    ours = [record for record in caplog.records if record.name == "zodbjobs"]
+    told = [(record.levelname, record.message) for record in ours]
+    assert ("INFO", f"worker {worker.id} has stopped") in told
+    assert [line for level, line in told if level == "ERROR" and "no luck" in line]
 
 
 def test_it_works_for_queues_that_are_made_later(any_db: Any, connection: Any) -> None:

@@ -136,7 +136,7 @@ def test_the_traverser_gives_the_job_or_none(portal: Any) -> None:
     assert isinstance(traverser, grok.Traverser)
 
 
-@pytest.mark.promise(159, 160, 161, 168)
+@pytest.mark.promise(159, 160, 168)
 def test_requests_put_a_job_and_look_at_it(db: Any, get: Get) -> None:
     status, job_id = get("/portal/jobs/put", "officer")
     assert (status, job_id.isdigit()) == (200, True)
@@ -187,7 +187,6 @@ def test_the_manager_works_for_the_current_site(db: Any, portal: Any) -> None:
     assert job.result == 1
 
 
-@pytest.mark.promise(161)
 def test_without_a_site_there_is_nothing_to_look_into(portal: Any) -> None:
     manager = getUtility(IJobManager)
     setSite(None)
@@ -199,16 +198,29 @@ def test_without_a_site_there_is_nothing_to_look_into(portal: Any) -> None:
 @pytest.mark.promise(165)
 def test_a_load_guard_refuses_jobs_of_requests(db: Any, get: Get) -> None:
     components = getGlobalSiteManager()
-    refuse = lambda job: False  # noqa: E731
-    components.registerUtility(refuse, ILoadGuard)
+    busy = True
+    asked = []
+
+    def guard(job: zodbjobs.Job) -> bool:
+        asked.append(job.callable)
+        return not busy
+
+    before = db.lastTransaction()
+    components.registerUtility(guard, ILoadGuard)
     try:
         assert get("/portal/jobs/put", "officer") == (200, "None")
+        assert db.lastTransaction() == before
+        busy = False
+        assert get("/portal/jobs/put", "officer")[1].isdigit()
     finally:
-        components.unregisterUtility(refuse, ILoadGuard)
-    assert jobs_in(db) == 0
+        components.unregisterUtility(guard, ILoadGuard)
+    assert asked == [sample.add, sample.add]
+    assert jobs_in(db) == 1
+    with db.transaction() as connection:
+        assert len(zodbjobs.get_queue(connection)) == 1
 
 
-@pytest.mark.promise(166, 167)
+@pytest.mark.promise(167)
 def test_the_test_job_runs(db: Any, portal: Any) -> None:
     manager = getUtility(IJobManager)
     job = manager.get(manager.start_test_job(duration=0))

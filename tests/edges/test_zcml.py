@@ -26,7 +26,8 @@ from zodbjobs import web_worker
 from zodbjobs.defaults import CONTAINER_KEY, QUEUES_KEY
 from zodbjobs.errors import BadArgument, NotInstalled
 from zodbjobs.interfaces import IJobManager
-from zodbjobs.stored.queue import Queue, Queues
+from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.queues import Queues
 
 
 @pytest.fixture(autouse=True)

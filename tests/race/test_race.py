@@ -96,7 +96,7 @@ def check(connection: Any, ids: list[str]) -> Counter[str]:
     return outcomes
 
 
-@pytest.mark.promise(67, 131)
+@pytest.mark.promise(131)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_producers_and_runners(any_db: Any, connection: Any, accounts: Any, workers: int) -> None:
     ids: list[str] = []

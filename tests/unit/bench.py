@@ -83,3 +83,19 @@ def bench(db: Any, group_seconds: float = 3600.0) -> Iterator[Bench]:
     finally:
         made.close()
         transaction.manager.manager = mine
+
+
+def make_doomed(db: Any, group_seconds: float = 0.0) -> Bench:
+    """A worker that leaves this thread its own transaction manager, and that may `die`."""
+    mine = transaction.manager.manager
+    transaction.manager.manager = transaction.TransactionManager()
+    try:
+        return Bench(db, group_seconds)
+    finally:
+        transaction.manager.manager = mine
+
+
+def die(worker: Bench) -> None:
+    """As far as the database can see, this is what kill -9 leaves."""
+    worker.runner.thread_session.close()
+    worker.registration.close()

@@ -102,6 +102,7 @@ def test_a_job_for_later_is_held_until_it_is_due(queue: Any) -> None:
         assert insights.job_info(job).state == "waiting"
 
 
+@pytest.mark.promise(98, 101, 103)
 def test_a_job_while_it_runs(db: Any, queue: Any, connection: Any) -> None:
     job = put(queue, sample.report_and_wait, 40)
     with zodbjobs.Worker(db, threads=1) as worker:
@@ -115,6 +116,7 @@ def test_a_job_while_it_runs(db: Any, queue: Any, connection: Any) -> None:
         assert details.annotations["phase"] == "middle"
         assert [line.rpartition(": ")[2] for line in details.log] == ["a line of the log"]
         (info,) = insights.list_workers(connection)
+        assert info.started <= details.started  # type: ignore[operator]
         assert (info.id, info.threads, info.active, info.gone) == (worker.id, 1, 1, False)
         stats = insights.queue_stats(connection, "")
         assert (stats.active, stats.active + stats.assigned + stats.waiting) == (1, 2)
@@ -161,6 +163,7 @@ def test_what_cannot_be_shown_is_named() -> None:
     assert insights.infos.show(Rude(), 100) == "(Rude that can't be shown: RuntimeError)"
 
 
+@pytest.mark.promise(152)
 def test_everything_is_json(db: Any, queue: Any, connection: Any) -> None:
     job = zodbjobs.Job(sample.identity, 1)
     job.annotations["many"] = (1, float("inf"), frozenset({2}), START, timedelta(minutes=1), b"x")
@@ -334,6 +337,7 @@ def test_places() -> None:
 # Numbers
 
 
+@pytest.mark.promise(98)
 def test_counts(db: Any, queue: Any, connection: Any) -> None:
     with moving_clock(START) as clock:
         put(queue, sample.add)
@@ -359,6 +363,7 @@ def test_counts(db: Any, queue: Any, connection: Any) -> None:
         assert insights.all_queue_stats(connection) == [stats]
 
 
+@pytest.mark.promise(99, 102)
 def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
     with moving_clock(START) as clock:
         for function in (sample.add, sample.fail):
@@ -373,10 +378,15 @@ def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
             (START + timedelta(minutes=2), 3, 3),
         ]
         assert len(insights.queue_stats(connection, "", minutes=3).chart) == 1
+        put(queue, sample.take, 7)
+        run_jobs(db)
+        transaction.begin()
+        assert [m.seconds for m in insights.queue_stats(connection, "").chart] == [0, 0, 7]
         clock.advance(3600)
         assert insights.queue_stats(connection, "").chart == ()
 
 
+@pytest.mark.promise(103)
 def test_a_worker_that_died(connection: Any, queue: Any) -> None:
     records = {
         "elsewhere": record("elsewhere", host="another.host"),
