@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import logging
 import os
@@ -334,3 +335,24 @@ def store_blob_and_fail(account: Account, size: int) -> None:
 def statement_with_a_rival(account: Account, size: int) -> Blob:
     """A file that belongs to the balance, which somebody else changes the first time."""
     return make_blob(size, deposit_with_a_rival(account, 2))
+
+
+class OddZone(datetime.tzinfo):
+    """A timezone that can't be pickled."""
+
+    def utcoffset(self, moment: datetime.datetime | None) -> datetime.timedelta:
+        return datetime.timedelta(hours=1)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be pickled")
+
+
+def odd_moment() -> datetime.datetime:
+    return datetime.datetime(2030, 1, 1, tzinfo=OddZone())
+
+
+def follow(references: Any) -> int:
+    """The balance of an account that is referred to weakly."""
+    while not callable(references):
+        references = next(iter(getattr(references, "values", lambda r=references: r)()))
+    return int(references().balance)

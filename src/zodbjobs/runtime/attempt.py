@@ -180,6 +180,7 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
         check_whole(value)
     for value in kwargs.values():
         check_whole(value)
+    check_whole(job.retry_policy)  # asked for after the attempt, when it is too late to park it
     return function, args, kwargs
 
 

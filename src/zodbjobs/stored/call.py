@@ -16,10 +16,15 @@ from types import FunctionType
 from typing import Any
 
 from persistent import Persistent
-from ZODB.broken import Broken
 
 from zodbjobs.errors import BadArgument, MissingCode
-from zodbjobs.stored.storable import check_storable, is_simple
+from zodbjobs.stored.storable import (
+    check_context,
+    check_named,
+    check_storable,
+    is_simple,
+    missing_class,
+)
 
 StoredCall = str | tuple[object, str] | object
 
@@ -41,13 +46,16 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
     """What to store for `function`; TypeError or BadArgument if it can't be."""
     if type(function) is FunctionType:
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
+    check_context(function, "the callable")
     if not callable(function):
         raise TypeError(f"a job needs a callable, not {function!r}")
     owner = getattr(function, "__self__", None)
     name: str | None = getattr(function, "__name__", None)
     if owner is not None and name is not None and not inspect.ismodule(owner):
         if isinstance(owner, type):
+            check_named(owner, f"the callable {owner.__qualname__}.{name}")
             return _dotted(function, f"{owner.__module__}:{owner.__qualname__}.{name}")
+        check_context(owner, f"the object of the method {name!r}")
         return owner, name
     if inspect.isroutine(function) or isinstance(function, type):
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
@@ -58,6 +66,7 @@ def _dotted(function: Callable[..., Any], path: str) -> str:
     found = _found.get(path)
     if found is function:
         return path
+    check_named(function, f"the callable {path}")
     try:
         found = _look_up(path)
     except Exception:
@@ -105,11 +114,13 @@ def owner(stored: StoredCall) -> Persistent | None:
 
 
 def check_whole(value: object) -> None:
-    """Raise MissingCode if the class of `value` isn't there in this process."""
-    if isinstance(value, Broken):
-        kind = type(value)
+    """Raise MissingCode if `value`, or anything in it, is of a class that isn't there in this
+    process.
+    """
+    missing = missing_class(value)
+    if missing is not None:
         raise MissingCode(
-            f"the class {kind.__module__}.{kind.__name__} is missing in this process; "
+            f"the class {missing} is missing in this process; "
             "install the code that defines it, restart the worker, then retry the job"
         )
 
@@ -124,16 +135,18 @@ def _look_up(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def check_stored(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
-    """Raise BadArgument, naming the culprit, if any of it can't be stored."""
+def check_stored(
+    stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None, jar: Any
+) -> None:
+    """Raise BadArgument, naming the culprit, if `jar` can't store any of it."""
     if not isinstance(stored, str):
-        check_storable(stored, f"the callable {describe(stored)}")
+        check_storable(stored, f"the callable {describe(stored)}", jar)
     for number, value in enumerate(args, 1):
         if not is_simple(value):
-            check_storable(value, f"argument {number} of {describe(stored)}")
+            check_storable(value, f"argument {number} of {describe(stored)}", jar)
     if kwargs:
         for name, value in kwargs.items():
-            check_storable(value, f"argument {name!r} of {describe(stored)}")
+            check_storable(value, f"argument {name!r} of {describe(stored)}", jar)
 
 
 def show(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> str:

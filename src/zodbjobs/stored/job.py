@@ -47,6 +47,13 @@ _GIVEN_BY_THE_QUEUE = (
 )
 
 
+# What else a job has is looked at before it is stored.
+_KNOWN = frozenset(
+    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_annotations"}
+    | {"_priority", "_begin_after", "_begin_by"}
+)
+
+
 @implementer(IJob)
 class Job(Persistent):
     """A call of `callable` with `args` and `kwargs`, to be put into a queue.
@@ -133,7 +140,19 @@ class Job(Persistent):
     def _check_changeable(self, value: object, what: str) -> None:
         if self._ending() is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
-        check_storable(value, f"{what} of {self.description}")
+        queue = self.queue
+        jar = self._p_jar if queue is None or self._p_jar is not None else queue._p_jar
+        check_storable(value, f"{what} of {self.description}", jar)
+
+    def check(self, jar: Any) -> None:
+        """Raise BadArgument if a queue of the connection `jar` can't store what it has."""
+        if self._p_jar is not None and self._p_jar is not jar:
+            check_storable(self, repr(self), jar)
+            jar = self._p_jar
+        call.check_stored(self._call, self._args, self._kwargs, jar)
+        state = self.__getstate__()
+        for name in state.keys() - _KNOWN:
+            check_storable(state[name], f"the attribute {name!r} of {self!r}", jar)
 
     @property
     def description(self) -> str:

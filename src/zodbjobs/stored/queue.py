@@ -19,7 +19,6 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, BadStatus, Cancelled, NotStored, UnknownQueue
 from zodbjobs.interfaces import ABORTED, CANCELLED, NEW, IQueue, IQueues
 from zodbjobs.stored import inbox, keys, waiting
-from zodbjobs.stored.call import check_stored
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.shard import Shard, as_ended
@@ -147,7 +146,7 @@ class Queue(Persistent):
                 "take the queue from zodbjobs.get_queue() with an open one"
             )
         if priority is not None:
-            checked_priority(priority)
+            priority = checked_priority(priority)
         return due_micros(begin_after), duration_micros(begin_by), priority
 
     def _checked(self, job: Job | Callable[..., Any]) -> Job:
@@ -165,7 +164,7 @@ class Queue(Persistent):
                 f"{job!r} is {job.status}, only a new one can be put into queue "
                 f"{self.name!r}; make another job"
             )
-        check_stored(job._call, job._args, job._kwargs)
+        job.check(self._p_jar)
         return job
 
     def _put(self, job: Job, after: int | None, within: int | None, priority: int | None) -> None:
