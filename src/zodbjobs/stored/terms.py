@@ -45,7 +45,7 @@ def duration_micros(value: timedelta | None) -> int | None:
 
 
 def checked_priority(value: int) -> int:
-    """`value` if it is a priority, else BadArgument."""
+    """`value` as a plain int if it is a priority, else BadArgument."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise BadArgument(f"priority must be an int, not {value!r}")
     if not keys.LOWEST_PRIORITY <= value <= keys.HIGHEST_PRIORITY:
@@ -53,4 +53,4 @@ def checked_priority(value: int) -> int:
             f"priority {value} is out of range; "
             f"use {keys.LOWEST_PRIORITY} to {keys.HIGHEST_PRIORITY}, larger first"
         )
-    return value
+    return int(value)  # not an IntEnum, whose class the record would need
