@@ -67,6 +67,13 @@ ENDS_TOGETHER = 20
 #: Characters, or bits of a number, that a result may have to go there.
 SHORT_RESULT = 100
 
+#: Characters that are kept of the message of a Failure, and of its traceback: what a page can
+#: show, for the whole is a part of the job's record, eleven times if each error has a cause.
+FAILURE_TEXT = 10_000
+
+#: Bytes that the pickle of its exception may have; a longer one isn't kept. Most have some 100.
+FAILURE_BYTES = 10_000
+
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01
 
