@@ -360,3 +360,18 @@ def follow(references: Any) -> int:
 
 def fail_with(value: Any) -> None:
     raise LookupError(value)
+
+
+def deposit_and_raise(account: Account, error: type[BaseException]) -> None:
+    account.deposit(1)
+    raise error
+
+
+def report_and_fail(percent: float) -> None:
+    report(percent)
+    raise ValueError(percent)
+
+
+def set_own_percent() -> None:
+    job: Any = local.get_job()
+    job.percent = 50

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
-import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ from zodbjobs.runtime.desk import Desk
 from zodbjobs.runtime.group import Group
 from zodbjobs.runtime.progress import Running, current
 from zodbjobs.runtime.trouble import Trouble
+from zodbjobs.stored import call
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Ticket
@@ -200,10 +199,7 @@ class Runner:
         job._v_running = True
         self.called = called = time.monotonic()
         try:
-            result = function(*args, **kwargs)
-            if inspect.iscoroutine(result):
-                # The loop is closed before the commit, and with it what the job left in it.
-                result = asyncio.run(result)
+            result = call.run(function, args, kwargs)
             portable = is_simple(result)
             if not portable:
                 result, portable = portable_copy(result, f"the result of {job!r}")

@@ -107,6 +107,22 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
     return method
 
 
+def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call `function` and return its result; if that is a coroutine, what it leads to.
+
+    The event loop of a coroutine is closed then, and with it what the job left in it.
+    """
+    result = function(*args, **kwargs)
+    if not inspect.iscoroutine(result):
+        return result
+    import asyncio  # heavy, and few jobs need it
+
+    try:
+        return asyncio.run(result)
+    finally:
+        result.close()  # where a loop runs already this one can't, and wasn't begun
+
+
 def owner(stored: StoredCall) -> Persistent | None:
     """The object whose method is to be called, if it is one of a database."""
     found = stored[0] if isinstance(stored, tuple) else stored

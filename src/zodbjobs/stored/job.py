@@ -16,7 +16,7 @@ from ZODB.utils import u64
 from zope.interface import implementer
 
 from zodbjobs import clock
-from zodbjobs.errors import BadStatus
+from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
@@ -32,7 +32,7 @@ from zodbjobs.stored import call, inbox, keys
 from zodbjobs.stored.ends import Ending, Ends, ending_of, shard_from
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.storable import check_immutable, check_storable
-from zodbjobs.stored.terms import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.terms import checked_percent, checked_priority, due_micros, duration_micros
 from zodbjobs.stored.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
@@ -46,12 +46,16 @@ _GIVEN_BY_THE_QUEUE = (
     *("_last_failure", "_attempts", "_interruptions", "_parked", "_log", "_retry_at"),
 )
 
-
 # What else a job has is looked at before it is stored.
 _KNOWN = frozenset(
-    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_annotations"}
+    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations"}
     | {"_priority", "_begin_after", "_begin_by"}
 )
+
+
+def _require_empty(name: str, value: Any) -> None:
+    if value not in (None, (), []):
+        raise BadArgument(f"{name} come with a later release, and would be ignored: {value!r}")
 
 
 @implementer(IJob)
@@ -67,6 +71,7 @@ class Job(Persistent):
 
     _args: tuple[Any, ...] = ()
     _kwargs: dict[str, Any] | None = None
+    _bound: tuple[int, tuple[str, ...]] | None = None  # those of a partial: how many, which
     _key: int | None = None
     _home: Shard | Ends | None = None
     _priority = 0
@@ -86,60 +91,79 @@ class Job(Persistent):
     _log: tuple[str, ...] = ()
     _v_running = False
 
-    #: Callbacks and quotas have no part in this release.
-    callbacks: tuple[Any, ...] = ()
-    quota_names: tuple[str, ...] = ()
-
     #: An IRetryPolicy; None for no further attempt after an error.
     retry_policy: Any = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        callable, args, kwargs = call.unfold(callable, args, kwargs)
-        self._call = call.to_stored(callable)
-        if args:
-            self._args = args
-        if kwargs:
-            self._kwargs = kwargs
+        self._bind(callable, args, kwargs)
 
     # The call
 
     @property
     def callable(self) -> Callable[..., Any]:
-        """What is called; raises MissingCode if it isn't there in this process."""
+        """What is called; raises MissingCode if it isn't there in this process.
+
+        Settable while NEW. The arguments of a `functools.partial` come before those of the job,
+        and go when another callable is set, unless the job's arguments were changed meanwhile.
+        """
         return call.from_stored(self._call)
 
     @callable.setter
     def callable(self, value: Callable[..., Any]) -> None:
         self._require("its callable can be set", NEW)
-        value, args, kwargs = call.unfold(value, self._args, self._kwargs or {})
-        self._call = call.to_stored(value)
-        self._args, self._kwargs = args, kwargs or None
+        count, names = self._bound or (0, ())
+        kwargs = {name: v for name, v in (self._kwargs or {}).items() if name not in names}
+        self._bind(value, self._args[count:], kwargs)
+
+    def _bind(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        function, all_args, all_kwargs = call.unfold(function, args, kwargs)
+        self._call = call.to_stored(function)
+        bound = None
+        if all_kwargs is not kwargs:  # it was a partial
+            names = tuple(name for name in all_kwargs if name not in kwargs)
+            count = len(all_args) - len(args)
+            bound = (count, names) if count or names else None
+        for name, value in (("_args", all_args), ("_kwargs", all_kwargs), ("_bound", bound)):
+            if value:
+                setattr(self, name, value)
+            else:
+                self.__dict__.pop(name, None)
 
     @property
     def args(self) -> ListView:
         """The positional arguments; changeable until the job runs."""
-        return ListView(self, "_args", self._check_changeable)
+        return ListView(self, "_args", self._check_argument, self._change_arguments)
 
     @args.setter
     def args(self, values: Any) -> None:
+        values = tuple(values)
         for number, value in enumerate(values, 1):
-            self._check_changeable(value, f"argument {number}")
-        self._args = tuple(values)
+            self._check_argument(value, f"argument {number}")
+        self._change_arguments()
+        self._args = values
 
     @property
     def kwargs(self) -> DictView:
         """The keyword arguments; changeable until the job runs."""
-        return DictView(self, "_kwargs", self._check_changeable)
+        return DictView(self, "_kwargs", self._check_argument, self._change_arguments)
 
     @kwargs.setter
     def kwargs(self, values: Any) -> None:
+        values = dict(values)
         for name, value in values.items():
-            self._check_changeable(value, f"argument {name!r}")
-        self._kwargs = dict(values) or None
+            self._check_argument(value, f"argument {name!r}")
+        self._change_arguments()
+        self._kwargs = values or None
 
-    def _check_changeable(self, value: object, what: str) -> None:
+    def _change_arguments(self) -> None:
         if self._ending() is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
+        if self._bound is not None:
+            self._bound = None  # they are the job's own from now on
+
+    def _check_argument(self, value: object, what: str) -> None:
         queue = self.queue
         jar = self._p_jar if queue is None or self._p_jar is not None else queue._p_jar
         check_storable(value, f"{what} of {self.description}", jar)
@@ -158,6 +182,24 @@ class Job(Persistent):
     def description(self) -> str:
         """What is called, as text."""
         return call.describe(self._call)
+
+    @property
+    def callbacks(self) -> tuple[Any, ...]:
+        """Empty; BadArgument when set to anything else, for a later release brings them."""
+        return ()
+
+    @callbacks.setter
+    def callbacks(self, value: Any) -> None:
+        _require_empty("callbacks", value)
+
+    @property
+    def quota_names(self) -> tuple[str, ...]:
+        """Empty; BadArgument when set to anything else, for a later release brings them."""
+        return ()
+
+    @quota_names.setter
+    def quota_names(self, value: Any) -> None:
+        _require_empty("quota_names", value)
 
     # Where it is
 
@@ -276,9 +318,15 @@ class Job(Persistent):
         self._finished = finished
 
     def renew(self) -> None:
-        """Back to NEW; for the queue, which has taken the job out of its trees."""
+        """Back to NEW; for the queue, which has taken the job out of its trees.
+
+        Of the annotations only the progress goes: who has set the others isn't known.
+        """
         for name in _GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
+        if self._annotations:
+            kept = {n: v for n, v in self._annotations.items() if n not in Progress._fields}
+            self._annotations = kept or None
         self._p_changed = True
 
     def cancel(self) -> None:
@@ -371,7 +419,10 @@ class Job(Persistent):
         """Mapping of immutable values; shows live ones while the job runs."""
         live = self._live()
         return DictView(
-            self, "_annotations", check_immutable, None if live is None else live.annotations
+            self,
+            "_annotations",
+            check_immutable,
+            overlay=None if live is None else live.annotations,
         )
 
     @property
@@ -396,25 +447,32 @@ class Job(Persistent):
         except Exception as error:
             return f"<{type(self).__name__} that can't be shown: {type(error).__name__}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run here and now, in the caller's transaction; return the result or the Failure.
 
         Raises BadStatus unless the job is NEW. On failure what the call changed in the
-        database is rolled back, not what the caller changed before.
+        database is rolled back, not what the caller changed before. Conflicts, and other errors
+        after which a transaction is to be tried again, and what isn't an Exception
+        (KeyboardInterrupt, SystemExit) are rolled back as well and reach the caller; the job
+        is NEW then.
         """
         self._require("it can be called", NEW)
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
         savepoint = manager.savepoint(optimistic=True)
         started = clock.now()
         self._v_running = True
-        outcome = SUCCEEDED
         try:
-            result = self.callable(*self._args, *args, **{**(self._kwargs or {}), **kwargs})
-        except Exception as error:
+            kwargs = {**(self._kwargs or {}), **kwargs}
+            result = call.run(self.callable, (*self._args, *args), kwargs)
+            check_storable(result, f"the result of {self!r}", self._p_jar)
+        except BaseException as error:
             savepoint.rollback()
-            result, outcome = Failure.from_exception(error), FAILED
+            if not isinstance(error, Exception) or manager.get().isRetryableError(error):
+                raise
+            result = Failure.from_exception(error)
         finally:
             self._v_running = False
+        outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
         self.end(outcome, result, started, clock.now())
         return result
 
@@ -425,5 +483,20 @@ class ProgressableJob(Job):
 
     @property
     def percent(self) -> float | None:
-        """From 0 to 100: live while the job runs, the last value after; None before."""
+        """From 0 to 100: live while the job runs, the last value after; None before.
+
+        Settable to a number or None while the job doesn't run; raises BadStatus then, and
+        BadArgument for anything else. A job reports its own with ``zodbjobs.local.set_progress``.
+        """
         return self.annotations.get("percent")
+
+    @percent.setter
+    def percent(self, value: float | None) -> None:
+        if self.status == ACTIVE:
+            raise BadStatus(
+                f"{self!r} is running; in it, call zodbjobs.local.set_progress({value!r})"
+            )
+        if value is None:
+            self.annotations.pop("percent", None)
+        else:
+            self.annotations["percent"] = checked_percent(value)

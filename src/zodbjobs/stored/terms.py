@@ -1,4 +1,6 @@
-"""When, within what time and how urgently a job is to be begun: checked before it is stored."""
+"""What a caller says of a job, checked before it is stored: when it is to be begun, within what
+time, how urgently; how far it is.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +56,11 @@ def checked_priority(value: int) -> int:
             f"use {keys.LOWEST_PRIORITY} to {keys.HIGHEST_PRIORITY}, larger first"
         )
     return int(value)  # not an IntEnum, whose class the record would need
+
+
+def checked_percent(value: object) -> float:
+    """`value` as a float if it is a number from 0 to 100, else BadArgument."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 100:  # type: ignore[operator]
+        raise BadArgument(f"percent must be a number from 0 to 100, not {value!r}")
+    return float(value)  # type: ignore[arg-type]
