@@ -114,6 +114,10 @@ CONFLICT_SECONDS = 0.01
 #: ... and is never more than that.
 MOST_CONFLICT_SECONDS = 1.0
 
+#: Seconds that `Retry` waits at most: a year. A longer wait is a slip, or a backoff over so many
+#: attempts that nobody has thought of the last ones.
+MOST_RETRY_SECONDS = 365 * 24 * 3600.0
+
 #: Seconds before the first retry while the storage can't be reached or is full; doubles ...
 TROUBLE_SECONDS = 0.1
 
