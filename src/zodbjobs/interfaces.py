@@ -8,6 +8,7 @@ there after an abort. Times are timezone-aware ``datetime`` in UTC, durations ar
 
 from __future__ import annotations
 
+from zope.container.interfaces import IContainer
 from zope.interface import Attribute, Interface
 from zope.location.interfaces import IContained
 
@@ -175,6 +176,10 @@ class IQueues(Interface):
 
     def create(name, shards=8):
         """Make a queue, or return the one that is there. Joins the transaction."""
+
+
+class IJobContainer(IContainer):
+    """A container of jobs by their decimal id, in the order of these as numbers."""
 
 
 class ILoadGuard(Interface):

@@ -31,7 +31,7 @@ PUBLIC = {
         "local",
     ),
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
-    *("queue_installer", "testing"),
+    *("queue_installer", "testing", "errors", "insights", "interfaces"),
 }
 
 
@@ -61,6 +61,12 @@ def test_the_import_takes_less_than_150_ms() -> None:
     """What it adds to the interpreter's own start; the best of some, for a busy machine."""
     code = "import time; t = time.perf_counter(); import zodbjobs; print(time.perf_counter() - t)"
     assert min(float(python(code)) for _ in range(5)) < 0.150
+
+
+@pytest.mark.parametrize("name", ["errors", "insights", "interfaces", "local", "testing"])
+def test_modules_are_there_once_the_package_is(name: str) -> None:
+    assert name not in python("import zodbjobs; print(list(vars(zodbjobs)))").split("'")
+    python(f"import zodbjobs; assert zodbjobs.{name}.__doc__")
 
 
 def test_the_public_names() -> None:

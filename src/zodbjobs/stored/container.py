@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from zope.container.btree import BTreeContainer
-from zope.container.interfaces import IContainer
 from zope.interface import implementer
 
-
-class IJobContainer(IContainer):
-    """A container of jobs by their decimal id."""
+from zodbjobs.interfaces import IJobContainer
 
 
 @implementer(IJobContainer)
