@@ -18,6 +18,10 @@ SHARDS = 8
 #: keep the producers of a busy application apart.
 INBOXES = 8
 
+#: Trees of the job container. Two producers conflict if they write to the same one at once, and
+#: one of them splits its leaf; with so many that is rarer than one put in 1,000.
+CONTAINER_TREES = 256
+
 #: Runner threads of a worker. Most jobs wait for a disk or a network.
 THREADS = 4
 

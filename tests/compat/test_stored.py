@@ -34,7 +34,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     container = connection.root()["zodbjobs.jobs"]
     with moving_clock() as clock:
         queue.put(zodbjobs.Job(sample.add, 1, more=1), begin_by=timedelta(hours=1), priority=1)
-        container["job"] = queue.put(zodbjobs.ProgressableJob(sample.report, 50))
+        container["1000000"] = queue.put(zodbjobs.ProgressableJob(sample.report, 50))
         queue.put(retried)
         queue.put(zodbjobs.Job(sample.log_lines, 1))
         queue.put(zodbjobs.Job(account.vanishing))

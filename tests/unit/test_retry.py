@@ -13,7 +13,6 @@ import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
 
-
 HUGE = pytest.param(10**400, id="huge")
 
 

@@ -20,6 +20,7 @@ from zodbjobs.stored import keys
 from zodbjobs.stored.ends import shard_from
 from zodbjobs.stored.inbox import Bundle
 from zodbjobs.stored.keys import LAST, SENTINEL
+from zodbjobs.stored.trees import lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -39,7 +40,7 @@ class Shard(Persistent):
     def __init__(self, queue: Queue, index: int, inboxes: int) -> None:
         self.queue = queue
         self.index = index
-        self.inboxes = tuple(_inbox() for _ in range(inboxes))
+        self.inboxes = tuple(lasting_tree() for _ in range(inboxes))
         self.ready = LOBTree()  # key -> Job or Bundle
         self.held = LOBTree()  # held key -> Job or Bundle
         self.rescued = LOBTree()  # key -> Job
@@ -276,9 +277,3 @@ def as_ended(job: Any) -> Ended | None:
         return None
     work = finished - (state.get("_started") or finished)
     return job, finished, state.get("_unsuccessful") is not None, work
-
-
-def _inbox() -> Any:
-    inbox = LOBTree()
-    inbox[SENTINEL] = None
-    return inbox
