@@ -42,6 +42,18 @@ def unfold(
     return function, args, kwargs
 
 
+def brought(
+    all_args: tuple[Any, ...],
+    all_kwargs: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[int, tuple[str, ...]] | None:
+    """What a partial has added to `args` and `kwargs`: how many first ones, and which names."""
+    names = tuple(name for name in all_kwargs if name not in kwargs)
+    count = len(all_args) - len(args)
+    return (count, names) if count or names else None
+
+
 def to_stored(function: Callable[..., Any]) -> StoredCall:
     """What to store for `function`; TypeError or BadArgument if it can't be."""
     if type(function) is FunctionType:

@@ -95,7 +95,14 @@ class Job(Persistent):
     retry_policy: Any = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        self._bind(callable, args, kwargs)
+        function, all_args, all_kwargs = call.unfold(callable, args, kwargs)
+        self._call = call.to_stored(function)
+        if all_args:
+            self._args = all_args
+        if all_kwargs:
+            self._kwargs = all_kwargs
+        if function is not callable:
+            self._bound = call.brought(all_args, all_kwargs, args, kwargs)
 
     # The call
 
@@ -112,24 +119,12 @@ class Job(Persistent):
     def callable(self, value: Callable[..., Any]) -> None:
         self._require("its callable can be set", NEW)
         count, names = self._bound or (0, ())
+        args = self._args[count:]
         kwargs = {name: v for name, v in (self._kwargs or {}).items() if name not in names}
-        self._bind(value, self._args[count:], kwargs)
-
-    def _bind(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        function, all_args, all_kwargs = call.unfold(function, args, kwargs)
+        function, all_args, all_kwargs = call.unfold(value, args, kwargs)
         self._call = call.to_stored(function)
-        bound = None
-        if all_kwargs is not kwargs:  # it was a partial
-            names = tuple(name for name in all_kwargs if name not in kwargs)
-            count = len(all_args) - len(args)
-            bound = (count, names) if count or names else None
-        for name, value in (("_args", all_args), ("_kwargs", all_kwargs), ("_bound", bound)):
-            if value:
-                setattr(self, name, value)
-            else:
-                self.__dict__.pop(name, None)
+        self._args, self._kwargs = all_args, all_kwargs or None
+        self._bound = call.brought(all_args, all_kwargs, args, kwargs)
 
     @property
     def args(self) -> ListView:
@@ -174,9 +169,10 @@ class Job(Persistent):
             check_storable(self, repr(self), jar)
             jar = self._p_jar
         call.check_stored(self._call, self._args, self._kwargs, jar)
-        state = self.__getstate__()
-        for name in state.keys() - _KNOWN:
-            check_storable(state[name], f"the attribute {name!r} of {self!r}", jar)
+        if not _KNOWN.issuperset(self.__dict__):
+            for name, value in self.__dict__.items():
+                if name not in _KNOWN and not name.startswith("_v_"):
+                    check_storable(value, f"the attribute {name!r} of {self!r}", jar)
 
     @property
     def description(self) -> str:
