@@ -24,6 +24,7 @@ import zodbjobs
 from zodbjobs.insights import list_workers
 
 _WORKER = Path(__file__).with_name("worker_process.py")
+_PRODUCER = Path(__file__).with_name("producer_process.py")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -100,6 +101,21 @@ def computing(kind: str = "ZEO", number: int = 1_500) -> Values:
     return {"ratio": rates[2] / rates[1], "with 2": rates[2], "with 1": rates[1]}
 
 
+def manager_conflicts(kind: str = "ZEO", processes: int = 4, each: int = 1_000) -> Values:
+    """Commits of `JobManager.put` that conflicted, per 1,000, from several processes at once."""
+    with places.place(kind) as place, place.open():
+        command = [sys.executable, _PRODUCER, place.config, str(each)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        producers = [subprocess.Popen(command, **pipes) for _ in range(processes)]
+        for producer in producers:
+            producer.stdout.readline()
+        for producer in producers:
+            producer.stdin.write("go\n")
+            producer.stdin.flush()
+        conflicts = sum(int(producer.communicate()[0]) for producer in producers)
+    return {"per 1,000": 1000 * conflicts / (processes * each)}
+
+
 def idle(kind: str, seconds: float = 60.0) -> Values:
     """What a worker that has nothing to do costs."""
     with places.place(kind) as place, place.open() as db, workers(place, db) as [pid]:
@@ -167,5 +183,11 @@ SERVER_FIGURES = {
         computing,
         "1.7",
         lambda v: v["ratio"] >= 1.7,
+    ),
+    "manager_conflicts": Figure(
+        "ZEO: commits of JobManager.put that conflicted, 4 processes",
+        manager_conflicts,
+        "at most 1",
+        lambda v: v["per 1,000"] <= 1,
     ),
 }

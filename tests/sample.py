@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import logging
 import os
@@ -472,3 +473,43 @@ def deposit_slowly_at_first(account: Account, amount: int) -> int:
 
 def find_site() -> Any:
     return getSite()
+
+
+class OddZone(datetime.tzinfo):
+    """A timezone that can't be pickled."""
+
+    def utcoffset(self, moment: datetime.datetime | None) -> datetime.timedelta:
+        return datetime.timedelta(hours=1)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be pickled")
+
+
+def odd_moment() -> datetime.datetime:
+    return datetime.datetime(2030, 1, 1, tzinfo=OddZone())
+
+
+def follow(references: Any) -> int:
+    """The balance of an account that is referred to weakly."""
+    while not callable(references):
+        references = next(iter(getattr(references, "values", lambda r=references: r)()))
+    return int(references().balance)
+
+
+def fail_with(value: Any) -> None:
+    raise LookupError(value)
+
+
+def deposit_and_raise(account: Account, error: type[BaseException]) -> None:
+    account.deposit(1)
+    raise error
+
+
+def report_and_fail(percent: float) -> None:
+    report(percent)
+    raise ValueError(percent)
+
+
+def set_own_percent() -> None:
+    job: Any = local.get_job()
+    job.percent = 50

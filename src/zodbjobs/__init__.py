@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zodbjobs import testing
+    from zodbjobs import errors, insights, interfaces, testing
     from zodbjobs.installer import (
         JobContainerInstaller,
         QueueInstaller,
@@ -50,7 +50,13 @@ _HOMES = {
     "multidb_queue_installer": "zodbjobs.installer",
     "queue_installer": "zodbjobs.installer",
 }
-_MODULES = {"local": "zodbjobs.runtime.local", "testing": "zodbjobs.testing"}
+_MODULES = {
+    "errors": "zodbjobs.errors",
+    "insights": "zodbjobs.insights",
+    "interfaces": "zodbjobs.interfaces",
+    "local": "zodbjobs.runtime.local",
+    "testing": "zodbjobs.testing",
+}
 
 __all__ = [
     "Failure",
@@ -63,10 +69,13 @@ __all__ = [
     "Retry",
     "Worker",
     "compute",
+    "errors",
     "get_job_id",
     "get_queue",
     "get_queues",
+    "insights",
     "install",
+    "interfaces",
     "job_container_installer",
     "local",
     "multidb_job_container_installer",

@@ -18,6 +18,10 @@ SHARDS = 8
 #: keep the producers of a busy application apart.
 INBOXES = 8
 
+#: Trees of the job container. Two producers conflict if they write to the same one at once, and
+#: one of them splits its leaf; with so many that is rarer than one put in 1,000.
+CONTAINER_TREES = 256
+
 #: Runner threads of a worker. Most jobs wait for a disk or a network.
 THREADS = 4
 
@@ -67,6 +71,13 @@ SHARED_TOGETHER = 20
 #: Characters, or bits of a number, that a result may have to go there.
 SHORT_RESULT = 100
 
+#: Characters that are kept of the message of a Failure, and of its traceback: what a page can
+#: show, for the whole is a part of the job's record, eleven times if each error has a cause.
+FAILURE_TEXT = 10_000
+
+#: Bytes that the pickle of its exception may have; a longer one isn't kept. Most have some 100.
+FAILURE_BYTES = 10_000
+
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01
 
@@ -114,6 +125,10 @@ CONFLICT_SECONDS = 0.01
 
 #: ... and is never more than that.
 MOST_CONFLICT_SECONDS = 1.0
+
+#: Seconds that `Retry` waits at most: a year. A longer wait is a slip, or a backoff over so many
+#: attempts that nobody has thought of the last ones.
+MOST_RETRY_SECONDS = 365 * 24 * 3600.0
 
 #: Seconds before the first retry while the storage can't be reached or is full; doubles ...
 BACKOFF_SECONDS = 0.1

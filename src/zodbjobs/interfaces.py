@@ -8,6 +8,7 @@ there after an abort. Times are timezone-aware ``datetime`` in UTC, durations ar
 
 from __future__ import annotations
 
+from zope.container.interfaces import IContainer
 from zope.interface import Attribute, Interface
 from zope.location.interfaces import IContained
 
@@ -32,14 +33,18 @@ OUTCOMES = (SUCCEEDED, FAILED, CANCELLED, EXPIRED, ABORTED)
 class IProgressable(Interface):
     """Something that tells how far it is."""
 
-    percent = Attribute("Float from 0 to 100, or None while nothing was reported.")
+    percent = Attribute(
+        "Float from 0 to 100, or None while nothing was reported. Settable while the job doesn't "
+        "run, else BadStatus; BadArgument for anything else."
+    )
 
 
 class IJob(IContained):
     """A persistent call: a callable, its arguments, and what became of it."""
 
     callable = Attribute(
-        "What is called. Settable while the status is NEW, else BadStatus. "
+        "What is called. Settable while the status is NEW, else BadStatus. The arguments of a "
+        "functools.partial go with it when another callable is set. "
         "Reading it raises MissingCode when the code can't be found."
     )
     args = Attribute("List of positional arguments; changeable until the job runs.")
@@ -75,8 +80,8 @@ class IJob(IContained):
     progress = Attribute("The last Progress(percent, message) that was reported.")
     log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
-    callbacks = Attribute("Tuple of the callbacks; always empty in this release.")
-    quota_names = Attribute("Tuple of quota names; always empty in this release.")
+    callbacks = Attribute("Tuple of the callbacks; empty in this release, else BadArgument.")
+    quota_names = Attribute("Tuple of quota names; empty in this release, else BadArgument.")
     retry_policy = Attribute("An IRetryPolicy; None for no further attempt after an error.")
 
     def __call__(*args, **kwargs):
@@ -84,6 +89,7 @@ class IJob(IContained):
 
         Only from NEW, else BadStatus. Stores the result or the Failure, and returns
         it; the caller's changes are kept, the job's own are rolled back on failure.
+        Conflicts and what isn't an Exception reach the caller, and leave the job NEW.
         """
 
     def cancel():
@@ -170,6 +176,10 @@ class IQueues(Interface):
 
     def create(name, shards=8):
         """Make a queue, or return the one that is there. Joins the transaction."""
+
+
+class IJobContainer(IContainer):
+    """A container of jobs by their decimal id, in the order of these as numbers."""
 
 
 class ILoadGuard(Interface):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ZODB.utils import u64
 from zope.component import queryUtility
 from zope.component.hooks import getSite
 from zope.interface import implementer
@@ -32,15 +33,22 @@ def compute(num: Any, duration: float = 60) -> Any:
     return num * 2
 
 
-def get_job_id(persisted_job: Job) -> str:
-    """The decimal object id of a stored job, as str.
+def get_job_id(persisted_job: Any) -> str:
+    """The decimal object id of a stored job, or of any other stored object, as str.
 
-    Raises BadArgument, a ValueError, if it isn't stored.
+    Raises BadArgument, a ValueError, if it isn't stored, TypeError if it is no persistent object.
     """
-    job_id = persisted_job.id
-    if job_id is None:
-        raise BadArgument(f"{persisted_job!r} has no id yet; put it into a queue first")
-    return job_id
+    if isinstance(persisted_job, Job):
+        job_id = persisted_job.id
+        if job_id is None:
+            raise BadArgument(f"{persisted_job!r} has no id yet; put it into a queue first")
+        return job_id
+    oid = getattr(persisted_job, "_p_oid", False)
+    if oid is None:
+        raise BadArgument(f"{persisted_job!r} has no id yet; it isn't stored in a database")
+    if not isinstance(oid, bytes):
+        raise TypeError(f"only a job, or another stored object, has an id, not {persisted_job!r}")
+    return str(u64(oid))
 
 
 @implementer(IJobManager)

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from zodbjobs.cli import orders, portal
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import opened, reading
+from zodbjobs.stored.lifecycle import calls
 
 STUDENTS = 300
 

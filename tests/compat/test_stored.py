@@ -6,6 +6,7 @@ database of the last release here that is opened by a test, and a line in the ch
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from datetime import timedelta
@@ -33,11 +34,12 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     container = connection.root()["zodbjobs.jobs"]
     with moving_clock() as clock:
         queue.put(zodbjobs.Job(sample.add, 1, more=1), begin_by=timedelta(hours=1), priority=1)
-        container["job"] = queue.put(zodbjobs.ProgressableJob(sample.report, 50))
+        container["1000000"] = queue.put(zodbjobs.ProgressableJob(sample.report, 50))
         queue.put(retried)
         queue.put(zodbjobs.Job(sample.log_lines, 1))
         queue.put(zodbjobs.Job(account.vanishing))
         queue.put(sample.fail_for_good)
+        queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         transaction.commit()
         with monkeypatch.context() as patch:

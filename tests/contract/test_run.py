@@ -222,12 +222,6 @@ def test_a_retry_policy_that_fails(any_db: Any, queue: Any) -> None:
     assert job.failure.message == "it went wrong"
 
 
-@pytest.mark.parametrize("values", [(-1, 0.0, 2.0), (1, -1.0, 2.0), (1, 1.0, 0.5)])
-def test_bad_retry_policies_are_refused(values: Any) -> None:
-    with pytest.raises(ValueError, match="negative"):
-        zodbjobs.Retry(*values)
-
-
 def test_missing_code_parks_the_job(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, account: Any
 ) -> None:

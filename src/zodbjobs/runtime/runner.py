@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import threading
 import time
@@ -188,11 +186,7 @@ class Runner:
         calls.set_running(attempt.job, True)
         self._slot.called = called = time.monotonic()
         try:
-            value = function(*args, **kwargs)
-            if inspect.iscoroutine(value):
-                # The loop is closed before the commit, and with it what the job left in it.
-                value = asyncio.run(value)
-            return value
+            return calls.run(function, args, kwargs)
         finally:
             self._slot.called = None
             spent = time.monotonic() - called

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
 from collections.abc import Iterator
+from typing import Any
+
+from persistent import Persistent
+from persistent.wref import WeakRef
+from ZODB.utils import u64
+
+from zodbjobs import defaults
 
 _MOST_CAUSES = 10
 
 
 class Failure:
-    """An exception as it is stored with a job: no frames, no live locals.
+    """An exception as it is stored with a job: no frames, no live locals, no stored objects.
 
     `type` is the dotted name, `message` the text, `traceback` the formatted traceback,
-    `cause` the Failure of the exception that led to it, or None.
+    `cause` the Failure of the exception that led to it, or None. Of a text that is longer
+    than defaults.FAILURE_TEXT characters the middle is left out, which it says itself.
     """
 
     cause: Failure | None = None
@@ -32,7 +41,7 @@ class Failure:
         if kind.__module__ != "builtins":
             name = f"{kind.__module__}.{name}"
         lines = traceback.format_exception(kind, error, error.__traceback__, chain=False)
-        failure = cls(name, _text(error), "".join(lines))
+        failure = cls(name, _shortened(_text(error)), _shortened("".join(lines)))
         failure._pickle = _pickled(error)
         cause = error.__cause__
         if cause is None and not error.__suppress_context__:
@@ -43,11 +52,15 @@ class Failure:
 
     @property
     def exception(self) -> BaseException | None:
-        """A copy of the exception, or None if it couldn't be pickled or its class is gone."""
+        """A copy of the exception, with a text in place of each persistent object.
+
+        None if it couldn't be pickled, was longer than defaults.FAILURE_BYTES, or its class
+        is gone.
+        """
         if self._pickle is None:
             return None
         try:
-            error = pickle.loads(self._pickle)
+            error = _Loader(io.BytesIO(self._pickle)).load()
         except Exception:
             return None
         return error if isinstance(error, BaseException) else None
@@ -78,10 +91,51 @@ def _text(error: BaseException) -> str:
         return "(its text can't be shown)"
 
 
+def _shortened(text: str) -> str:
+    surplus = len(text) - defaults.FAILURE_TEXT
+    if surplus <= 0:
+        return text
+    half = defaults.FAILURE_TEXT // 2
+    return f"{text[:half]}\n[{surplus:,} characters are left out]\n{text[-half:]}"
+
+
+class _Bounded(io.BytesIO):
+    """A file that takes no more than defaults.FAILURE_BYTES."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > defaults.FAILURE_BYTES:
+            raise OverflowError("the exception is too long to be kept")
+        return super().write(data)
+
+
+class _Dumper(pickle.Pickler):
+    """Pickles an exception, with a text in place of each object of a database."""
+
+    def persistent_id(self, value: Any) -> str | None:
+        # A weak reference leads to its object, and so does the wrapper of one, which says
+        # that it is of the object's class.
+        return _reference(value) if isinstance(value, Persistent | WeakRef) else None
+
+
+class _Loader(pickle.Unpickler):
+    def persistent_load(self, reference: str) -> str:
+        return reference
+
+
+def _reference(value: Any) -> str:
+    """The class and the object id of a persistent object; no more, for anybody may read it."""
+    kind = value.__class__
+    oid = value.oid if isinstance(value, WeakRef) else value._p_oid
+    number = f" {u64(oid)}" if isinstance(oid, bytes) else ""
+    return f"<{kind.__module__}.{kind.__qualname__}{number}>"
+
+
 def _pickled(error: BaseException) -> bytes | None:
+    file = _Bounded()
     try:
-        data = pickle.dumps(error, 3)
-        pickle.loads(data)
+        # It is written in frames, so that what is too long isn't built in full.
+        _Dumper(file, 4).dump(error)
+        _Loader(io.BytesIO(file.getvalue())).load()
     except Exception:
         return None
-    return data
+    return file.getvalue()

@@ -16,7 +16,7 @@ from ZODB.utils import u64
 from zope.interface import implementer
 
 from zodbjobs import clock
-from zodbjobs.errors import BadStatus
+from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
@@ -30,7 +30,12 @@ from zodbjobs.interfaces import (
 )
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import calls, complete, delivery, keys
-from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.lifecycle.options import (
+    checked_percent,
+    checked_priority,
+    due_micros,
+    duration_micros,
+)
 from zodbjobs.stored.lifecycle.storable import check_immutable, check_storable
 from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
 
@@ -49,6 +54,17 @@ _GIVEN_BY_THE_QUEUE = (
     *("_parked", "_log", "_retry_at"),
 )
 
+# What else a job has is looked at before it is stored.
+_KNOWN = frozenset(
+    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations"}
+    | {"_priority", "_begin_after", "_begin_by"}
+)
+
+
+def _require_empty(name: str, value: Any) -> None:
+    if value not in (None, (), []):
+        raise BadArgument(f"{name} come with a later release, and would be ignored: {value!r}")
+
 
 @implementer(IJob)
 class Job(Persistent):
@@ -63,6 +79,7 @@ class Job(Persistent):
 
     _args: tuple[Any, ...] = ()
     _kwargs: dict[str, Any] | None = None
+    _bound: tuple[int, tuple[str, ...]] | None = None  # those of a partial: how many, which
     _key: int | None = None
     #: The shard that it was put into, and the shared results, if these name the shard.
     _shard_name: ShardName | None = None
@@ -86,66 +103,111 @@ class Job(Persistent):
     _log: tuple[str, ...] = ()
     _v_running = False
 
-    #: Callbacks and quotas have no part in this release.
-    callbacks: tuple[Any, ...] = ()
-    quota_names: tuple[str, ...] = ()
-
     #: An IRetryPolicy; None for no further attempt after an error.
     retry_policy: Any = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        callable, args, kwargs = calls.unfold(callable, args, kwargs)
-        self._call = calls.to_stored(callable)
-        if args:
-            self._args = args
-        if kwargs:
-            self._kwargs = kwargs
+        function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
+        self._call = calls.to_stored(function)
+        if all_args:
+            self._args = all_args
+        if all_kwargs:
+            self._kwargs = all_kwargs
+        if function is not callable:
+            self._bound = calls.brought(all_args, all_kwargs, args, kwargs)
 
     # The call
 
     @property
     def callable(self) -> Callable[..., Any]:
-        """What is called; raises MissingCode if it isn't there in this process."""
+        """What is called; raises MissingCode if it isn't there in this process.
+
+        Settable while NEW. The arguments of a `functools.partial` come before those of the job,
+        and go when another callable is set, unless the job's arguments were changed meanwhile.
+        """
         return calls.from_stored(self._call)
 
     @callable.setter
     def callable(self, value: Callable[..., Any]) -> None:
         self._require("its callable can be set", NEW)
-        value, args, kwargs = calls.unfold(value, self._args, self._kwargs or {})
-        self._call = calls.to_stored(value)
-        self._args, self._kwargs = args, kwargs or None
+        count, names = self._bound or (0, ())
+        args = self._args[count:]
+        kwargs = {name: v for name, v in (self._kwargs or {}).items() if name not in names}
+        function, all_args, all_kwargs = calls.unfold(value, args, kwargs)
+        self._call = calls.to_stored(function)
+        self._args, self._kwargs = all_args, all_kwargs or None
+        self._bound = calls.brought(all_args, all_kwargs, args, kwargs)
 
     @property
     def args(self) -> ListView:
         """The positional arguments; changeable until the job runs."""
-        return ListView(self, "_args", self._check_changeable)
+        return ListView(self, "_args", self._check_argument, self._change_arguments)
 
     @args.setter
     def args(self, values: Any) -> None:
+        values = tuple(values)
         for number, value in enumerate(values, 1):
-            self._check_changeable(value, f"argument {number}")
-        self._args = tuple(values)
+            self._check_argument(value, f"argument {number}")
+        self._change_arguments()
+        self._args = values
 
     @property
     def kwargs(self) -> DictView:
         """The keyword arguments; changeable until the job runs."""
-        return DictView(self, "_kwargs", self._check_changeable)
+        return DictView(self, "_kwargs", self._check_argument, self._change_arguments)
 
     @kwargs.setter
     def kwargs(self, values: Any) -> None:
+        values = dict(values)
         for name, value in values.items():
-            self._check_changeable(value, f"argument {name!r}")
-        self._kwargs = dict(values) or None
+            self._check_argument(value, f"argument {name!r}")
+        self._change_arguments()
+        self._kwargs = values or None
 
-    def _check_changeable(self, value: object, what: str) -> None:
+    def _change_arguments(self) -> None:
         if self._completion() is not None:
             raise BadStatus(f"{self!r} has ended; its arguments can't be changed any more")
-        check_storable(value, f"{what} of {self.description}")
+        if self._bound is not None:
+            self._bound = None  # they are the job's own from now on
+
+    def _check_argument(self, value: object, what: str) -> None:
+        queue = self.queue
+        jar = self._p_jar if queue is None or self._p_jar is not None else queue._p_jar
+        check_storable(value, f"{what} of {self.description}", jar)
+
+    def _check(self, jar: Any) -> None:
+        """Raise BadArgument if a queue of the connection `jar` can't store what it has."""
+        if self._p_jar is not None and self._p_jar is not jar:
+            check_storable(self, repr(self), jar)
+            jar = self._p_jar
+        calls.check_stored(self._call, self._args, self._kwargs, jar)
+        if not _KNOWN.issuperset(self.__dict__):
+            for name, value in self.__dict__.items():
+                if name not in _KNOWN and not name.startswith("_v_"):
+                    check_storable(value, f"the attribute {name!r} of {self!r}", jar)
 
     @property
     def description(self) -> str:
         """What is called, as text."""
         return calls.describe(self._call)
+
+    @property
+    def callbacks(self) -> tuple[Any, ...]:
+        """Empty; BadArgument when set to anything else, for a later release brings them."""
+        return ()
+
+    @callbacks.setter
+    def callbacks(self, value: Any) -> None:
+        _require_empty("callbacks", value)
+
+    @property
+    def quota_names(self) -> tuple[str, ...]:
+        """Empty; BadArgument when set to anything else, for a later release brings them."""
+        return ()
+
+    @quota_names.setter
+    def quota_names(self, value: Any) -> None:
+        _require_empty("quota_names", value)
 
     # Where it is
 
@@ -285,9 +347,15 @@ class Job(Persistent):
         self._finished = finished
 
     def _renew(self) -> None:
-        """Back to NEW; `complete` has taken the job out of its trees."""
+        """Back to NEW; `complete` has taken the job out of its trees.
+
+        Of the annotations only the progress goes: who has set the others isn't known.
+        """
         for name in _GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
+        if self._annotations:
+            kept = {n: v for n, v in self._annotations.items() if n not in Progress._fields}
+            self._annotations = kept or None
         self._p_changed = True
 
     def cancel(self) -> None:
@@ -373,7 +441,10 @@ class Job(Persistent):
         """Mapping of immutable values; shows live ones while the job runs."""
         live = self._live()
         return DictView(
-            self, "_annotations", check_immutable, None if live is None else live.annotations
+            self,
+            "_annotations",
+            check_immutable,
+            overlay=None if live is None else live.annotations,
         )
 
     @property
@@ -398,25 +469,32 @@ class Job(Persistent):
         except Exception as error:
             return f"<{type(self).__name__} that can't be shown: {type(error).__name__}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run here and now, in the caller's transaction; return the result or the Failure.
 
         Raises BadStatus unless the job is NEW. On failure what the call changed in the
-        database is rolled back, not what the caller changed before.
+        database is rolled back, not what the caller changed before. Conflicts, and other errors
+        after which a transaction is to be tried again, and what isn't an Exception
+        (KeyboardInterrupt, SystemExit) are rolled back as well and reach the caller; the job
+        is NEW then.
         """
         self._require("it can be called", NEW)
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
         savepoint = manager.savepoint(optimistic=True)
         started = clock.now()
         self._v_running = True
-        outcome = SUCCEEDED
         try:
-            result = self.callable(*self._args, *args, **{**(self._kwargs or {}), **kwargs})
-        except Exception as error:
+            kwargs = {**(self._kwargs or {}), **kwargs}
+            result = calls.run(self.callable, (*self._args, *args), kwargs)
+            check_storable(result, f"the result of {self!r}", self._p_jar)
+        except BaseException as error:
             savepoint.rollback()
-            result, outcome = Failure.from_exception(error), FAILED
+            if not isinstance(error, Exception) or manager.get().isRetryableError(error):
+                raise
+            result = Failure.from_exception(error)
         finally:
             self._v_running = False
+        outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
         self._end(outcome, result, started, clock.now())
         return result
 
@@ -427,5 +505,20 @@ class ProgressableJob(Job):
 
     @property
     def percent(self) -> float | None:
-        """From 0 to 100: live while the job runs, the last value after; None before."""
+        """From 0 to 100: live while the job runs, the last value after; None before.
+
+        Settable to a number or None while the job doesn't run; raises BadStatus then, and
+        BadArgument for anything else. A job reports its own with ``zodbjobs.local.set_progress``.
+        """
         return self.annotations.get("percent")
+
+    @percent.setter
+    def percent(self, value: float | None) -> None:
+        if self.status == ACTIVE:
+            raise BadStatus(
+                f"{self!r} is running; in it, call zodbjobs.local.set_progress({value!r})"
+            )
+        if value is None:
+            self.annotations.pop("percent", None)
+        else:
+            self.annotations["percent"] = checked_percent(value)

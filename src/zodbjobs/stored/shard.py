@@ -21,6 +21,7 @@ from zodbjobs.stored.id_keeper import IdKeeper
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
 from zodbjobs.stored.lifecycle.storable import can_be_stored
+from zodbjobs.stored.trees import lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -47,7 +48,7 @@ class Shard(Persistent):
     def __init__(self, queue: Queue, index: int, inboxes: int) -> None:
         self.queue = queue
         self.index = index
-        self.inboxes = tuple(_inbox() for _ in range(inboxes))
+        self.inboxes = tuple(lasting_tree() for _ in range(inboxes))
         self.ready = LOBTree()  # key -> Job or Bundle
         self.scheduled = LOBTree()  # scheduled key -> Job or Bundle
         self.interrupted = LOBTree()  # key -> times of interruption, Job
@@ -315,9 +316,3 @@ class Shard(Persistent):
                     yield item
         for inbox in self.inboxes:
             yield from (item for item in inbox.values() if isinstance(item, Bundle))
-
-
-def _inbox() -> Any:
-    inbox = LOBTree()
-    inbox[SENTINEL] = None
-    return inbox

@@ -1,8 +1,10 @@
-"""The tree of a lease and of a bundle."""
+"""The trees that aren't plain ones: large leaves, or never empty."""
 
 from __future__ import annotations
 
 from BTrees.LOBTree import LOBTree
+
+from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 
 class WideTree(LOBTree):
@@ -13,3 +15,12 @@ class WideTree(LOBTree):
     """
 
     max_leaf_size = 240
+
+
+def lasting_tree() -> LOBTree:
+    """A tree with the sentinel in it, which is never removed: it is never empty, and so two who
+    add to it or take from it at once can be merged.
+    """
+    tree = LOBTree()
+    tree[SENTINEL] = None
+    return tree

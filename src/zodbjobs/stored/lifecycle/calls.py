@@ -16,10 +16,16 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
-from ZODB.broken import Broken
 
 from zodbjobs.errors import BadArgument, MissingCode
-from zodbjobs.stored.lifecycle.storable import can_be_stored, check_storable, is_simple
+from zodbjobs.stored.lifecycle.storable import (
+    can_be_stored,
+    check_context,
+    check_named,
+    check_storable,
+    is_simple,
+    missing_class,
+)
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -40,17 +46,32 @@ def unfold(
     return function, args, kwargs
 
 
+def brought(
+    all_args: tuple[Any, ...],
+    all_kwargs: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[int, tuple[str, ...]] | None:
+    """What a partial has added to `args` and `kwargs`: how many first ones, and which names."""
+    names = tuple(name for name in all_kwargs if name not in kwargs)
+    count = len(all_args) - len(args)
+    return (count, names) if count or names else None
+
+
 def to_stored(function: Callable[..., Any]) -> StoredCall:
     """What to store for `function`; TypeError or BadArgument if it can't be."""
     if type(function) is FunctionType:
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
+    check_context(function, "the callable")
     if not callable(function):
         raise TypeError(f"a job needs a callable, not {function!r}")
     owner = getattr(function, "__self__", None)
     name: str | None = getattr(function, "__name__", None)
     if owner is not None and name is not None and not inspect.ismodule(owner):
         if isinstance(owner, type):
+            check_named(owner, f"the callable {owner.__qualname__}.{name}")
             return _dotted(function, f"{owner.__module__}:{owner.__qualname__}.{name}")
+        check_context(owner, f"the object of the method {name!r}")
         return owner, name
     if inspect.isroutine(function) or isinstance(function, type):
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
@@ -61,6 +82,7 @@ def _dotted(function: Callable[..., Any], path: str) -> str:
     found = _found.get(path)
     if found is function:
         return path
+    check_named(function, f"the callable {path}")
     try:
         found = _look_up(path)
     except Exception:
@@ -101,6 +123,22 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
     return method
 
 
+def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call `function` and return its result; if that is a coroutine, what it leads to.
+
+    The event loop of a coroutine is closed then, and with it what the job left in it.
+    """
+    result = function(*args, **kwargs)
+    if not inspect.iscoroutine(result):
+        return result
+    import asyncio  # heavy, and few jobs need it
+
+    try:
+        return asyncio.run(result)
+    finally:
+        result.close()  # where a loop runs already this one can't, and wasn't begun
+
+
 def owner_of(job: Job | None) -> Persistent | None:
     """The object whose method a job calls, if it is one of a database."""
     stored = getattr(job, "_call", None)
@@ -109,11 +147,13 @@ def owner_of(job: Job | None) -> Persistent | None:
 
 
 def check_whole(value: object) -> None:
-    """Raise MissingCode if the class of `value` isn't there in this process."""
-    if isinstance(value, Broken):
-        kind = type(value)
+    """Raise MissingCode if `value`, or anything in it, is of a class that isn't there in this
+    process.
+    """
+    missing = missing_class(value)
+    if missing is not None:
         raise MissingCode(
-            f"the class {kind.__module__}.{kind.__name__} is missing in this process; "
+            f"the class {missing} is missing in this process; "
             "install the code that defines it, restart the worker, then retry the job"
         )
 
@@ -137,6 +177,7 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
     function = from_stored(job._call)
     args, kwargs = job._args, job._kwargs or {}
     plain = job.retry_policy is None
+    check_whole(job.retry_policy)  # asked for after the attempt, when it is too late to park it
     for value in (*args, *kwargs.values()):
         check_whole(value)
         plain = plain and (is_simple(value) or isinstance(value, Persistent))
@@ -160,16 +201,18 @@ def set_running(job: Job, is_running: bool) -> None:
     job._v_running = is_running
 
 
-def check_stored(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
-    """Raise BadArgument, naming the culprit, if any of it can't be stored."""
+def check_stored(
+    stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None, jar: Any
+) -> None:
+    """Raise BadArgument, naming the culprit, if `jar` can't store any of it."""
     if not isinstance(stored, str):
-        check_storable(stored, f"the callable {describe(stored)}")
+        check_storable(stored, f"the callable {describe(stored)}", jar)
     for number, value in enumerate(args, 1):
         if not is_simple(value):
-            check_storable(value, f"argument {number} of {describe(stored)}")
+            check_storable(value, f"argument {number} of {describe(stored)}", jar)
     if kwargs:
         for name, value in kwargs.items():
-            check_storable(value, f"argument {name!r} of {describe(stored)}")
+            check_storable(value, f"argument {name!r} of {describe(stored)}", jar)
 
 
 def show(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> str:

@@ -54,7 +54,7 @@ def duration_micros(value: timedelta | None) -> int | None:
 
 
 def checked_priority(value: int) -> int:
-    """`value` if it is a priority, else BadArgument."""
+    """`value` as a plain int if it is a priority, else BadArgument."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise BadArgument(f"priority must be an int, not {value!r}")
     if not keys.LOWEST_PRIORITY <= value <= keys.HIGHEST_PRIORITY:
@@ -62,4 +62,12 @@ def checked_priority(value: int) -> int:
             f"priority {value} is out of range; "
             f"use {keys.LOWEST_PRIORITY} to {keys.HIGHEST_PRIORITY}, larger first"
         )
-    return value
+    return int(value)  # not an IntEnum, whose class the record would need
+
+
+def checked_percent(value: object) -> float:
+    """`value` as a float if it is a number from 0 to 100, else BadArgument."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 100:  # type: ignore[operator]
+        raise BadArgument(f"percent must be a number from 0 to 100, not {value!r}")
+    return float(value)  # type: ignore[arg-type]

@@ -11,7 +11,6 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.interfaces import NEW
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.calls import check_stored
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
 
@@ -69,7 +68,7 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
             f"{job!r} is {job.status}, only a new one can be put into queue "
             f"{queue.name!r}; make another job"
         )
-    check_stored(job._call, job._args, job._kwargs)
+    job._check(queue._p_jar)
     return job
 
 

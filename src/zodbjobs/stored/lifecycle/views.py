@@ -19,20 +19,26 @@ class Progress(NamedTuple):
 
 
 Check = Callable[[object, str], object]
+Guard = Callable[[], object]
 
 
 class ListView(MutableSequence[Any]):
-    """A sequence attribute of a persistent object; `check` sees each new value."""
+    """A sequence attribute of a persistent object.
 
-    def __init__(self, owner: Persistent, attribute: str, check: Check) -> None:
+    `check` sees each new value, `guard` is called before each change; either may raise.
+    """
+
+    def __init__(self, owner: Persistent, attribute: str, check: Check, guard: Guard) -> None:
         self._owner = owner
         self._attribute = attribute
         self._check = check
+        self._guard = guard
 
     def _values(self) -> Any:
         return getattr(self._owner, self._attribute)
 
     def _change(self, change: Callable[[list[Any]], None]) -> None:
+        self._guard()
         values = list(self._values())
         change(values)
         setattr(self._owner, self._attribute, tuple(values))
@@ -55,6 +61,10 @@ class ListView(MutableSequence[Any]):
         self._check(value, f"argument {index}")
         self._change(lambda values: values.insert(index, value))
 
+    def clear(self) -> None:
+        """Remove all values."""
+        self._change(list.clear)
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ListView | list | tuple):
             return list(self) == list(other)
@@ -65,18 +75,23 @@ class ListView(MutableSequence[Any]):
 
 
 class DictView(MutableMapping[str, Any]):
-    """A dict attribute of a persistent object, None when empty; `overlay` is only read."""
+    """A dict attribute of a persistent object, None when empty; `overlay` is only read.
+
+    `check` sees each new value, `guard` is called before each change; either may raise.
+    """
 
     def __init__(
         self,
         owner: Persistent,
         attribute: str,
         check: Check,
+        guard: Guard = lambda: None,
         overlay: dict[str, Any] | None = None,
     ) -> None:
         self._owner = owner
         self._attribute = attribute
         self._check = check
+        self._guard = guard
         self._overlay = overlay
 
     def _values(self) -> dict[str, Any]:
@@ -94,13 +109,20 @@ class DictView(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._check(value, repr(name))
+        self._guard()
         values = getattr(self._owner, self._attribute) or {}
         setattr(self._owner, self._attribute, {**values, name: value})
 
     def __delitem__(self, name: str) -> None:
+        self._guard()
         values = dict(getattr(self._owner, self._attribute) or {})
         del values[name]
         setattr(self._owner, self._attribute, values or None)
+
+    def clear(self) -> None:
+        """Remove all values."""
+        self._guard()
+        setattr(self._owner, self._attribute, None)
 
     def __repr__(self) -> str:
         return repr(self._values())

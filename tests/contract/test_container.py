@@ -1,0 +1,170 @@
+"""The job container: a mapping by decimal id that many can write to at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample
+import transaction
+import zope.event
+from storages import MAKERS
+from ZODB.POSException import ConflictError
+from zope.container.interfaces import IContainer
+from zope.interface.verify import verifyObject
+
+import zodbjobs
+from zodbjobs.errors import BadArgument
+from zodbjobs.interfaces import IJobContainer
+
+IDS = ("1000", "99", "5", "123456789012345678", "100")
+
+
+@pytest.fixture
+def container(connection: Any) -> Any:
+    return connection.root()["zodbjobs.jobs"]
+
+
+@pytest.fixture
+def filled(container: Any) -> Any:
+    for name in IDS:
+        container[name] = zodbjobs.Job(sample.note, name)
+    transaction.commit()
+    container._p_jar.cacheMinimize()
+    return container
+
+
+@pytest.mark.promise(163, 169, 172)
+def test_a_mapping_in_the_order_of_the_numbers(filled: Any) -> None:
+    ordered = sorted(IDS, key=int)
+    assert list(filled) == list(filled.keys()) == ordered
+    assert [job.args[0] for job in filled.values()] == ordered
+    assert [(name, job.args[0]) for name, job in filled.items()] == [(n, n) for n in ordered]
+    assert len(filled) == len(filled.keys()) == len(IDS)
+    assert all(name in filled and filled[name] is filled.get(name) for name in IDS)
+    assert verifyObject(IContainer, filled)
+    assert verifyObject(IJobContainer, filled)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "job", "007", "-1", "+1", "1.0", " 1", "\N{SUPERSCRIPT TWO}", "9" * 30, 7, None]
+)
+def test_other_names_are_refused(filled: Any, name: Any) -> None:
+    assert name not in filled
+    assert filled.get(name, 5) == 5
+    with pytest.raises(KeyError):
+        filled[name]
+    with pytest.raises(KeyError):
+        del filled[name]
+    with pytest.raises(BadArgument, match="by their decimal id, not by"):
+        filled[name] = zodbjobs.Job(sample.nothing)
+    assert len(filled) == len(IDS)
+
+
+def test_a_number_is_taken_once(filled: Any) -> None:
+    first = filled["5"]
+    with pytest.raises(KeyError):
+        filled["5"] = zodbjobs.Job(sample.nothing)
+    filled["5"] = first
+    assert (filled["5"], len(filled)) == (first, len(IDS))
+    assert "6" not in filled
+    with pytest.raises(KeyError):
+        filled["6"]
+
+
+def test_events_and_place(container: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        zope.event, "subscribers", [lambda event: seen.append(type(event).__name__)]
+    )
+    job = container["5"] = zodbjobs.Job(sample.nothing)
+    assert (job.__parent__, job.__name__) == (container, "5")
+    assert seen == ["ObjectAddedEvent", "ContainerModifiedEvent"]
+    seen.clear()
+    del container["5"]
+    assert (job.__parent__, job.__name__) == (None, None)
+    assert seen == ["ObjectRemovedEvent", "ContainerModifiedEvent"]
+    assert (list(container), len(container)) == ([], 0)
+
+
+def test_jobs_can_be_removed_while_they_are_listed(filled: Any) -> None:
+    manager = zodbjobs.JobManager()
+    for job_id, _ in manager.jobs(site=filled):
+        manager.remove(job_id, site=filled)
+    assert len(filled) == 0
+
+
+# At once
+
+
+# A MappingStorage merges nothing: there each two that write to one object conflict.
+@pytest.fixture(params=sorted(MAKERS.keys() - {"MappingStorage"}))
+def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Any]]:
+    """Several connections, each with a transaction of its own."""
+    with MAKERS[request.param](tmp_path) as place:
+        db = place.open()
+        zodbjobs.install(db)
+        connections = [db.open(transaction.TransactionManager()) for _ in range(4)]
+        yield connections
+        for connection in connections:
+            connection.transaction_manager.abort()
+            connection.close()
+        db.close()
+
+
+def containers(connections: list[Any]) -> list[Any]:
+    """That of each, in a new transaction."""
+    for connection in connections:
+        connection.transaction_manager.begin()
+    return [connection.root()["zodbjobs.jobs"] for connection in connections]
+
+
+def alike(container: Any) -> Iterator[str]:
+    """Ids of jobs that lie in the same tree."""
+    place = container._tree(1)
+    return (str(n) for n in itertools.count(1) if container._tree(n) is place)
+
+
+def test_what_lies_together_is_merged(several: list[Any]) -> None:
+    names = list(itertools.islice(alike(containers(several)[0]), 8))
+    for container, name in zip(containers(several), names, strict=False):
+        container[name] = zodbjobs.Job(sample.nothing)
+    for connection in several:
+        connection.transaction_manager.commit()
+    for container, name in zip(containers(several), names, strict=False):
+        del container[name]
+    for connection in several[:3]:
+        connection.transaction_manager.commit()
+    found = containers(several[:1])[0]
+    assert list(found) == names[3:4]
+    # Nothing left, and something new.
+    first, second = containers(several[:2])
+    del first[names[3]]
+    second[names[4]] = zodbjobs.Job(sample.nothing)
+    for connection in several[:2]:
+        connection.transaction_manager.commit()
+    assert list(containers(several[:1])[0]) == [names[4]]
+
+
+@pytest.mark.promise(67)
+def test_those_who_put_at_once_seldom_conflict(db: Any) -> None:
+    """Ids that follow each other, as a storage gives them out; all commits overlap."""
+    connections = [db.open(transaction.TransactionManager()) for _ in range(4)]
+    conflicts = 0
+    for _ in range(500):
+        for container in containers(connections):
+            job = zodbjobs.Job(sample.nothing)
+            container._p_jar.add(job)
+            container[zodbjobs.get_job_id(job)] = job
+        for connection in connections:
+            try:
+                connection.transaction_manager.commit()
+            except ConflictError:
+                connection.transaction_manager.abort()
+                conflicts += 1
+    for connection in connections:
+        connection.close()
+    assert conflicts <= 2  # of 2,000
