@@ -10,7 +10,7 @@ from typing import Any
 
 from ZODB.blob import Blob
 from ZODB.broken import Broken
-from ZODB.POSException import POSKeyError, StateLoadError
+from ZODB.POSException import POSKeyError
 from ZODB.utils import p64, u64
 
 from zodbjobs import clock
@@ -24,6 +24,7 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.root import get_queues
 from zodbjobs.stored.shard import Shard, state_of
+from zodbjobs.stored.unreadable import why_unreadable
 
 #: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
 STATUS_WORDS = (*STATUSES, WAITING, HELD, PARKED)
@@ -73,9 +74,12 @@ def find_job(place: Any, job_id: str) -> Job | None:
         return None
     try:
         state = state_of(found)
-    except StateLoadError as error:
+    except Exception as error:
+        why = why_unreadable(error)
+        if why is None:
+            raise
         raise MissingCode(
-            f"job {job_id} can't be loaded in this process ({error.__cause__!r}); "
+            f"job {job_id} can't be loaded in this process ({why!r}); "
             "mend the code that it needs, and then retry it"
         ) from error
     job: Job | None = found if _queue_of(state) in queues.values() else None
@@ -164,8 +168,11 @@ def _why_unreadable(job: Any) -> str | None:
         job._p_activate()
     except POSKeyError:
         return "its record is lost; restore it from a backup"
-    except StateLoadError as error:
-        return f"it can't be loaded in this process: {error.__cause__!r}"
+    except Exception as error:
+        why = why_unreadable(error)
+        if why is None:
+            raise
+        return f"it can't be loaded in this process: {why!r}"
     if isinstance(job, Broken):
         kind = type(job)
         return f"the class {kind.__module__}.{kind.__name__} is missing in this process"

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from ZODB.broken import Broken
-from ZODB.POSException import POSKeyError, StateLoadError
+from ZODB.POSException import POSKeyError
 from ZODB.serialize import referencesf
 from ZODB.utils import u64
 
@@ -23,6 +23,7 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.keys import SENTINEL
 from zodbjobs.stored.queue import Queues
 from zodbjobs.stored.shard import Shard, as_ended, shard_of
+from zodbjobs.stored.unreadable import why_unreadable
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -78,7 +79,9 @@ def take_back(queues: Queues, record: WorkerRecord, leased: Iterable[tuple[int, 
         record.release(key)
         try:
             ended, shard = as_ended(job), shard_of(job)
-        except (StateLoadError, POSKeyError) as error:
+        except Exception as error:
+            if not (isinstance(error, POSKeyError) or why_unreadable(error)):
+                raise
             log.critical("job %s can't be loaded, it is parked: %r", u64(job._p_oid), error)
             _shard_of_unreadable(queues, job).park(key, job)
             continue
