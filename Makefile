@@ -10,6 +10,7 @@ help:
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
 	@echo "make promises list what docs/promises.md promises, with the tests that show it"
+	@echo "make test-floors the suite and each extra with the dependencies of Plone 6.0 (FLOORS=3.12 chooses the Python)"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
 	@echo "make bench    measure against the storage's own floor"
 	@echo "make bench-peers measure against other job systems (PEERS=\"huey rq\" chooses)"
@@ -42,11 +43,11 @@ bench: .venv/test.stamp
 bench-peers: .venv/made.stamp
 	.venv/bin/python benchmarks/peers/run.py $(PEERS) $(BENCH)
 
-test-all: .venv/test.stamp
+test-all: .venv/made.stamp
 	.venv/bin/python tests/all_pythons.py
 
-test-floors: .venv/test.stamp
-	.venv/bin/python tests/all_pythons.py --floors
+test-floors: .venv/made.stamp
+	.venv/bin/python tests/all_pythons.py --floors $(FLOORS)
 
 clean:
 	rm -rf .venv .venvs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,5 @@
 """Runs the suite on other Pythons: ``make test-all``, or with the oldest dependencies allowed:
-``make test-floors``.
+``make test-floors``, which installs each extra alone too.
 
 Each has a virtual environment of its own in .venvs.
 """
@@ -7,17 +7,22 @@ Each has a virtual environment of its own in .venvs.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
+import extras
+
 ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = ROOT / ".venvs"
 VERSIONS = ["3.11", "3.12", "3.13"]
+
+#: The versions of the oldest dependencies, and the Pythons that these work with.
+FLOORS = ROOT / "constraints" / "plone-6.0.txt"
+FLOOR_VERSIONS = ["3.11", "3.12"]
 
 
 def find(version: str) -> str | None:
@@ -34,53 +39,65 @@ def find(version: str) -> str | None:
     return None
 
 
-def floors() -> str:
-    """Constraints with the oldest version of each dependency that pyproject.toml allows.
-
-    Not of the tools that only the tests need.
-    """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    needed = itertools.chain(
-        project["dependencies"], *(extras[name] for name in extras if name != "test")
-    )
-    found = (re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", one) for one in needed)
-    return "".join(f"{match[1]}=={match[2]}\n" for match in found if match)
-
-
-def run(python: str, name: str, constraints: str = "") -> bool:
+def run(python: str, place: Path, constraints: Path | None = None) -> bool:
     """Install and run the tests; whether they passed."""
-    place = ROOT / ".venvs" / name
     own = str(place / "bin" / "python")
     if not (place / "bin" / "python").exists():
         subprocess.run([python, "-m", "venv", str(place)], check=True)
-    limits = place / "constraints.txt"
-    limits.write_text(constraints)
     install = [own, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    subprocess.run([*install, "-c", str(limits), "--editable", ".[test]"], cwd=ROOT, check=True)
+    limits = [] if constraints is None else ["--constraint", str(constraints)]
+    subprocess.run([*install, *limits, "--editable", ".[test]"], cwd=ROOT, check=True)
     done = subprocess.run([own, "-m", "pytest", "-n", "2", "-q"], cwd=ROOT)
     return done.returncode == 0
+
+
+def run_on_each(versions: Sequence[str]) -> dict[str, str]:
+    """The suite on each of these Pythons that is installed, with the newest dependencies."""
+    results: dict[str, str] = {}
+    for version in versions:
+        python = find(version)
+        if python is None:
+            results[version] = "not installed"
+        else:
+            results[version] = _word(run(python, ENVIRONMENTS / f"test-{version}"))
+    return results
+
+
+def run_floors(versions: Sequence[str]) -> dict[str, str]:
+    """Each extra and the suite on the first of these Pythons that is installed, with the
+    oldest dependencies.
+    """
+    found = ((version, find(version)) for version in versions)
+    version, python = next(((v, p) for v, p in found if p is not None), ("", ""))
+    if not python:
+        return {"floors": f"FAILED: needs Python {' or '.join(versions)}"}
+    results: dict[str, str] = {}
+    for extra in extras.extras():
+        place = ENVIRONMENTS / f"extra-{extra or 'none'}"
+        results[f"[{extra}]"] = _word(extras.installs(python, place, extra, FLOORS))
+    results[f"floors on {version}"] = _word(
+        run(python, ENVIRONMENTS / f"floors-{version}", FLOORS)
+    )
+    return results
+
+
+def _word(passed: bool) -> str:
+    return "passed" if passed else "FAILED"
 
 
 def main() -> int:
     """Run what is asked for; the status is 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--floors", action="store_true", help="with the oldest dependencies")
-    parser.add_argument("versions", nargs="*", default=VERSIONS)
+    parser.add_argument("versions", nargs="*")
     options = parser.parse_args()
-    results: dict[str, str] = {}
     if options.floors:
-        results["floors"] = "passed" if run(sys.executable, "floors", floors()) else "FAILED"
+        results = run_floors(options.versions or FLOOR_VERSIONS)
     else:
-        for version in options.versions:
-            python = find(version)
-            if python is None:
-                results[version] = "not installed"
-            else:
-                results[version] = "passed" if run(python, f"test-{version}") else "FAILED"
+        results = run_on_each(options.versions or VERSIONS)
     for name, result in results.items():
-        print(f"{name:>8}  {result}")
-    return 1 if "FAILED" in results.values() else 0
+        print(f"{name:>15}  {result}")
+    return 1 if any(result.startswith("FAILED") for result in results.values()) else 0
 
 
 if __name__ == "__main__":

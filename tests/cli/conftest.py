@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from storages import file_storage
 
 import zodbjobs
 from zodbjobs.cli.commands import cli
+
+# click 8.1 has to be told to keep stderr apart.
+_APART = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
 
 _TESTS = Path(__file__).parent.parent
 
@@ -52,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def run(*words: object, **env: str) -> Ended:
-        done = CliRunner().invoke(cli, [*map(str, words)], prog_name="zodbjobs", env=env)
+        done = CliRunner(**_APART).invoke(cli, [*map(str, words)], prog_name="zodbjobs", env=env)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Ended(done.exit_code, done.stdout, done.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import subprocess
@@ -202,6 +203,27 @@ def test_an_argument_whose_module_fails_harms_no_other(
     assert run_jobs(db) == others
     transaction.begin()
     assert job._shard.has_parked(job._key, job)
+
+
+def test_a_read_that_fails_once_parks_nothing(
+    db: Any, queue: Any, doomed: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.put(sample.nothing)
+    transaction.commit()
+    doomed.claim()
+    die(doomed)
+    load = db.storage.loadBefore
+
+    def fail_once(oid: bytes, tid: bytes) -> Any:
+        if oid == job._p_oid:
+            monkeypatch.undo()
+            raise OSError(errno.EIO, "broken disk")
+        return load(oid, tid)
+
+    monkeypatch.setattr(db.storage, "loadBefore", fail_once)
+    with pytest.raises(OSError, match="broken disk"):
+        run_jobs(db)
+    assert run_jobs(db) == 1
 
 
 def test_a_job_whose_record_is_lost_harms_no_other(db: Any, queue: Any, doomed: Bench) -> None:

@@ -23,6 +23,7 @@ from persistent.wref import WeakRef
 
 import zodbjobs
 from zodbjobs.errors import BadArgument
+from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.storable import check_immutable, is_simple, portable_copy
 from zodbjobs.testing import run_jobs
 
@@ -401,7 +402,7 @@ def load_anew(db: Any) -> None:
     for connection in list(db.pool.all):
         connection.cacheMinimize()
         connection._resetCache()
-    call._found.clear()
+    calls._found.clear()
 
 
 @pytest.mark.parametrize("way", WAYS)

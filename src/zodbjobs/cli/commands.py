@@ -13,7 +13,7 @@ import transaction
 
 from zodbjobs import defaults
 from zodbjobs.cli import calls, look, serve, supervisor, watch
-from zodbjobs.cli.database import is_for_one_process, opened, reading
+from zodbjobs.cli.database import opened, reading
 from zodbjobs.cli.problem import Problem, told_in_one_line
 from zodbjobs.insights import (
     all_queue_stats,
@@ -25,6 +25,7 @@ from zodbjobs.insights import (
 )
 from zodbjobs.insights.jobs import STATUS_WORDS
 from zodbjobs.interfaces import NEW, OUTCOMES
+from zodbjobs.runtime.storage import abilities
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.calls import check_whole
 
@@ -206,7 +207,7 @@ def watch_(database: str, id: str, as_json: bool) -> None:
     with opened(database) as db, reading(db) as connection:
         job = _found(connection, database, id)
         info = job_info(job)
-        if info.outcome is None and info.parked is None and is_for_one_process(db):
+        if info.outcome is None and info.parked is None and abilities.is_for_one_process(db):
             raise Problem(
                 f"job {id} is {info.state}, and can't run while {database} is open here; start "
                 f"`zodbjobs worker {database}`, or serve the file by ZEO to watch it"

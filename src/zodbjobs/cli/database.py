@@ -80,11 +80,6 @@ def reading(db: Any) -> Iterator[Any]:
         connection.close()
 
 
-def is_for_one_process(db: Any) -> bool:
-    """Whether nobody else can work on the database while it is open here."""
-    return isinstance(db.storage, FileStorage)
-
-
 def is_uri(database: str) -> bool:
     """Whether it is a URI, not a path."""
     return _URI.match(database) is not None

@@ -13,6 +13,9 @@ from ZODB.POSException import ReadOnlyError
 
 from zodbjobs.errors import ZodbjobsError
 
+# click 8.1 writes the help itself, without an error.
+_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 _PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]*@")
 
 
@@ -42,7 +45,7 @@ def told_in_one_line() -> Iterator[None]:
     """Make a Problem of each error that its text explains, and of wrong usage."""
     try:
         yield
-    except click.exceptions.NoArgsIsHelpError:
+    except _HELP:
         raise
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "zodbjobs"

@@ -16,10 +16,11 @@ from typing import Any
 from zodbjobs.cli import address, look, serve
 from zodbjobs.cli.address import Address
 from zodbjobs.cli.children import Child, Ended, Said, how
-from zodbjobs.cli.database import blobs_of, check_path, is_for_one_process, is_uri, opened
+from zodbjobs.cli.database import blobs_of, check_path, is_uri, opened
 from zodbjobs.cli.lifeline import STOP_SECONDS, Lifeline
 from zodbjobs.cli.problem import Problem, one_line, without_passwords
 from zodbjobs.runtime import signals
+from zodbjobs.runtime.storage import abilities
 
 log = logging.getLogger("zodbjobs")
 
@@ -77,7 +78,8 @@ class _Supervisor:
     def run_on_uri(self, uri: str) -> int:
         """Workers on a database that has a server of its own."""
         with opened(uri, wait_seconds=serve.WAIT_SECONDS) as db:
-            if uri.startswith(("file:", "memory:", "demo:")) or is_for_one_process(db):
+            alone = uri.startswith(("file:", "memory:", "demo:"))
+            if alone or abilities.is_for_one_process(db):
                 raise Problem(
                     f"{uri} is for one process; --processes takes the path of a file, or the "
                     "URI of a server, such as zeo://HOST:PORT"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ZODB.blob import Blob
 from ZODB.broken import Broken
-from ZODB.POSException import POSKeyError, StateLoadError
+from ZODB.POSException import POSKeyError
 from ZODB.utils import p64, u64
 
 from zodbjobs import clock
@@ -23,6 +23,7 @@ from zodbjobs.stored.lifecycle import complete
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
 #: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
 STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED)
@@ -159,8 +160,11 @@ def _why_unreadable(job: Any) -> str | None:
         job._p_activate()
     except POSKeyError:
         return "its record is lost; restore it from a backup"
-    except StateLoadError as error:
-        return f"it can't be loaded in this process: {error.__cause__!r}"
+    except (Exception, SystemExit) as error:
+        why = why_unreadable(error)
+        if why is None:
+            raise
+        return f"it can't be loaded in this process: {why!r}"
     if isinstance(job, Broken):
         kind = type(job)
         return f"the class {kind.__module__}.{kind.__name__} is missing in this process"

@@ -5,21 +5,34 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
-
-# Storages that no other process can have open.
-_ONE_PROCESS = (FileStorage, MappingStorage, DemoStorage)
 
 # As many object ids a ZEO client fetches at a time.
 _IDS_IN_STORE = 100
 
 
 def is_for_one_process(db: Any) -> bool:
-    """Whether no other process can have the database open while this one has."""
-    return isinstance(db.storage, _ONE_PROCESS)
+    """Whether no other process can have the database open while this one has.
+
+    All workers of other processes are taken for dead then, so it is False of a storage that
+    isn't known: that of a server, one that wraps another, or a file that was opened to read.
+    """
+    return _is_unshared(db.storage)
+
+
+def _is_unshared(storage: Any) -> bool:
+    if isinstance(storage, BlobStorage):
+        return _is_unshared(storage._BlobStorage__storage)
+    if isinstance(storage, DemoStorage):
+        # Its own part may be on a server, and in its base may be workers that live.
+        return _is_unshared(storage.base) and _is_unshared(storage.changes)
+    if isinstance(storage, FileStorage):
+        return not storage.isReadOnly()  # to read, it takes no lock
+    return isinstance(storage, MappingStorage)
 
 
 def must_be_polled(db: Any) -> bool:

@@ -1,6 +1,6 @@
 """Has a FileStorage drop what is left of a commit for which the disk had no room.
 
-ZODB 6 means to, but meets the error once more while it cleans up (FileStorage.tpc_vote). Then
+ZODB means to, but meets the error once more while it cleans up (FileStorage.tpc_vote). Then
 half a transaction stays behind the end of the file, in the file's buffer and in those of its
 readers. What is committed later at that place is read wrongly, until the file is opened anew.
 """

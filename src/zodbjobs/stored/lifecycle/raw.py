@@ -7,7 +7,9 @@ import pickle
 from typing import Any
 
 from ZODB.broken import Broken
-from ZODB.POSException import POSKeyError, StateLoadError
+from ZODB.POSException import POSKeyError
+
+from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
 
 class Reference:
@@ -58,7 +60,9 @@ def state_of(job: Any) -> dict[str, Any]:
         job._p_activate()
     except POSKeyError:
         return {}
-    except StateLoadError:
+    except (Exception, SystemExit) as error:
+        if why_unreadable(error) is None:
+            raise
         return _read(job)
     state: dict[str, Any] = job.__Broken_state__ if isinstance(job, Broken) else vars(job)
     return state

@@ -17,10 +17,10 @@ from typing import Any
 from persistent import Persistent
 from persistent.wref import WeakRef
 from ZODB.broken import Broken
-from ZODB.POSException import StateLoadError
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
+from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
 _TIMES = frozenset({datetime.datetime, datetime.time})
 
@@ -250,7 +250,9 @@ def can_be_stored(job: Any) -> bool:
     """
     try:
         state = job.__getstate__()
-    except StateLoadError:
+    except (Exception, SystemExit) as error:
+        if why_unreadable(error) is None:
+            raise
         return False
     try:
         _Probe().dump(state)
