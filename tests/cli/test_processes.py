@@ -175,7 +175,7 @@ def test_every_command_finds_the_server(
     assert run("retry", path, job_id).status == 0
     watched = run("watch", path, job_id)
     assert (watched.status, watched.out.split()[1]) == (0, "succeeded")
-    assert run("remove", path, job_id).status == 0
+    assert run("forget", path, job_id).status == 0
     assert run("jobs", path, "--read-only").status == 0
     for more in ([], ["--processes", "2"]):
         problem = run("worker", path, *more).problem

@@ -23,7 +23,7 @@ from zodburi import resolve_uri
 
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import is_uri
-from zodbjobs.cli.lifeline import STOP_SECONDS
+from zodbjobs.cli.shutdown_pipes import STOP_SECONDS
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 FILES = HOW_TO / "files"

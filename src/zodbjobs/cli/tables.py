@@ -1,10 +1,10 @@
-"""How jobs, queues and workers look in a terminal or a pipe."""
+"""Tables of jobs, queues and workers, and all of one job, on stdout."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -12,72 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zodbjobs.cli.problem import one_line
+from zodbjobs import clock
 from zodbjobs.insights import JobDetails, JobInfo, QueueStats, WorkerInfo
+from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
-_PIPE_WIDTH = 240  # a pipe has no width; what is longer is cut off, --json has it all
 _BARS = " ▁▂▃▄▅▆▇█"
-
-_STYLES = {
-    "active": "cyan",
-    "assigned": "cyan",
-    "waiting": "",
-    "held": "blue",
-    "parked": "yellow",
-    "succeeded": "green",
-    "failed": "bold red",
-    "aborted": "bold red",
-    "expired": "yellow",
-    "cancelled": "yellow",
-}
-
-
-def console(stderr: bool = False) -> Console:
-    """The terminal or the pipe that the command writes to."""
-    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
-    if not made.is_terminal:
-        made = Console(
-            stderr=stderr, highlight=False, emoji=False, markup=False, width=_PIPE_WIDTH
-        )
-    return made
 
 
 def print_json(value: Any) -> None:
     """Write `value` as JSON."""
     click.echo(json.dumps(value, indent=2))
-
-
-def state_text(state: str) -> Text:
-    """The state in its colour."""
-    return Text(state, _STYLES.get(state, ""))
-
-
-def queue_text(name: str) -> str:
-    """The name of a queue for people; the default queue has none."""
-    return name or "(default)"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"
-
-
-def since(moment: datetime | None) -> str:
-    """How long ago, or in how long."""
-    if moment is None:
-        return ""
-    seconds = (datetime.now(UTC) - moment).total_seconds()
-    return f"in {duration(-seconds)}" if seconds < 0 else f"{duration(seconds)} ago"
 
 
 def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
@@ -197,7 +141,7 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
 
 def _chart(queue: QueueStats) -> str:
     """A character for each of the last 60 minutes."""
-    now = datetime.now(UTC)
+    now = clock.to_datetime(clock.now())
     heights = [0] * 60
     for minute in queue.chart:
         age = int((now - minute.start).total_seconds() // 60)

@@ -1,4 +1,4 @@
-"""The sample portal of ``zodbjobs demo``: made-up students, and what is done with them.
+"""The portal of the demo: made-up students, and the functions that its jobs call.
 
 Nothing here is a persistent class: a student is a PersistentMapping, and all of them are
 in ``root()["students"]`` by their matric number.
