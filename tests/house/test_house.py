@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +111,20 @@ def test_files_are_short_and_say_what_they_are_for(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             lines = (node.end_lineno or 0) - node.lineno
             assert lines <= 60, f"{node.name} doesn't fit a screen"
+
+
+def test_every_room_is_in_a_layer() -> None:
+    """Then `lint-imports` watches what a new one imports, and who imports it."""
+    (layers,) = (c["layers"] for c in linted() if c["type"] == "layers")
+    named = [name.strip() for layer in layers for name in layer.split("|")]
+    there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert sorted(named) == sorted(there - {"__init__", "__pycache__"})
+
+
+def linted() -> list[dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return contracts
 
 
 def test_no_module_is_named_utils() -> None:

@@ -189,6 +189,21 @@ def test_a_job_that_cannot_be_loaded_stops_no_other(
         assert left.id == ids[3]
 
 
+def test_a_job_whose_class_is_missing_stops_no_other(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [*queue.put_many([sample.nothing] * 2), queue.put(sample.SpecialJob(sample.nothing))]
+    transaction.commit()
+    ids = [job.id for job in jobs]
+    monkeypatch.delattr(sample, "SpecialJob")
+    resetCaches()
+    results = operations.cancel(db, ids)
+    monkeypatch.undo()
+    resetCaches()
+    assert done(results) == [True, True, False]
+    assert "the class sample.SpecialJob is missing in this process" in reason(results[2])
+
+
 def test_a_job_whose_record_is_lost_stops_no_other(db: Any, queue: Any) -> None:
     jobs = queue.put_many([sample.nothing] * 3)
     transaction.commit()
