@@ -9,6 +9,7 @@ import pytest
 from chaos.plays import PLAYS, Play
 
 
+@pytest.mark.process
 @pytest.mark.promise(111, 127, 129, 131, 132, 133, 134)
 @pytest.mark.parametrize("play", PLAYS, ids=str)
 def test_nothing_is_lost_or_doubled(play: Play, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def made(kept: Path) -> subprocess.CompletedProcess[str]:
     return zodbjobs("demo", "--students", STUDENTS, "--seconds", 0.5, "--keep", kept)
 
 
+@pytest.mark.process
 class TestTheCommand:
     def test_all_is_as_promised(self, made: Any) -> None:
         assert made.returncode == 0, made.stdout + made.stderr

@@ -48,10 +48,12 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(modules))
 
 
+@pytest.mark.process
 def test_the_import_is_light() -> None:
     assert not loaded_by("import zodbjobs") & HEAVY
 
 
+@pytest.mark.process
 def test_a_stored_job_loads_nothing_heavy() -> None:
     loaded = loaded_by(
         "import zodbjobs; from zodbjobs.stored import job, queue, shard, workers, container"
@@ -59,6 +61,7 @@ def test_a_stored_job_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
+@pytest.mark.process
 def test_the_import_takes_less_than_150_ms() -> None:
     """What it adds to the interpreter's own start; the best of some, for a busy machine."""
     code = "import time; t = time.perf_counter(); import zodbjobs; print(time.perf_counter() - t)"
