@@ -74,7 +74,7 @@ def opened(
 
 @contextlib.contextmanager
 def reading(db: Any) -> Iterator[Any]:
-    """A connection to read from; nothing is committed."""
+    """A connection to read from, with a transaction manager of its own. Nothing is committed."""
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:
@@ -134,7 +134,7 @@ def _open_path(path: str, create: bool, read_only: bool, alone: bool) -> Any:
 
 
 def _open_served(path: str) -> Any | None:
-    """The database through the server that the file beside it names, if that is there."""
+    """The database through the server that the file beside it names; None if that is gone."""
     try:
         uri = zeo_address.served_at(path).read_text(encoding="utf-8").strip()
         if not zeo_address.serves(zeo_address.of_uri(uri)):

@@ -86,7 +86,10 @@ class _Supervisor:
     # Its two modes
 
     def run_on_uri(self, uri: str) -> int:
-        """Workers on a database that has a server of its own."""
+        """Run workers on a database that has a server; returns the status to exit with.
+
+        Raises CommandError if it can't be opened, or is for one process.
+        """
         with opened(uri, wait_seconds=SERVER_SECONDS) as db:
             if uri.startswith(("file:", "memory:", "demo:")) or is_for_one_process(db):
                 raise CommandError(
@@ -103,7 +106,10 @@ class _Supervisor:
         return self._status
 
     def run_with_server(self, path: str, address: Address, create: bool) -> int:
-        """A server for the file at `path`, and workers on it."""
+        """Run a server for the file at `path` and workers on it; returns the status to exit with.
+
+        Raises CommandError if the file can't be opened, or the server can't listen.
+        """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._signals())
             leftovers = stack.enter_context(contextlib.ExitStack())
@@ -122,7 +128,7 @@ class _Supervisor:
         return self._status
 
     def _start_server(self, path: str, address: Address, create: bool) -> Address | None:
-        """Returns where it listens, or None if a signal came before."""
+        """Start the server; returns the address at which it listens, or None after a signal."""
         settings: dict[str, Any] = {"name": "server", "path": path, "address": address}
         settings |= {"create": create, "pipes": self._pipes.for_server()}
         server = ChildProcess("zodbjobs.cli.zeo_server", settings, self._events.put, writes=True)
@@ -131,12 +137,12 @@ class _Supervisor:
         while not self._stopping:
             event = self._events.get()
             if isinstance(event, ChildOutput):
-                said = json.loads(event.line)
-                if "error" in said:
-                    raise CommandError(said["error"])
+                answer = json.loads(event.line)
+                if "error" in answer:
+                    raise CommandError(answer["error"])
                 # The next one listens at the same address, and finds the file.
-                server.settings.update(address=said["address"], create=False)
-                at = said["address"]
+                server.settings.update(address=answer["address"], create=False)
+                at = answer["address"]
                 return at if isinstance(at, str) else (at[0], at[1])
             if isinstance(event, ChildExited):
                 server.exited(restart=False)
@@ -160,7 +166,7 @@ class _Supervisor:
     # The loop
 
     def _loop(self) -> None:
-        """Work until no child is left."""
+        """Handle events until no child is left."""
         while self._children():
             try:
                 event = self._events.get(timeout=self._seconds())
@@ -170,12 +176,12 @@ class _Supervisor:
                 self._handle(event)
 
     def _children(self) -> list[ChildProcess]:
-        """Those that run, or are to be started again."""
+        """The children that run, or are to be restarted."""
         every = [*self._workers, *([self._server] if self._server else [])]
         return [child for child in every if child.pid is not None or child.restart_at is not None]
 
     def _seconds(self) -> float | None:
-        """Until there is something to do without an event."""
+        """Seconds until something is due without an event; None if nothing is."""
         times = [child.restart_at for child in self._children() if child.restart_at is not None]
         times += [self._deadline] if self._deadline is not None else []
         return max(0.0, min(times) - clock.monotonic()) if times else None
@@ -201,8 +207,8 @@ class _Supervisor:
             self._stop()
         elif isinstance(event, ChildExited):
             self._exited(event)
-        elif isinstance(event, ChildOutput) and "error" in (said := json.loads(event.line)):
-            log.error("%s: %s", event.child.name, one_line(said["error"]))
+        elif isinstance(event, ChildOutput) and "error" in (answer := json.loads(event.line)):
+            log.error("%s: %s", event.child.name, one_line(answer["error"]))
 
     def _exited(self, event: ChildExited) -> None:
         child, pid = event.child, event.child.pid
@@ -229,7 +235,7 @@ class _Supervisor:
     # Its shutdown
 
     def _stop(self) -> None:
-        """Let the workers stop in order, and then the server."""
+        """Stop the workers in order, and then the server."""
         if not self._stopping:
             self._stopping = True
             self._deadline = clock.monotonic() + STOP_SECONDS
@@ -247,7 +253,7 @@ class _Supervisor:
 
     @contextlib.contextmanager
     def _children_stopped(self) -> Iterator[None]:
-        """Leave no child, whatever happens."""
+        """Stop all children at the end, whatever happens."""
         try:
             yield
         finally:

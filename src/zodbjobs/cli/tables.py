@@ -20,12 +20,12 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def print_json(value: Any) -> None:
-    """Write `value` as JSON."""
+    """Print `value` as JSON; TypeError if it has none."""
     click.echo(json.dumps(value, indent=2))
 
 
 def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
-    """A table, one job a line."""
+    """Print a table, one job a line; tells of more if there are `limit` of them."""
     out = console()
     if not jobs:
         out.print("no such jobs")
@@ -51,7 +51,7 @@ def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
 
 
 def _cut(text: str) -> Text:
-    """Text that stays on one line. Its column alone shrinks when the terminal is narrow."""
+    """The text on one line. Its column alone shrinks when the terminal is narrow."""
     return Text(one_line(text), no_wrap=True, overflow="ellipsis")
 
 
@@ -70,7 +70,7 @@ def _note(job: JobInfo) -> str:
 
 
 def print_job(job: JobDetails) -> None:
-    """All about one job."""
+    """Print all about one job."""
     out = console()
     head = Text.assemble((f"{job.description}({', '.join(job.arguments)})", "bold"), "  ")
     out.print(head.append_text(state_text(job.state)), soft_wrap=True)
@@ -117,7 +117,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> None:
-    """The queues and the workers in numbers."""
+    """Print the queues and the workers in numbers."""
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("QUEUE")
@@ -140,7 +140,7 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
 
 
 def _chart(queue: QueueStats) -> str:
-    """A character for each of the last 60 minutes."""
+    """A chart of the last 60 minutes, a character for each."""
     now = clock.to_datetime(clock.now())
     heights = [0] * 60
     for minute in queue.chart:

@@ -22,7 +22,7 @@ _LINE_SECONDS = 2.0
 def watch_job(connection: Any, job: Job, console: Console) -> JobDetails:
     """Show the job on `console` until it has ended or is parked.
 
-    Begins a transaction of the connection for each read.
+    Begins a transaction of the connection for each read. Raises what the storage raises.
     """
     display = _Bar(console) if console.is_terminal else _Lines(console)
     with display:
@@ -36,7 +36,7 @@ def watch_job(connection: Any, job: Job, console: Console) -> JobDetails:
 
 
 class _Lines:
-    """A line for each change, for a pipe."""
+    """Lines in a pipe, one for each change."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -61,7 +61,7 @@ class _Lines:
 
 
 class _Bar:
-    """One live line, for a terminal."""
+    """A live bar in a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

@@ -30,7 +30,10 @@ def broken_promises(connection: Any, workload: Workload) -> list[str]:
 
 
 def exported(job: Job) -> list[str] | None:
-    """The matric numbers in the file that the export left, or None without a file."""
+    """The matric numbers in the file that the export left, or None without a file.
+
+    Raises KeyError if it isn't an export.
+    """
     if not isinstance(job.result, Blob):
         return None
     with Path(job.result.committed()).open(encoding="utf-8", newline="") as file:

@@ -39,7 +39,7 @@ def display_for(console: Console) -> Bars | Lines:
 
 
 class Bars:
-    """A line for each job, drawn again and again."""
+    """Live bars in a terminal, one for each job."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
@@ -70,7 +70,7 @@ class Bars:
 
 
 class Lines:
-    """A line for each change of a state, and now and then how far a job is."""
+    """Lines in a pipe: one for each change of a state, and now and then how far a job is."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -115,7 +115,10 @@ def export_students(portal: Record, students: OOBTree) -> Blob:
 
 
 def import_payments(students: OOBTree, payments: list[tuple[str, int]]) -> int:
-    """Book each payment of a matric number; all or none, as one of them is unknown."""
+    """Book each payment of a matric number, and return how many there are.
+
+    Raises LookupError for a number of no student.
+    """
     for number, (matric, amount) in enumerate(payments, 1):
         student = students.get(matric)
         if student is None:

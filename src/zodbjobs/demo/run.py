@@ -112,7 +112,7 @@ def _connection(db: Any) -> Iterator[Any]:
 def _work(
     console: Console, db: Any, connection: Any, students: int, seconds: float
 ) -> tuple[Workload, list[str]]:
-    """Make the portal, start the worker, put the jobs, and watch them until they end.
+    """Make the portal, start the worker, put the jobs, and show them until they end.
 
     Returns the jobs and what was logged, apart from the failure that is meant to be.
     """
@@ -160,7 +160,7 @@ class _Catcher(logging.Handler):
 
 @contextlib.contextmanager
 def _logs_are_caught() -> Iterator[list[str]]:
-    """Catch what would be logged, and let the jobs' own lines be kept with them."""
+    """Catch what would be logged to the terminal, and let the jobs log what is INFO."""
     catcher, jobs_log = _Catcher(), portal.log
     handlers, level = list(logging.root.handlers), jobs_log.level
     logging.root.handlers[:] = [catcher]
