@@ -24,6 +24,7 @@ _STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"}
 _allowed = True
 
 
+@pytest.hookimpl(tryfirst=True)  # -m is to see it
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts a process or a server, as far as fixtures and parameters tell."""
     for item in items:

@@ -130,6 +130,12 @@ def linted() -> list[dict[str, Any]]:
     return contracts
 
 
+def test_a_test_without_the_mark_starts_no_process() -> None:
+    """So `make quick`, which leaves out what has the mark, starts none."""
+    with pytest.raises(AssertionError, match="a test that starts a process is marked"):
+        subprocess.run([sys.executable, "-c", ""], check=True)
+
+
 def test_no_module_is_named_utils() -> None:
     assert not list(SOURCE.rglob("util*"))
 
