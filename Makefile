@@ -1,12 +1,13 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-floors promises chaos bench bench-peers lint format clean
+.PHONY: help demo quick test test-all test-floors promises chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 help:
 	@echo "make demo     run real jobs on a small database, with live bars"
+	@echo "make quick    style, types, and the tests that start no process or server; a minute"
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
 	@echo "make promises list what docs/promises.md promises, with the tests that show it"
@@ -17,6 +18,11 @@ help:
 
 demo: .venv/demo.stamp
 	@.venv/bin/zodbjobs demo $(DEMO)
+
+# Of the storages in which a test has a choice, the one on a file.
+quick: .venv/test.stamp lint
+	.venv/bin/python -m pytest -n 2 -m "not process" \
+	    -k "not DemoStorage and not MappingStorage and not SQLite" $(PYTEST)
 
 test: .venv/test.stamp lint
 	.venv/bin/python -m pytest -n 2 $(PYTEST)

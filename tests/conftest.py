@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,44 @@ import promises
 import pytest
 import sample
 import transaction
-from storages import MAKERS, file_storage, stop_servers
+from storages import MAKERS, SERVERS, file_storage, stop_servers
 
 import zodbjobs
+
+# Fixtures that start processes or servers.
+_STARTING = {"postgresql", "run_process", "start", "zeo"}
+
+# The audit events of starting a process.
+_STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"}
+
+_allowed = True
+
+
+@pytest.hookimpl(tryfirst=True)  # -m is to see it
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a process or a server, as far as fixtures and parameters tell."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        has_server = any(isinstance(value, str) and value in SERVERS for value in params)
+        if has_server or _STARTING & set(item.fixturenames):
+            item.add_marker("process")
+
+
+@pytest.fixture(autouse=True)
+def _processes_are_for_marked_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    global _allowed
+    _allowed = request.node.get_closest_marker("process") is not None
+    yield
+    _allowed = True
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _allowed and event in _STARTS:
+        raise AssertionError(f"a test that starts a process is marked with it ({event} {args})")
+
+
+sys.addaudithook(_audit)
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,10 @@ RUNNING_SECONDS = 0.5
 #: Seconds that a stopping worker gives its running jobs.
 STOP_SECONDS = 30.0
 
+#: Seconds after the first signal to stop in which further ones are the same: a terminal and a
+#: wrapper both send it. A later one ends the process at once.
+SAME_SIGNAL_SECONDS = 1.0
+
 #: Attempts at a job whose commit conflicts; each is another chance in a fresh snapshot. All
 #: but the first few are made alone in the process, so that so many mean a fault.
 CONFLICT_ATTEMPTS = 25
@@ -168,3 +172,10 @@ PRUNE_SECONDS = 60.0
 
 #: Jobs that one transaction moves when a dead worker's lease is given back.
 RESCUE_BATCH = 100
+
+#: Jobs that one transaction of an operation (cancel, retry, remove, forget) changes.
+OPERATION_BATCH = 100
+
+#: Attempts at such a transaction while it conflicts. After them its jobs are done in smaller
+#: transactions, and the one that still conflicts alone is refused.
+OPERATION_ATTEMPTS = 5

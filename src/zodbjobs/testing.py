@@ -91,7 +91,8 @@ def wait_for(jobs: Job | Iterable[Job], timeout: float = 10.0) -> None:
     finally:
         manager.abort()
         own.close()
-    if not connection.transaction_manager.get()._resources:
+    # The package transaction has no other way to ask.
+    if not connection.transaction_manager.get()._resources:  # noqa: SLF001
         connection.transaction_manager.begin()
 
 

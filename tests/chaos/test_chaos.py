@@ -24,6 +24,7 @@ def marked(play: Play) -> Any:
     return pytest.param(play, id=str(play), marks=[pytest.mark.promise(*numbers)])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("play", [marked(play) for play in PLAYS])
 def test_nothing_is_lost_or_doubled(play: Play, tmp_path: Path) -> None:
     row = play.play(tmp_path, play.small)

@@ -50,6 +50,7 @@ def answers(db: Any) -> bool:
         connection.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("noticed", [True, False])
 def test_ids_that_are_given_out_once_more_harm_no_job(
     noticed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,8 @@ from storages import open_file
 import zodbjobs
 from zodbjobs.testing import wait_for
 
+pytestmark = pytest.mark.process
+
 TESTS = Path(__file__).parents[1]
 WRITERS = 60
 READERS = 60

@@ -16,7 +16,7 @@ import pytest
 import transaction
 import ZEO
 from click.testing import CliRunner
-from patience import PATIENCE
+from patience import PATIENCE, until
 from storages import file_storage
 
 import zodbjobs
@@ -71,8 +71,9 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
         def start(*words: object, **env: str) -> subprocess.Popen[str]:
             more = {"PYTHONPATH": str(_TESTS), "PYTHONWARNINGS": "error", **env}
+            main = "clocked_main" if "SIGNAL_CLOCK" in os.environ else "zodbjobs.cli.main"
             process = subprocess.Popen(
-                [sys.executable, "-m", "zodbjobs.cli.main", *map(str, words)],
+                [sys.executable, "-m", main, *map(str, words)],
                 env={**os.environ, **more},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -112,6 +113,39 @@ def worker(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subproc
         raise AssertionError("".join(said))
 
     return worker
+
+
+class SignalClock:
+    """The clock by which processes that are started then tell one signal from another."""
+
+    def __init__(self, place: Path) -> None:
+        self._seconds = place / "seconds"
+        self._looks = place / "looks"
+        self._looks.touch()
+        self.set(0)
+
+    def set(self, seconds: float) -> None:
+        """Let it be so many seconds after the process was started."""
+        self._seconds.write_text(str(seconds))
+
+    def signal(self, process: subprocess.Popen[str], number: int) -> None:
+        """Send a signal, and wait until the process has taken it or has ended."""
+        before = len(self._looks.read_text().splitlines())
+        process.send_signal(number)
+        until(
+            lambda: (
+                len(self._looks.read_text().splitlines()) > before or process.poll() is not None
+            )
+        )
+
+
+@pytest.fixture
+def signal_clock(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> SignalClock:
+    place = tmp_path_factory.mktemp("clock")
+    monkeypatch.setenv("SIGNAL_CLOCK", str(place))
+    return SignalClock(place)
 
 
 # A module of the directory that the commands are started in.

@@ -23,7 +23,7 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *("cancel", "retry", "remove", "stats", "demo"),
+    *("cancel", "retry", "remove", "forget", "stats", "demo"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -305,13 +305,23 @@ def test_retry_of_a_parked_job(
 
 
 def test_remove(run: Run, path: Path, busy: dict[str, str]) -> None:
-    done = run("remove", path, busy["waiting"], busy["added"])
+    done = run("remove", path, busy["waiting"], busy["held"])
     assert done.out == (
-        f"removed: {busy['waiting']} sample:wait\nremoved: {busy['added']} sample:add\n"
+        f"removed: {busy['waiting']} sample:wait\nremoved: {busy['held']} sample:nothing\n"
     )
     left = {job["id"] for job in json.loads(run("jobs", path, "--json").out)}
-    assert left == set(busy.values()) - {busy["waiting"], busy["added"]}
+    assert left == set(busy.values()) - {busy["waiting"], busy["held"]}
     assert run("show", path, busy["waiting"]).status == 2
+
+
+def test_forget(run: Run, path: Path, busy: dict[str, str]) -> None:
+    done = run("forget", path, busy["added"], busy["failed"])
+    assert (done.status, done.err) == (0, "")
+    assert done.out == (
+        f"forgotten: {busy['added']} sample:add\nforgotten: {busy['failed']} sample:fail\n"
+    )
+    left = {job["id"] for job in json.loads(run("jobs", path, "--json").out)}
+    assert left == set(busy.values()) - {busy["added"], busy["failed"]}
 
 
 def test_remove_takes_a_job_out_of_the_container(run: Run, path: Path) -> None:
@@ -346,24 +356,10 @@ def test_watch_draws_a_bar(run: Run, path: Path, busy: dict[str, str]) -> None:
 def test_help_names_each_command(run: Run) -> None:
     told = run("--help").out
     names = [line.split()[0] for line in told.partition("Commands:")[2].splitlines() if line]
-    assert names == [
-        "worker",
-        "put",
-        "jobs",
-        "show",
-        "watch",
-        "cancel",
-        "retry",
-        "remove",
-        "stats",
-        "demo",
-    ]
+    assert names == NAMES
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["worker", "put", "jobs", "show", "watch", "cancel", "retry", "remove", "stats", "demo"],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_help_of_a_command(run: Run, name: str) -> None:
     told = run(name, "-h")
     assert told.status == 0

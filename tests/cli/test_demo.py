@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from zodbjobs.cli import orders, portal
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import opened, reading
+from zodbjobs.demo import portal, workload
 from zodbjobs.stored.lifecycle import calls
 
 STUDENTS = 300
@@ -44,6 +44,7 @@ def made(kept: Path) -> subprocess.CompletedProcess[str]:
     return zodbjobs("demo", "--students", STUDENTS, "--seconds", 0.5, "--keep", kept)
 
 
+@pytest.mark.process
 class TestTheCommand:
     def test_all_is_as_promised(self, made: Any) -> None:
         assert made.returncode == 0, made.stdout + made.stderr
@@ -82,9 +83,9 @@ class TestTheCommand:
         assert f"stats {path}" in made.stdout
 
         failed = json.loads(zodbjobs("jobs", path, "--outcome", "failed", "--json").stdout)
-        assert [job["description"] for job in failed] == ["zodbjobs.cli.portal:import_payments"]
+        assert [job["description"] for job in failed] == ["zodbjobs.demo.portal:import_payments"]
         stats = json.loads(zodbjobs("stats", path, "--json").stdout)
-        assert [queue["finished"] for queue in stats["queues"]] == [orders.SMALL + 4]
+        assert [queue["finished"] for queue in stats["queues"]] == [workload.SMALL + 4]
         assert stats["workers"] == []
 
     def test_what_a_job_logged_is_kept_with_it(self, made: Any, kept: Path) -> None:
@@ -113,8 +114,8 @@ def _cells(summary: str) -> list[str]:
 
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setattr(orders, "LATE", timedelta(seconds=0.2))
-    monkeypatch.setattr(orders, "SMALL", 100)
+    monkeypatch.setattr(workload, "LATE", timedelta(seconds=0.2))
+    monkeypatch.setattr(workload, "SMALL", 100)
 
     def run_demo(*args: str) -> Result:
         words = ["demo", "--students", "50", "--seconds", "0.2", *args]

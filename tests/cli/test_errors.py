@@ -24,7 +24,8 @@ Put = Callable[..., list[str]]
 
 # One command of each kind, that needs no more than a database and an id.
 READING = ("jobs", "stats")
-WITH_ID = ("show", "watch", "cancel", "retry", "remove")
+OPERATIONS = ("cancel", "retry", "remove", "forget")
+WITH_ID = ("show", "watch", *OPERATIONS)
 
 
 def words(name: str, database: object) -> list[object]:
@@ -128,18 +129,33 @@ def test_nobody_waits_long_for_a_server(run: Run, monkeypatch: pytest.MonkeyPatc
     assert "zeo://127.0.0.1:1?wait_timeout=1;" in run("jobs", "zeo://127.0.0.1:1").problem
 
 
-@pytest.mark.parametrize("name", WITH_ID)
-@pytest.mark.parametrize("job_id", ["123456", "abc", "0", "1", "99999999999999999999999"])
+UNKNOWN_IDS = ["123456", "abc", "0", "1", "99999999999999999999999"]
+
+
+@pytest.mark.parametrize("name", ["show", "watch"])
+@pytest.mark.parametrize("job_id", UNKNOWN_IDS)
 def test_unknown_id(run: Run, path: Path, name: str, job_id: str) -> None:
     problem = run(name, path, job_id).problem
     assert f"there is no job {job_id} in {path}" in problem
     assert f"`zodbjobs jobs {path}` lists the ids" in problem
 
 
-def test_all_ids_or_none(run: Run, put: Put, path: Path) -> None:
-    (known,) = put(zodbjobs.Job(sample.nothing))
-    assert "there is no job 99" in run("cancel", path, known, "99").problem
-    assert '"state": "waiting"' in run("show", path, known, "--json").out
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("job_id", UNKNOWN_IDS)
+def test_unknown_id_of_an_operation(run: Run, path: Path, name: str, job_id: str) -> None:
+    problem = run(name, path, job_id).problem
+    assert f"there is no job {job_id} in the database; `zodbjobs jobs`" in problem
+
+
+def test_an_unknown_id_stops_no_other(run: Run, put: Put, path: Path) -> None:
+    first, last = put(zodbjobs.Job(sample.nothing), zodbjobs.Job(sample.nothing))
+    done = run("cancel", path, first, "99", last, "abc")
+    assert done.status == 2
+    assert done.out == f"cancelled: {first} sample:nothing\ncancelled: {last} sample:nothing\n"
+    said = [line.partition(";")[0] for line in done.err.splitlines()]
+    assert said == [
+        f"zodbjobs: there is no job {job_id} in the database" for job_id in ("99", "abc")
+    ]
 
 
 def test_unknown_queue(run: Run, path: Path) -> None:
@@ -213,8 +229,12 @@ def test_watch_of_a_job_that_nobody_can_run_meanwhile(run: Run, put: Put, path: 
 def test_wrong_status(run: Run, put: Put, path: Path) -> None:
     (waiting,) = put(zodbjobs.Job(sample.nothing))
     assert "only a parked job" in run("retry", path, waiting).problem
+    assert "only a job that has ended can be forgotten" in run("forget", path, waiting).problem
     run("cancel", path, waiting)
     assert "only a job in a queue can be cancelled" in run("cancel", path, waiting).problem
+    assert (
+        "has ended, it doesn't wait in queue ''; forget it" in run("remove", path, waiting).problem
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +267,7 @@ def test_job_whose_class_is_missing(
         (special,) = put(Special(sample.nothing))
     assert special in run("jobs", path).out
     assert "the class sample.Special is missing" in run("show", path, special).out
-    for name in ("cancel", "retry", "remove"):
+    for name in OPERATIONS:
         assert "the class sample.Special is missing" in run(name, path, special).problem
 
 

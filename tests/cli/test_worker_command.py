@@ -48,13 +48,33 @@ def test_a_signal_stops_it_in_order(
     assert json.loads(run("stats", path, "--json").out)["workers"] == []
 
 
-def test_a_second_signal_ends_it_at_once(run: Run, worker: Start, path: Path, place: Path) -> None:
+@pytest.mark.promise(107)
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+def test_the_same_signal_sent_by_two_stops_it_in_order(
+    run: Run, signal_clock: Any, worker: Start, path: Path, place: Path, again: int
+) -> None:
+    """A terminal and a wrapper both send it."""
     job_id = run("put", path, "meeting:meet", place).out.strip()
     process = worker(path)
     until((place / "here").exists)
-    process.send_signal(signal.SIGTERM)
+    signal_clock.signal(process, signal.SIGINT)
+    signal_clock.set(0.99)
+    signal_clock.signal(process, again)
+    (place / "go").touch()
+    assert ended(process) == 0
+    assert outcomes(path) == {job_id: "succeeded"}
+
+
+def test_a_later_signal_ends_it_at_once(
+    run: Run, signal_clock: Any, worker: Start, path: Path, place: Path
+) -> None:
+    job_id = run("put", path, "meeting:meet", place).out.strip()
+    process = worker(path)
+    until((place / "here").exists)
+    signal_clock.signal(process, signal.SIGTERM)
+    signal_clock.set(1)
     process.send_signal(signal.SIGINT)
-    assert ended(process) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert ended(process) == 128 + signal.SIGINT
     assert "(gone)" in run("stats", path).out
 
     (place / "go").touch()
@@ -84,7 +104,9 @@ def test_it_says_what_it_does(run: Run, start: Start, path: Path) -> None:
         said.append(process.stderr.readline())
         assert said[-1], said
     assert said[0] == f"Serving {path} with 1 thread: (default); 2 jobs to do.\n"
-    assert said[1] == "Ctrl-C or SIGTERM stops it in order, a second one at once.\n"
+    assert said[1] == (
+        "Ctrl-C or SIGTERM stops it in order, another one a second later at once.\n"
+    )
     assert "sample:fail('because')" in "".join(said[2:])
     process.terminate()
     assert ended(process) == 0

@@ -56,6 +56,7 @@ def worker_db(place: Place, web: Any) -> Iterator[Any]:
     db.close()
 
 
+@pytest.mark.process
 def test_a_blob_as_the_result(place: Place, web: Any, worker_db: Any) -> None:
     job = zodbjobs.get_queue(web).put(zodbjobs.Job(sample.make_blob, SIZE, 1))
     web.root()["job"] = job

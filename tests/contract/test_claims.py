@@ -14,7 +14,7 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import clock
-from zodbjobs.stored import inbox
+from zodbjobs.stored.lifecycle import delivery
 from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.testing import moving_clock
 
@@ -84,7 +84,7 @@ def test_producers_at_once_do_not_conflict(any_db: Any, queue: Any) -> None:
     conflicts: list[Exception] = []
 
     def produce(number: int) -> None:
-        inbox._producer.number = number  # it draws one; two that draw the same would be chance
+        delivery._producer.number = number  # it draws one; two that draw the same would be chance
         manager = transaction.TransactionManager()
         connection = any_db.open(manager)
         for _ in range(ROUNDS):

@@ -13,7 +13,7 @@ from bench import Bench, bench
 
 import zodbjobs
 from zodbjobs.errors import BadArgument, BadStatus
-from zodbjobs.runtime.context import Running
+from zodbjobs.runtime.context import Attempt
 from zodbjobs.testing import moving_clock, run_jobs
 
 Look = Callable[[str, zodbjobs.Job], None]
@@ -21,7 +21,7 @@ Look = Callable[[str, zodbjobs.Job], None]
 
 def show(worker: Bench, job: zodbjobs.Job) -> None:
     """Let the worker show that the job runs, as after 0.2 s or when it reports something."""
-    running = Running(job._key, job, 0)  # type: ignore[arg-type]
+    running = Attempt(job._key, job, 0)  # type: ignore[arg-type]
     worker.dispatcher.step(live=[running])
 
 

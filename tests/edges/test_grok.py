@@ -231,6 +231,7 @@ def test_the_test_job_runs(db: Any, portal: Any) -> None:
     assert (job.result, job.percent) == (46, 100.0)
 
 
+@pytest.mark.process
 def test_the_package_does_without_grok() -> None:
     code = "import sys, zodbjobs; zodbjobs.JobManager; sys.exit('grok' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

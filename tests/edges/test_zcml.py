@@ -262,6 +262,7 @@ def test_without_installers_the_worker_says_what_is_missing(open_db: Any) -> Non
     assert open_connections(db) == 0
 
 
+@pytest.mark.process
 def test_the_worker_stops_with_its_process(tmp_path: Path) -> None:
     """Nothing is lost, and the worker has signed off."""
     path = str(tmp_path / "Data.fs")

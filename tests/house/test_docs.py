@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted(DOCS.glob("how-to/*.md"))]
-LINKED = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+LINKED = [ROOT / "README.md", CONTRIBUTING, *sorted(DOCS.rglob("*.md"))]
 
 _RUNNER = Path(__file__).with_name("run_page.py")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -30,6 +31,7 @@ def test_the_reference_is_made_from_the_docstrings() -> None:
     assert made == written, "run python docs/make_reference.py"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-W", "error", str(_RUNNER), str(page)]
@@ -47,6 +49,27 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert target.exists(), f"{path} of {name_of(page)}"
         if anchor:
             assert anchor in anchors(target), f"{path}#{anchor} of {name_of(page)}"
+
+
+def test_what_contributors_are_told_of_is_there() -> None:
+    named = re.findall(r"`([\w./]+)`", CONTRIBUTING.read_text("utf-8"))
+    paths = {name for name in named if "/" in name or name.endswith((".py", ".md"))}
+    assert len(paths) > 40
+    missing = {
+        path
+        for path in paths
+        if not (ROOT / path).exists() and not (ROOT / "src" / "zodbjobs" / path).exists()
+    }
+    assert not missing
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([\w-]+)", CONTRIBUTING.read_text("utf-8"))) <= targets
+
+
+def test_the_words_of_the_glossary_are_in_order_each_once() -> None:
+    text = (DOCS / "glossary.md").read_text("utf-8")
+    words = re.findall(r"^\*\*(.+)\.\*\* ", text, re.MULTILINE)
+    assert words == sorted(set(words), key=str.lower)
+    assert len(words) > 40
 
 
 def anchors(page: Path) -> set[str]:

@@ -23,7 +23,7 @@ from zodburi import resolve_uri
 
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import is_uri
-from zodbjobs.cli.lifeline import STOP_SECONDS
+from zodbjobs.cli.shutdown_pipes import STOP_SECONDS
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 FILES = HOW_TO / "files"
@@ -100,6 +100,7 @@ def test_a_unit(path: Path) -> None:
             assert name in known or name in ("network.target", "local-fs.target")
 
 
+@pytest.mark.process
 def test_what_systemd_says_of_the_units(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         return  # elsewhere than on Linux; the other tests have read the units
@@ -138,6 +139,7 @@ def command(path: Path, folder: Path) -> list[str]:
     return [str(ours), *(word.replace("/srv/portal", str(folder)) for word in rest)]
 
 
+@pytest.mark.process
 def test_a_server_and_workers_run_by_them(tmp_path: Path) -> None:
     server, client = (here(FILES / "zeo" / name, tmp_path) for name in ("zeo.conf", "zodb.conf"))
     zeo_words, worker_words = (

@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,10 +48,12 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(modules))
 
 
+@pytest.mark.process
 def test_the_import_is_light() -> None:
     assert not loaded_by("import zodbjobs") & HEAVY
 
 
+@pytest.mark.process
 def test_a_stored_job_loads_nothing_heavy() -> None:
     loaded = loaded_by(
         "import zodbjobs; from zodbjobs.stored import job, queue, shard, workers, container"
@@ -57,6 +61,7 @@ def test_a_stored_job_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
+@pytest.mark.process
 def test_the_import_takes_less_than_150_ms() -> None:
     """What it adds to the interpreter's own start; the best of some, for a busy machine."""
     code = "import time; t = time.perf_counter(); import zodbjobs; print(time.perf_counter() - t)"
@@ -115,6 +120,26 @@ def test_files_are_short_and_say_what_they_are_for(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             lines = (node.end_lineno or 0) - node.lineno
             assert lines <= 60, f"{node.name} doesn't fit a screen"
+
+
+def test_every_room_is_in_a_layer() -> None:
+    """Then `lint-imports` watches what a new one imports, and who imports it."""
+    (layers,) = (c["layers"] for c in linted() if c["type"] == "layers")
+    named = [name.strip() for layer in layers for name in layer.split("|")]
+    there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert sorted(named) == sorted(there - {"__init__", "__pycache__"})
+
+
+def linted() -> list[dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return contracts
+
+
+def test_a_test_without_the_mark_starts_no_process() -> None:
+    """So `make quick`, which leaves out what has the mark, starts none."""
+    with pytest.raises(AssertionError, match="a test that starts a process is marked"):
+        subprocess.run([sys.executable, "-c", ""], check=True)
 
 
 def test_no_module_is_named_utils() -> None:

@@ -103,6 +103,9 @@ MAKERS: dict[str, Maker] = {
 #: Those that several processes can have open.
 SHARED = ["PostgreSQL", "SQLite", "ZEO"]
 
+#: Those that have a server.
+SERVERS = ["PostgreSQL", "ZEO"]
+
 
 def stop_servers() -> None:
     """End what the makers started."""

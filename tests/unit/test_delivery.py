@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 FORKS = """
 import os
 from zodbjobs.stored.lifecycle.delivery import _producer
@@ -17,6 +19,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.process
 def test_a_forked_producer_draws_for_itself() -> None:
     command = [sys.executable, "-c", FORKS]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

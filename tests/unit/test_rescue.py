@@ -281,6 +281,7 @@ def come_and_go(db: Any) -> None:
     die(worker)
 
 
+@pytest.mark.process
 def test_who_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -1,1 +1,1 @@
-"""The command line: ``zodbjobs worker|put|jobs|show|watch|cancel|retry|remove|stats|demo``."""
+"""The command line ``zodbjobs``, whose commands are in `commands`. Needs the extra ``cli``."""

@@ -1,4 +1,4 @@
-"""The commands."""
+"""The commands: options, and what each prints."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from typing import Any
 import click
 import transaction
 
-from zodbjobs import defaults
-from zodbjobs.cli import calls, look, serve, supervisor, watch
-from zodbjobs.cli.database import opened, reading
-from zodbjobs.cli.problem import Problem, told_in_one_line
+from zodbjobs import defaults, operations, terminal
+from zodbjobs.cli import supervisor, tables
+from zodbjobs.cli.database import SERVER_SECONDS, opened, reading
+from zodbjobs.cli.errors import CommandError, errors_in_one_line
+from zodbjobs.cli.job_parser import delay_of, make_job
+from zodbjobs.cli.watch import watch_job
+from zodbjobs.cli.worker_command import run_worker
 from zodbjobs.insights import (
+    JobInfo,
     all_queue_stats,
     find_job,
     job_details,
@@ -25,24 +29,26 @@ from zodbjobs.insights import (
 )
 from zodbjobs.insights.jobs import STATUS_WORDS
 from zodbjobs.interfaces import NEW, OUTCOMES
+from zodbjobs.operations import OperationResult
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle.calls import check_whole
+from zodbjobs.stored.lifecycle.root import get_queue
 
-_ATTEMPTS = 5
+# Attempts at the commit of a put while it conflicts.
+_PUT_ATTEMPTS = 5
 
 
 class _Group(click.Group):
-    """Tells errors in one line, and lists commands in their order."""
+    """Reports errors in one line, and lists commands in their order."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with told_in_one_line():
+        with errors_in_one_line():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         # What is in the current directory can be imported, as with ``python -m``.
         sys.path.insert(0, os.getcwd())
-        with told_in_one_line():
+        with errors_in_one_line():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -81,7 +87,7 @@ _read_only = click.option(
     help="Workers, each a process with its threads.",
 )  # fmt: skip
 @click.option(
-    "--address", metavar="PLACE",
+    "--address", metavar="ADDRESS",
     help="Serve the file at HOST:PORT, or at the path of a Unix socket.",
 )  # fmt: skip
 @click.option("--create", is_flag=True, help="Make the file if it is missing.")
@@ -95,8 +101,9 @@ def worker(
 ) -> None:
     """Run the jobs of DATABASE until SIGTERM or Ctrl-C.
 
-    Makes the queues if the database has none. Running jobs get 30 seconds to end; a second
-    signal ends the process at once, and the next worker runs their jobs again.
+    Makes the queues if the database has none. Running jobs get 30 seconds to end; another
+    signal, a second or more after the first, ends the process at once, and the next worker
+    runs their jobs again.
 
     A file has room for one process. With --processes 2, or with --address, a ZEO server
     shares it: the workers use that, and so does an application on this machine, which opens
@@ -107,10 +114,12 @@ def worker(
     names = list(queues) or None
     if processes > 1 or address:
         sys.exit(
-            supervisor.supervise(database, names, threads, processes, create=create, place=address)
+            supervisor.supervise(
+                database, names, threads, processes, create=create, address=address
+            )
         )
-    with opened(database, create=create, alone=True, wait_seconds=serve.WAIT_SECONDS) as db:
-        serve.serve(db, database, names, threads)
+    with opened(database, create=create, alone=True, wait_seconds=SERVER_SECONDS) as db:
+        run_worker(db, database, names, threads)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -137,15 +146,16 @@ def put(
     An ARG that is JSON is taken as that, else as text: 5, '["a", 1]', true, hello; NAME=VALUE
     is a keyword argument. Modules of the current directory are found.
     """
-    job = calls.make_job(function, args, progress)
+    job, begin_after = make_job(function, args, progress), delay_of(delay)
     with opened(database) as db:
-
-        def change(connection: Any) -> Job:
-            return calls.put(connection, job(), queue, priority, delay)
-
-        found = _changed(db, change, job_info)
+        found = _put(
+            db,
+            lambda connection: get_queue(connection, queue).put(
+                job(), begin_after=begin_after, priority=priority
+            ),
+        )
     if as_json:
-        look.print_json(found.as_json())
+        tables.print_json(found.as_json())
     else:
         click.echo(found.id)
 
@@ -175,9 +185,9 @@ def jobs(
             connection, status=status, outcome=outcome, queue=queue, callable=pattern, limit=limit
         )
     if as_json:
-        look.print_json([job.as_json() for job in found])
+        tables.print_json([job.as_json() for job in found])
     else:
-        look.print_jobs(found, limit)
+        tables.print_jobs(found, limit)
 
 
 @cli.command()
@@ -190,9 +200,9 @@ def show(database: str, id: str, read_only: bool, as_json: bool) -> None:
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         found = job_details(_found(connection, database, id))
     if as_json:
-        look.print_json(found.as_json())
+        tables.print_json(found.as_json())
     else:
-        look.print_job(found)
+        tables.print_job(found)
 
 
 @cli.command("watch")
@@ -208,15 +218,15 @@ def watch_(database: str, id: str, as_json: bool) -> None:
         job = _found(connection, database, id)
         info = job_info(job)
         if info.outcome is None and info.parked is None and abilities.is_for_one_process(db):
-            raise Problem(
+            raise CommandError(
                 f"job {id} is {info.state}, and can't run while {database} is open here; start "
                 f"`zodbjobs worker {database}`, or serve the file by ZEO to watch it"
             )
-        found = watch.follow(connection, job, look.console(stderr=True))
+        found = watch_job(connection, job, terminal.console(stderr=True))
     if as_json:
-        look.print_json(found.as_json())
+        tables.print_json(found.as_json())
     else:
-        look.print_job(found)
+        tables.print_job(found)
     if found.state != "succeeded":
         sys.exit(1)
 
@@ -226,7 +236,7 @@ def watch_(database: str, id: str, as_json: bool) -> None:
 @_ids
 def cancel(database: str, ids: Sequence[str]) -> None:
     """Cancel jobs that wait or run; what a running one did is dropped."""
-    _each(database, ids, "cancelled", lambda job: job.cancel())
+    _operate(operations.cancel, "cancelled", database, ids)
 
 
 @cli.command()
@@ -234,15 +244,23 @@ def cancel(database: str, ids: Sequence[str]) -> None:
 @_ids
 def retry(database: str, ids: Sequence[str]) -> None:
     """Put jobs that are parked, or ended without success, in again."""
-    _each(database, ids, "put in again", lambda job: job.queue.retry(job))  # type: ignore[union-attr]
+    _operate(operations.retry, "put in again", database, ids)
 
 
 @cli.command()
 @_database
 @_ids
 def remove(database: str, ids: Sequence[str]) -> None:
-    """Remove jobs that wait or have ended. Cancel running ones first."""
-    _each(database, ids, "removed", calls.remove)
+    """Take jobs that wait or are parked out of their queue."""
+    _operate(operations.remove, "removed", database, ids)
+
+
+@cli.command()
+@_database
+@_ids
+def forget(database: str, ids: Sequence[str]) -> None:
+    """Drop jobs that have ended from the history."""
+    _operate(operations.forget, "forgotten", database, ids)
 
 
 @cli.command()
@@ -254,14 +272,14 @@ def stats(database: str, read_only: bool, as_json: bool) -> None:
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         queues, workers = all_queue_stats(connection), list_workers(connection)
     if as_json:
-        look.print_json(
+        tables.print_json(
             {
                 "queues": [queue.as_json() for queue in queues],
                 "workers": [worker.as_json() for worker in workers],
             }
         )
     else:
-        look.print_stats(queues, workers)
+        tables.print_stats(queues, workers)
 
 
 @cli.command("demo")
@@ -281,47 +299,51 @@ def demo_(keep: Path | None, students: int, seconds: float) -> None:
     CSV export, the test job, a job that fails, one that starts in 3 seconds, and 2,000 small
     ones. The status is 1 if anything is not as promised.
     """
-    from zodbjobs.cli import demo
+    from zodbjobs.demo.run import run_demo
 
-    if not demo.run(look.console(), keep, students, seconds):
+    if not run_demo(terminal.console(), keep, students, seconds):
         sys.exit(1)
 
 
 def _found(connection: Any, database: str, job_id: str) -> Job:
     job = find_job(connection, job_id)
     if job is None:
-        raise Problem(
+        raise CommandError(
             f"there is no job {job_id} in {database}; `zodbjobs jobs {database}` lists the ids"
         )
     return job
 
 
-def _each(database: str, ids: Sequence[str], done: str, do: Callable[[Job], None]) -> None:
-    """Do it to all of the jobs or to none, in one transaction."""
+def _operate(
+    operation: Callable[[Any, Sequence[str]], list[OperationResult]],
+    done: str,
+    database: str,
+    ids: Sequence[str],
+) -> None:
+    """Print a line for each job that the operation was done to, and one for each other.
 
-    def change(connection: Any) -> list[tuple[str, str]]:
-        found = [_found(connection, database, job_id) for job_id in dict.fromkeys(ids)]
-        for job in found:
-            check_whole(job)
-        for job in found:
-            do(job)
-        return [(str(job.id), job.description) for job in found]
-
+    The status is 2 if a job was refused.
+    """
     with opened(database) as db:
-        changed = _changed(db, change, lambda value: value)
-    for job_id, description in changed:
-        click.echo(f"{done}: {job_id} {description}")
+        results = operation(db, ids)
+    for result in results:
+        if result.refused is None:
+            click.echo(f"{done}: {result.id} {result.description}")
+        else:
+            CommandError(result.refused).show()
+    if not all(result.done for result in results):
+        sys.exit(CommandError.exit_code)
 
 
-def _changed(db: Any, change: Callable[[Any], Any], read: Callable[[Any], Any]) -> Any:
-    """Commit `change`, again after a conflict; returns what `read` makes of its value then."""
+def _put(db: Any, put: Callable[[Any], Job]) -> JobInfo:
+    """Commit `put`, again after a conflict; returns how the job stands then."""
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:
-        for attempt in manager.attempts(_ATTEMPTS):
+        for attempt in manager.attempts(_PUT_ATTEMPTS):
             with attempt:
-                value = change(connection)
-        return read(value)
+                job = put(connection)
+        return job_info(job)
     finally:
         manager.abort()
         connection.close()

@@ -16,12 +16,16 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage, packed_version
 from ZODB.POSException import POSError
 
-from zodbjobs.cli import address
-from zodbjobs.cli.problem import Problem, one_line
+from zodbjobs.cli import zeo_address
+from zodbjobs.cli.errors import CommandError
 from zodbjobs.errors import NotInstalled
+from zodbjobs.terminal import one_line
 
 #: Seconds that a command waits for a ZEO server, unless the URI has a wait_timeout.
 WAIT_SECONDS = 5
+
+#: Seconds that a worker waits for its ZEO server, which may start at the same time.
+SERVER_SECONDS = 30
 
 #: Objects that a connection keeps in memory.
 _CACHE_SIZE = 10_000
@@ -29,8 +33,8 @@ _CACHE_SIZE = 10_000
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//|\()")
 
 
-class Held(Problem):
-    """Another process has the file."""
+class FileInUse(CommandError):
+    """Another process has the file open."""
 
 
 @contextlib.contextmanager
@@ -42,16 +46,16 @@ def opened(
     alone: bool = False,
     wait_seconds: int | None = None,
 ) -> Iterator[Any]:
-    """The open ZODB.DB of a path or a URI, closed at the end; Problem if it can't be had.
+    """The open ZODB.DB of a path or a URI, closed at the end.
 
     A file that a supervisor serves is opened through its server. `create`: make the file if
     it is missing. `read_only`: look at a file that another process has open. `alone`: have
     the file itself, or nothing. These are for paths. `wait_seconds`: how long to wait for a
-    ZEO server.
+    ZEO server. Raises CommandError if it can't be opened, and in place of NotInstalled.
     """
     if is_uri(database):
         if create or read_only:
-            raise Problem(
+            raise CommandError(
                 "--create and --read-only are for paths; add ?create=1 or ?read_only=1 to the URI"
             )
         db = _open_uri(database, wait_seconds or WAIT_SECONDS)
@@ -60,7 +64,7 @@ def opened(
     try:
         yield db
     except NotInstalled as error:
-        raise Problem(
+        raise CommandError(
             f"{database} has no queues yet; zodbjobs.install(db) makes them, and so does "
             f"`zodbjobs worker {database}`"
         ) from error
@@ -70,7 +74,7 @@ def opened(
 
 @contextlib.contextmanager
 def reading(db: Any) -> Iterator[Any]:
-    """A connection to read from; nothing is committed."""
+    """A connection to read from, with a transaction manager of its own. Nothing is committed."""
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:
@@ -91,73 +95,75 @@ def blobs_of(path: str) -> str:
 
 
 def file_storage(path: str, *, create: bool = False, read_only: bool = False) -> Any:
-    """The open FileStorage at `path`; Problem if it can't be had, Held if another one has it."""
+    """The open FileStorage at `path`; CommandError if it can't be had, FileInUse if
+    another process has it.
+    """
     check_path(path, create)
     blobs: str | None = blobs_of(path)
     if read_only and not Path(blobs_of(path)).is_dir():
         blobs = None
-    with _told(path):
+    with _storage_errors_explained(path):
         return FileStorage(path, read_only=read_only, blob_dir=blobs)
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def _storage_errors_explained(path: str) -> Iterator[None]:
     try:
         yield
     except LockError as error:
-        raise Held(_held(path)) from error
+        raise FileInUse(_in_use(path)) from error
     except (OSError, POSError) as error:
-        raise Problem(f"can't open {path} ({one_line(error)}); check the path") from error
+        raise CommandError(f"can't open {path} ({one_line(error)}); check the path") from error
 
 
 def _open_path(path: str, create: bool, read_only: bool, alone: bool) -> Any:
     try:
         storage = file_storage(path, create=create, read_only=read_only)
-    except Held:
+    except FileInUse:
         served = None if alone else _open_served(path)
         if served is None:
             raise
         return served
-    with _told(path):
+    with _storage_errors_explained(path):
         return DB(storage, cache_size=_CACHE_SIZE)
 
 
 def _open_served(path: str) -> Any | None:
-    """The database through the server that the file beside it names, if that is there."""
+    """The database through the server that the file beside it names; None if that is gone."""
     try:
-        uri = address.served_at(path).read_text(encoding="utf-8").strip()
-        if not address.serves(address.of_uri(uri)):
+        uri = zeo_address.served_at(path).read_text(encoding="utf-8").strip()
+        if not zeo_address.serves(zeo_address.of_uri(uri)):
             return None
         return _open_uri(uri, WAIT_SECONDS)
-    except (OSError, ValueError, Problem):  # left there by a supervisor that was killed
+    except (OSError, ValueError, CommandError):  # left there by a supervisor that was killed
         return None
 
 
 def check_path(path: str, create: bool) -> None:
-    """Raise Problem if `path` can't be opened for what the file is."""
+    """Raise CommandError if `path` can't be opened for what the file is."""
     _check_file(path, create, f"make a new database with `zodbjobs worker --create {path}`")
 
 
 def _check_file(path: str, create: bool, how_to_create: str) -> None:
-    """Raise Problem if there is no FileStorage at `path`, and none is to be made there."""
+    """Raise CommandError if there is no FileStorage at `path`, and none is to be made there."""
     file = Path(path)
     if file.is_dir():
-        raise Problem(f"{path} is a directory; give the path of a file in it, often Data.fs")
+        raise CommandError(f"{path} is a directory; give the path of a file in it, often Data.fs")
     if file.exists():
         with file.open("rb") as data:
             start = data.read(len(packed_version))
         if start != packed_version and not (create and not start):
-            raise Problem(
+            raise CommandError(
                 f"{path} isn't a FileStorage; give the path of one, often Data.fs, or a URI "
                 "such as zeo://localhost:8100"
             )
     elif not create:
-        raise Problem(f"there is no file {path}; check the path, or {how_to_create}")
+        raise CommandError(f"there is no file {path}; check the path, or {how_to_create}")
     elif not file.parent.is_dir():
-        raise Problem(f"there is no directory {file.parent}; make it, or check the path")
+        raise CommandError(f"there is no directory {file.parent}; make it, or check the path")
 
 
-def _held(path: str) -> str:
+def _in_use(path: str) -> str:
     try:
         pid = Path(f"{path}.lock").read_text().split()[0]
     except (OSError, IndexError):
@@ -179,23 +185,23 @@ def _open_uri(uri: str, wait_seconds: int) -> Any:
             _check_file(file[1], "create=" in uri, "add ?create=1 to the URI")
         factory, arguments = resolve_uri(bounded)
         return DB(factory(), **arguments)
-    except Problem:
+    except CommandError:
         raise
     except LockError as error:
-        raise Problem(_held(file[1] if file else uri)) from error
+        raise CommandError(_in_use(file[1] if file else uri)) from error
     except TransientError as error:
-        raise Problem(
+        raise CommandError(
             f"no server answers at {bounded}; start it, or check host and port"
         ) from error
     except NoResolverForScheme as error:
         schemes = ", ".join(sorted({e.name for e in entry_points(group="zodburi.resolvers")}))
-        raise Problem(
+        raise CommandError(
             f"nothing here opens {uri} (known schemes: {schemes}); check the scheme, or install "
             "its package, such as RelStorage for postgres"
         ) from error
     except Exception as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise Problem(
+        raise CommandError(
             f"can't open {uri} ({type(error).__name__}: {one_line(reason)}); check the address, "
             "and that its server runs"
         ) from error

@@ -1,4 +1,4 @@
-"""Follows one job to its end."""
+"""Shows one job until it has ended: a live bar in a terminal, lines in a pipe."""
 
 from __future__ import annotations
 
@@ -8,34 +8,40 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from zodbjobs.cli.look import state_text
 from zodbjobs.insights import JobDetails, JobInfo, job_details, job_info
 from zodbjobs.stored.job import Job
+from zodbjobs.terminal import state_text
 
-_LOOK_SECONDS = 0.1
-_SAY_SECONDS = 2.0  # between two lines in a pipe, while only the percentage changes
+# Seconds between two reads of the job.
+_POLL_SECONDS = 0.1
+
+# Seconds between two lines in a pipe, while only the percentage changes.
+_LINE_SECONDS = 2.0
 
 
-def follow(connection: Any, job: Job, console: Console) -> JobDetails:
-    """Show the job in `console` until it ends or is parked; runs transactions of its own."""
-    face = _Bar(console) if console.is_terminal else _Lines(console)
-    with face:
+def watch_job(connection: Any, job: Job, console: Console) -> JobDetails:
+    """Show the job on `console` until it has ended or is parked.
+
+    Begins a transaction of the connection for each read. Raises what the storage raises.
+    """
+    display = _Bar(console) if console.is_terminal else _Lines(console)
+    with display:
         while True:
             connection.transaction_manager.begin()
             info = job_info(job)
-            face.show(info)
+            display.show(info)
             if info.outcome is not None or info.parked is not None:
                 return job_details(job)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
 class _Lines:
-    """A line for each change, for a pipe."""
+    """Lines in a pipe, one for each change."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._state = ""
-        self._said = (0.0, "")
+        self._written = (0.0, "")
 
     def __enter__(self) -> _Lines:
         return self
@@ -44,18 +50,18 @@ class _Lines:
         pass
 
     def show(self, info: JobInfo) -> None:
-        """Say what is new."""
+        """Write a line if something has changed."""
         text = _text(info)
-        at, said = self._said
+        at, written = self._written
         now = time.monotonic()
-        if info.state == self._state and (text == said or now < at + _SAY_SECONDS):
+        if info.state == self._state and (text == written or now < at + _LINE_SECONDS):
             return
-        self._state, self._said = info.state, (now, text)
+        self._state, self._written = info.state, (now, text)
         self._console.print(f"{info.id} {info.description} {info.state} {text}".rstrip())
 
 
 class _Bar:
-    """One live line, for a terminal."""
+    """A live bar in a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -77,7 +83,7 @@ class _Bar:
         self._progress.stop()
 
     def show(self, info: JobInfo) -> None:
-        """Draw the state of now."""
+        """Draw the bar anew."""
         if self._task is None:
             self._task = self._progress.add_task("", total=None, job="", state="", text="")
         self._progress.update(

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -49,40 +49,69 @@ class Attempt:
         self.changes += 1
 
 
-class _LogHandler(logging.Handler):
-    """Gives what a job logs to its attempt; what others log passes by."""
+class _LineHandler(logging.Handler):
+    """Gives what a job logs to its attempt. It is a handler of no logger."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        last = logging.lastResort
-        if logging.root.handlers == [self] and last is not None and record.levelno >= last.level:
-            # Without this handler logging would have shown it; it mustn't be lost now.
-            last.handle(record)
-        attempt = current.get(None)
-        if attempt is not None:
-            try:
-                attempt.add_line(self.format(record))
-            except Exception:
-                self.handleError(record)
+        try:
+            current.get().add_line(self.format(record))
+        except Exception:
+            self.handleError(record)
 
 
-_handler = _LogHandler()
+_handler = _LineHandler()
 _handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 _users = 0
 _lock = threading.Lock()
+_call_handlers: Callable[[logging.Logger, logging.LogRecord], None]
+_is_wrapped = False
+
+
+def _call_handlers_and_keep(logger: logging.Logger, record: logging.LogRecord) -> None:
+    """Pass a record to the handlers of its logger, and keep it if a job has logged it."""
+    _call_handlers(logger, record)
+    if current.get(None) is not None and _reaches_root(logger):
+        _handler.handle(record)
+
+
+def _reaches_root(logger: logging.Logger) -> bool:
+    while logger.parent is not None and logger.propagate:
+        logger = logger.parent
+    return logger is logging.root
+
+
+def _wrap() -> None:
+    global _is_wrapped, _call_handlers
+    if not _is_wrapped:
+        _is_wrapped = True
+        _call_handlers = logging.Logger.callHandlers
+        logging.Logger.callHandlers = _call_handlers_and_keep  # type: ignore[method-assign, assignment]
+
+
+def _unwrap() -> None:
+    global _is_wrapped
+    # If somebody has wrapped it again since then, this one stays below that.
+    if logging.Logger.callHandlers is _call_handlers_and_keep:
+        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign, assignment]
+        _is_wrapped = False
 
 
 @contextlib.contextmanager
 def logs_are_kept() -> Iterator[None]:
-    """While a worker is there, what jobs log through the root logger is kept with them."""
+    """Keep with each job what it logs and what propagates to the root logger, meanwhile.
+
+    A handler on the root logger would be simpler. But logging counts handlers: with one of
+    ours `logging.basicConfig` of the application does nothing, nor does that of a library
+    which looks first whether there is any; and what configures logging anew takes it away.
+    """
     global _users
-    root = logging.getLogger()
     with _lock:
         _users += 1
-        root.addHandler(_handler)
+        _wrap()
     try:
         yield
     finally:
         with _lock:
             _users -= 1
             if not _users:
-                root.removeHandler(_handler)
+                _unwrap()

@@ -116,7 +116,10 @@ class Worker:
                 db.setPoolSize(db.getPoolSize() + connections)
 
     def run(self) -> None:
-        """Start, work until SIGTERM or SIGINT, stop. A second signal ends the process at once.
+        """Start, work until SIGTERM or SIGINT, stop. Another one ends the process at once.
+
+        One that comes within a second of the first is the same: a terminal and a wrapper may
+        both send it.
 
         Call it in the main thread. The signal handlers that were there are restored.
         """

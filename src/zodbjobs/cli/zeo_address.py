@@ -1,4 +1,4 @@
-"""Where a ZEO server listens, and the URI by which that is found."""
+"""Addresses of ZEO servers, and the URIs that lead to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import socket
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from zodbjobs.cli.problem import Problem, one_line
+from zodbjobs.cli.errors import CommandError
+from zodbjobs.terminal import one_line
 
 #: Host and port, or the path of a Unix socket.
 Address = tuple[str, int] | str
@@ -20,7 +21,7 @@ _HOST = "127.0.0.1"
 _LONGEST_PATH = 103
 
 _CONNECT_SECONDS = 1.0
-_HELLO_BYTES = 64
+_GREETING_BYTES = 64
 
 
 def served_at(path: str) -> Path:
@@ -29,24 +30,27 @@ def served_at(path: str) -> Path:
 
 
 def parse(text: str) -> Address:
-    """The address that was typed: HOST:PORT, PORT, or the path of a Unix socket."""
+    """The address that was typed: HOST:PORT, PORT, or the path of a Unix socket.
+
+    Raises CommandError if it is none.
+    """
     if "/" in text:
         return _checked(os.path.abspath(text))
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"\d+", port) or int(port) > 65535:
-        raise Problem(
+        raise CommandError(
             f"{text} isn't an address; write HOST:PORT, or a path with a slash for a Unix socket"
         )
     return host.strip("[]") or _HOST, int(port)
 
 
 def beside(path: str) -> Address:
-    """The Unix socket beside the database at `path`."""
+    """The Unix socket beside the database at `path`; CommandError if its path is too long."""
     return _checked(f"{os.path.abspath(path)}.sock")
 
 
 def uri_of(address: Address, blobs: str) -> str:
-    """What zodburi opens, on this machine: with the blobs in the directory `blobs`."""
+    """The URI that zodburi opens on this machine, with the blobs in the directory `blobs`."""
     return f"zeo://{text(address)}?blob_dir={quote(blobs)}&shared_blob_dir=1"
 
 
@@ -59,29 +63,31 @@ def of_uri(uri: str) -> Address:
 
 
 def serves(address: Address) -> bool:
-    """Whether a ZEO server is there; it says hello to everybody."""
+    """Whether a ZEO server listens there; it sends a greeting to each client."""
     try:
         with _connected(address) as client:
-            return bool(client.recv(_HELLO_BYTES))
+            return bool(client.recv(_GREETING_BYTES))
     except OSError:
         return False
 
 
 def check_free(address: Address) -> None:
-    """Raise Problem if a server can't listen there."""
-    cure = "name another place with --address"
+    """Raise CommandError if no server can listen there."""
+    cure = "name another one with --address"
     if isinstance(address, str):
         with contextlib.suppress(OSError), _connected(address):
-            raise Problem(f"{address} is in use; {cure}")
+            raise CommandError(f"{address} is in use; {cure}")
         if not os.access(Path(address).parent, os.W_OK):
-            raise Problem(f"can't make a socket in {Path(address).parent}; {cure}")
+            raise CommandError(f"can't make a socket in {Path(address).parent}; {cure}")
         if Path(address).exists() and not Path(address).is_socket():
-            raise Problem(f"{address} is there already, and no socket; {cure}")
+            raise CommandError(f"{address} is there already, and no socket; {cure}")
         return
     try:
         socket.create_server(address, family=_family(address)).close()
     except OSError as error:
-        raise Problem(f"can't listen at {text(address)} ({one_line(error)}); {cure}") from error
+        raise CommandError(
+            f"can't listen at {text(address)} ({one_line(error)}); {cure}"
+        ) from error
 
 
 def text(address: Address) -> str:
@@ -113,7 +119,7 @@ def _checked(path: str) -> str:
     """The path of a socket, if the system and a URI can have it."""
     cure = "name a shorter one, or a port, with --address"
     if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise Problem(f"{path} is too long for a Unix socket; {cure}")
+        raise CommandError(f"{path} is too long for a Unix socket; {cure}")
     if re.search(r"[?#\s]", path):
-        raise Problem(f"{path} can't be in a URI as it is; {cure}")
+        raise CommandError(f"{path} can't be in a URI as it is; {cure}")
     return path

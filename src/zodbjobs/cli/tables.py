@@ -1,10 +1,10 @@
-"""How jobs, queues and workers look in a terminal or a pipe."""
+"""Tables of jobs, queues and workers, and all of one job, on stdout."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -12,76 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zodbjobs.cli.problem import one_line
+from zodbjobs import clock
 from zodbjobs.insights import JobDetails, JobInfo, QueueStats, WorkerInfo
+from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
-_PIPE_WIDTH = 240  # a pipe has no width; what is longer is cut off, --json has it all
 _BARS = " ▁▂▃▄▅▆▇█"
-
-_STYLES = {
-    "active": "cyan",
-    "assigned": "cyan",
-    "waiting": "",
-    "scheduled": "blue",
-    "parked": "yellow",
-    "succeeded": "green",
-    "failed": "bold red",
-    "aborted": "bold red",
-    "expired": "yellow",
-    "cancelled": "yellow",
-}
-
-
-def console(stderr: bool = False) -> Console:
-    """The terminal or the pipe that the command writes to."""
-    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
-    if not made.is_terminal:
-        made = Console(
-            stderr=stderr, highlight=False, emoji=False, markup=False, width=_PIPE_WIDTH
-        )
-    return made
 
 
 def print_json(value: Any) -> None:
-    """Write `value` as JSON."""
+    """Print `value` as JSON; TypeError if it has none."""
     click.echo(json.dumps(value, indent=2))
 
 
-def state_text(state: str) -> Text:
-    """The state in its colour."""
-    return Text(state, _STYLES.get(state, ""))
-
-
-def queue_text(name: str) -> str:
-    """The name of a queue for people; the default queue has none."""
-    return name or "(default)"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"
-
-
-def since(moment: datetime | None) -> str:
-    """How long ago, or in how long."""
-    if moment is None:
-        return ""
-    seconds = (datetime.now(UTC) - moment).total_seconds()
-    return f"in {duration(-seconds)}" if seconds < 0 else f"{duration(seconds)} ago"
-
-
 def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
-    """A table, one job a line."""
+    """Print a table, one job a line; tells of more if there are `limit` of them."""
     out = console()
     if not jobs:
         out.print("no such jobs")
@@ -107,7 +51,7 @@ def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
 
 
 def _cut(text: str) -> Text:
-    """Text that stays on one line. Its column alone shrinks when the terminal is narrow."""
+    """The text on one line. Its column alone shrinks when the terminal is narrow."""
     return Text(one_line(text), no_wrap=True, overflow="ellipsis")
 
 
@@ -126,7 +70,7 @@ def _note(job: JobInfo) -> str:
 
 
 def print_job(job: JobDetails) -> None:
-    """All about one job."""
+    """Print all about one job."""
     out = console()
     head = Text.assemble((f"{job.description}({', '.join(job.arguments)})", "bold"), "  ")
     out.print(head.append_text(state_text(job.state)), soft_wrap=True)
@@ -173,7 +117,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> None:
-    """The queues and the workers in numbers."""
+    """Print the queues and the workers in numbers."""
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("QUEUE")
@@ -196,8 +140,8 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
 
 
 def _chart(queue: QueueStats) -> str:
-    """A character for each of the last 60 minutes."""
-    now = datetime.now(UTC)
+    """A chart of the last 60 minutes, a character for each."""
+    now = clock.to_datetime(clock.now())
     heights = [0] * 60
     for minute in queue.chart:
         age = int((now - minute.start).total_seconds() // 60)

@@ -1,4 +1,4 @@
-"""The sample portal of ``zodbjobs demo``: made-up students, and what is done with them.
+"""The portal of the demo: made-up students, and the functions that its jobs call.
 
 Nothing here is a persistent class: a student is a PersistentMapping, and all of them are
 in ``root()["students"]`` by their matric number.
@@ -115,7 +115,10 @@ def export_students(portal: Record, students: OOBTree) -> Blob:
 
 
 def import_payments(students: OOBTree, payments: list[tuple[str, int]]) -> int:
-    """Book each payment of a matric number; all or none, as one of them is unknown."""
+    """Book each payment of a matric number, and return how many there are.
+
+    Raises LookupError for a number of no student.
+    """
     for number, (matric, amount) in enumerate(payments, 1):
         student = students.get(matric)
         if student is None:

@@ -1,8 +1,8 @@
-"""How the processes of one supervisor know when to end: by the ends of two pipes.
+"""Two pipes by whose closing the processes of a supervisor learn when to stop.
 
-The supervisor alone holds the writing end of the first: when that closes, because it stops
-or was killed, the workers stop in order. The workers hold the writing end of the second
-too: when that has closed everywhere, nobody needs the ZEO server any more.
+The supervisor alone holds the writing end of the stop pipe. That closes when the supervisor
+stops or is killed, and then the workers stop in order. The writing end of the users pipe is
+held by the workers too. When that has closed everywhere, nobody needs the ZEO server any more.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 from zodbjobs import defaults
 
-#: Seconds that a worker has for its end: those of its jobs, and some to put its record away.
+#: Seconds that a worker has to stop: those of its jobs, and some to put its record away.
 STOP_SECONDS = defaults.STOP_SECONDS + 15
 
 
-class Lifeline:
-    """The supervisor's ends, and those that it hands to its children."""
+class ShutdownPipes:
+    """Both pipes in the supervisor, and the descriptors that its children inherit."""
 
     def __init__(self) -> None:
         self._stop_read, self._stop_write = os.pipe()
@@ -35,11 +35,11 @@ class Lifeline:
         return self._stop_read, self._users_read
 
     def stop_workers(self) -> None:
-        """Tell the workers to stop in order."""
+        """Let the workers stop in order."""
         self._close(self._stop_write)
 
     def stop_server(self) -> None:
-        """Tell the server that the supervisor doesn't need it any more."""
+        """Let the server stop as soon as no worker needs it."""
         self._close(self._users_write)
 
     def close(self) -> None:
@@ -53,27 +53,27 @@ class Lifeline:
             os.close(descriptor)
 
 
-def watch_in_worker(descriptors: tuple[int, int], stop: Callable[[], object]) -> None:
+def call_when_worker_stops(descriptors: tuple[int, int], stop: Callable[[], object]) -> None:
     """Call `stop`, in another thread, when the worker is to stop."""
     stop_read, users_write = descriptors
     os.set_inheritable(stop_read, False)
     os.set_inheritable(users_write, False)  # what a job starts isn't a user of the server
 
-    def watch() -> None:
+    def wait() -> None:
         os.read(stop_read, 1)
         stop()
 
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait, name="shutdown pipe", daemon=True).start()
 
 
-def watch_in_server(descriptors: tuple[int, int], stop: Callable[[], object]) -> None:
+def call_when_server_stops(descriptors: tuple[int, int], stop: Callable[[], object]) -> None:
     """Call `stop`, in another thread, when nobody needs the server any more."""
     stop_read, users_read = descriptors
 
-    def watch() -> None:
+    def wait() -> None:
         os.read(stop_read, 1)
         # The limit is for a process that a job forked, and that lives on with a copy.
         select.select([users_read], [], [], STOP_SECONDS)
         stop()
 
-    threading.Thread(target=watch, name="lifeline").start()
+    threading.Thread(target=wait, name="shutdown pipe").start()

@@ -11,11 +11,16 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from zodbjobs.cli.look import duration, state_text
+from zodbjobs.terminal import duration, state_text
 
-_SAY_SECONDS = 2.0  # between two lines of a pipe, while only the text changes
+# Seconds between two lines of a pipe, while only the percentage changes.
+_LINE_SECONDS = 2.0
+
+# Columns of a bar.
 _BAR_WIDTH = 14
-_STATE_WIDTH = 9  # of the longest word, so that nothing jumps
+
+# Columns of the longest state, so that nothing jumps.
+_STATE_WIDTH = 9
 
 
 class Row(NamedTuple):
@@ -28,13 +33,13 @@ class Row(NamedTuple):
     seconds: float | None
 
 
-def face_for(console: Console) -> Bars | Lines:
-    """The face that `console` can show; a context manager."""
+def display_for(console: Console) -> Bars | Lines:
+    """The display that `console` is able to show; a context manager."""
     return Bars(console) if console.is_terminal else Lines(console)
 
 
 class Bars:
-    """A line for each job, drawn again and again."""
+    """Live bars in a terminal, one for each job."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
@@ -47,7 +52,7 @@ class Bars:
         self._live.stop()
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Draw the state of now."""
+        """Draw all rows anew."""
         table = Table.grid(padding=(0, 2))
         # Where the terminal is too narrow, the text at the end is cut off.
         table.add_column(min_width=max(len(row.name) for row in rows))
@@ -65,11 +70,11 @@ class Bars:
 
 
 class Lines:
-    """A line for each change of a state, and now and then how far a job is."""
+    """Lines in a pipe: one for each change of a state, and now and then how far a job is."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said: dict[str, tuple[Row, float]] = {}
+        self._written: dict[str, tuple[Row, float]] = {}
 
     def __enter__(self) -> Lines:
         return self
@@ -78,21 +83,21 @@ class Lines:
         pass
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Say what is new."""
+        """Write a line for each row that has changed."""
         now = time.monotonic()
         for row in rows:
             if self._is_new(row, now):
-                self._said[row.name] = row, now
+                self._written[row.name] = row, now
                 words = (f"{row.name}: {row.state}", _percent(row), row.text)
                 self._console.print("  ".join(word for word in words if word))
 
     def _is_new(self, row: Row, now: float) -> bool:
-        if row.name not in self._said:
+        if row.name not in self._written:
             return True
-        said, at = self._said[row.name]
-        if row.state != said.state:
+        written, at = self._written[row.name]
+        if row.state != written.state:
             return True
-        return row.percent != said.percent and now >= at + _SAY_SECONDS
+        return row.percent != written.percent and now >= at + _LINE_SECONDS
 
 
 def _percent(row: Row) -> str:

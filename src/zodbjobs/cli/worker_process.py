@@ -1,0 +1,47 @@
+"""``python -m zodbjobs.cli.worker_process SETTINGS``: one of the workers of a supervisor."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+
+from zodbjobs.cli import shutdown_pipes
+from zodbjobs.cli.database import SERVER_SECONDS, opened
+from zodbjobs.cli.errors import CommandError, errors_in_one_line, without_passwords
+from zodbjobs.cli.log_output import set_up_logging
+from zodbjobs.runtime import signals
+from zodbjobs.runtime.worker import Worker
+from zodbjobs.terminal import one_line
+
+log = logging.getLogger("zodbjobs")
+
+
+def main() -> None:
+    """Work until a signal, or until the supervisor stops or is gone; exits with status 2 if
+    the database can't be opened.
+    """
+    settings = json.loads(sys.argv[1])
+    set_up_logging(settings["name"])
+    stop = threading.Event()
+    shutdown_pipes.call_when_worker_stops(settings["pipes"], stop.set)
+    sys.path.insert(0, os.getcwd())
+    try:
+        with (
+            errors_in_one_line(),
+            # A second one, from a terminal or an init system that signals all processes of a
+            # service, changes nothing: the supervisor kills those that are to end at once.
+            signals.taken(lambda number: stop.set()),
+            opened(settings["database"], wait_seconds=SERVER_SECONDS) as db,
+            Worker(db, settings["queues"], settings["threads"]),
+        ):
+            stop.wait()
+    except CommandError as error:
+        log.error("%s", without_passwords(one_line(error.message)))
+        sys.exit(CommandError.exit_code)
+
+
+if __name__ == "__main__":
+    main()

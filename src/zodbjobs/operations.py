@@ -1,0 +1,184 @@
+"""Operations on jobs for operators: cancel, retry, remove and forget, of one job or many.
+
+The command line uses them, and so may the pages of an application. Each function takes the
+open ZODB.DB and the ids of jobs, and returns an `OperationResult` for each id, in their order;
+an id that is given twice is one.
+
+The functions commit. They work in transactions of their own on a connection of their own, up
+to OPERATION_BATCH jobs in each. What the caller has not committed isn't seen and stays as it
+is; the caller sees what was done in its next transaction.
+
+One bad job stops no other: when a transaction fails, each half of its jobs gets one of its
+own, down to a job alone, and that one is refused with the reason. A conflict is retried
+before. What isn't the fault of a job is raised: NotInstalled without queues, and what the
+storage raises if it is away, full or read-only. What was committed before that stays done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import transaction
+from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError, StorageError
+
+from zodbjobs import defaults
+from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
+from zodbjobs.insights import find_job
+from zodbjobs.insights.infos import Info
+from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle.calls import check_whole
+from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.queue import Queue
+
+
+@dataclasses.dataclass(frozen=True)
+class OperationResult(Info):
+    """What an operation did to one job: `refused` is None if it was done, else the reason
+    with the cure.
+
+    `queue` is the name of the job's queue and `description` what it calls; both are None if
+    the job was refused.
+    """
+
+    id: str
+    queue: str | None = None
+    description: str | None = None
+    refused: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the operation was done."""
+        return self.refused is None
+
+
+def cancel(db: Any, ids: Iterable[str]) -> list[OperationResult]:
+    """End jobs that wait, are parked or run as cancelled. What a running one did is dropped.
+
+    Commits. Refuses a job that has ended.
+    """
+    return _each(db, ids, lambda root, queue, job: job.cancel())
+
+
+def retry(db: Any, ids: Iterable[str]) -> list[OperationResult]:
+    """Put jobs in again that are parked, or that ended without success; due at once.
+
+    Commits. Refuses any other job.
+    """
+    return _each(db, ids, lambda root, queue, job: queue.retry(job))
+
+
+def remove(db: Any, ids: Iterable[str]) -> list[OperationResult]:
+    """Take waiting or parked jobs out of their queue, and out of the job container.
+
+    Commits. Refuses a job that a worker has, and one that has ended: that is forgotten.
+    """
+    return _each(db, ids, _remove)
+
+
+def forget(db: Any, ids: Iterable[str]) -> list[OperationResult]:
+    """Drop ended jobs from the history, and from the job container.
+
+    Commits. Refuses a job that hasn't ended.
+    """
+    return _each(db, ids, _forget)
+
+
+# What is done to one job, in a transaction that the caller commits.
+
+_Change = Callable[[Any, Queue, Job], None]
+
+
+def _remove(root: Any, queue: Queue, job: Job) -> None:
+    status = job.status
+    if status == COMPLETED:
+        raise BadStatus(f"{job!r} has ended, it doesn't wait in queue {queue.name!r}; forget it")
+    if status in (ASSIGNED, ACTIVE):
+        raise BadStatus(
+            f"{job!r} of queue {queue.name!r} is {status}; cancel it first, then forget it"
+        )
+    _drop_from_container(root, job)
+    queue.remove(job)
+
+
+def _forget(root: Any, queue: Queue, job: Job) -> None:
+    queue.forget(job)
+    _drop_from_container(root, job)
+
+
+def _drop_from_container(root: Any, job: Job) -> None:
+    container = root.get(defaults.CONTAINER_KEY, {})
+    if job.id in container:
+        del container[job.id]
+
+
+# Transactions
+
+# What no job is to blame for. A conflict is a TransientError too, but that may be one job's.
+_RAISED = (TransientError, StorageError, OSError)
+
+
+def _each(db: Any, ids: Iterable[str], change: _Change) -> list[OperationResult]:
+    connection = db.open(transaction.TransactionManager())
+    try:
+        get_queues(connection)  # raises NotInstalled, which is no fault of a job
+        each = list(dict.fromkeys(ids))
+        results: list[OperationResult] = []
+        for first in range(0, len(each), defaults.OPERATION_BATCH):
+            batch = each[first : first + defaults.OPERATION_BATCH]
+            results += _together(connection, batch, change)
+        return results
+    finally:
+        connection.transaction_manager.abort()
+        connection.close()
+
+
+def _together(connection: Any, ids: Sequence[str], change: _Change) -> list[OperationResult]:
+    """Do it to all in one transaction; if that fails, to each half in one of its own."""
+    try:
+        for attempt in connection.transaction_manager.attempts(defaults.OPERATION_ATTEMPTS):
+            with attempt:
+                results = [_done(connection, job_id, change) for job_id in ids]
+        return results
+    except Exception as error:
+        if isinstance(error, _RAISED) and not isinstance(error, ConflictError):
+            raise
+        if len(ids) == 1:
+            return [OperationResult(ids[0], refused=_reason(ids[0], error))]
+    middle = len(ids) // 2
+    return [
+        *_together(connection, ids[:middle], change),
+        *_together(connection, ids[middle:], change),
+    ]
+
+
+def _done(connection: Any, job_id: str, change: _Change) -> OperationResult:
+    job = find_job(connection, job_id)
+    if job is None:
+        raise BadArgument(
+            f"there is no job {job_id} in the database; `zodbjobs jobs`, or list_jobs of "
+            "zodbjobs.insights, lists the ids"
+        )
+    check_whole(job)
+    queue = job.queue
+    assert queue is not None  # find_job finds only what was put
+    result = OperationResult(job_id, queue.name, job.description)
+    change(connection.root(), queue, job)
+    return result
+
+
+def _reason(job_id: str, error: Exception) -> str:
+    if isinstance(error, ZodbjobsError):
+        return str(error)
+    if isinstance(error, ConflictError):
+        return (
+            f"job {job_id} was written by others at the same time, "
+            f"{defaults.OPERATION_ATTEMPTS} times in a row; try again"
+        )
+    return (
+        f"job {job_id} can't be changed in this process ({type(error).__name__}: {error}); "
+        "mend the code or the record that it needs, then try again"
+    )
