@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 import sample
 import transaction
+from hypothesis import HealthCheck, settings
 from storages import MAKERS, file_storage, stop_servers
 
 import zodbjobs
+
+# How long an example takes is the machine's affair.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -42,11 +42,17 @@ def many(items: Any) -> bool:
     return len(items) > 3
 
 
+def die_after_commit() -> None:
+    """When several ends were committed together, by a runner or with the next claim."""
+    die_in(Shift, "_report", lambda self, ends: len(ends) > 1)
+    die_in(Dispatcher, "_committed", lambda self, beat: many(self._unwritten))
+
+
 POINTS = {
     "after-claim": lambda: die_in(Crew, "hand_out", lambda self, tickets: many(tickets)),
     "before-commit": lambda: die_in(Runner, "_commit", lambda self, end: end.ticket.key % 7 == 0),
     "in-commit": lambda: die_in(FileStorage, "_finish", lambda self, *args: jobs_began()),
-    "after-commit": lambda: die_in(Shift, "_report", lambda self, ends: len(ends) > 1),
+    "after-commit": die_after_commit,
     "before-booking": lambda: die_in(Dispatcher, "_book", lambda self, desk, ends: many(ends)),
     "in-a-job": lambda: None,  # the job does it
 }
