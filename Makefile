@@ -1,14 +1,16 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-floors chaos bench bench-peers lint format clean
+.PHONY: help demo test test-all test-floors test-weather chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
+RUNS := 5
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 help:
 	@echo "make demo     run real jobs on a small database, with live bars"
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
+	@echo "make test-weather the suite in random order on one core, beside a busy process, on a fast and a slow disk"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
 	@echo "make bench    measure against the storage's own floor"
 	@echo "make bench-peers measure against other job systems (PEERS=\"huey rq\" chooses)"
@@ -43,6 +45,9 @@ test-all: .venv/test.stamp
 
 test-floors: .venv/test.stamp
 	.venv/bin/python tests/all_pythons.py --floors
+
+test-weather: .venv/test.stamp
+	.venv/bin/python tests/weather/run.py --runs $(RUNS) $(WEATHER)
 
 clean:
 	rm -rf .venv .venvs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
