@@ -158,6 +158,7 @@ class Dispatcher:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
         seen = self._wakeup.last_transaction()
+        live = [*live, *(running for running in self._showable() if not running.written)]
         try:
             desk.manager.begin()
             if not desk.is_registered():
@@ -177,6 +178,8 @@ class Dispatcher:
             # If the connection was lost, the server may have committed all the same.
             self._in_doubt = self._in_doubt or not isinstance(error, ConflictError)
             desk.manager.abort()
+            for running in live:
+                running.written = 0
             raise
         self._committed(beat)
         if room:
@@ -250,8 +253,13 @@ class Dispatcher:
 
     def _live(self, now: float) -> list[Running]:
         """What runs and has something new for the board, if it is time to write that."""
-        if now < self._next_board:
-            return []
+        live = self._showable() if now >= self._next_board else []
+        if live:
+            self._next_board = now + defaults.BOARD_SECONDS
+        return live
+
+    def _showable(self) -> list[Running]:
+        """What runs, is worth a place on the board, and has something new for it."""
         shown_before = clock.now() - _SHOWN_AFTER_MICROS
         live = []
         for runner in self._runners:
@@ -260,8 +268,6 @@ class Dispatcher:
                 continue
             if running.changes > 1 or running.started <= shown_before:
                 live.append(running)
-        if live:
-            self._next_board = now + defaults.BOARD_SECONDS
         return live
 
     def _must_watch(self) -> bool:
