@@ -153,7 +153,7 @@ def test_stop_lets_running_jobs_end(any_db: Any, queue: Any, account: Any) -> No
     until(lambda: running.status == "active")
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
-    until(lambda: worker._shift._crew._stopping)  # else it would begin the one that waits
+    until(worker._stopping.is_set)
     sample.gate.set()
     stopping.join(patience.PATIENCE)
     transaction.begin()
