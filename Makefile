@@ -1,8 +1,9 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-floors promises chaos bench bench-peers lint format clean
+.PHONY: help demo quick test test-all test-floors test-weather promises chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
+RUNS := 5
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 help:
@@ -12,6 +13,7 @@ help:
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
 	@echo "make promises list what docs/promises.md promises, with the tests that show it"
 	@echo "make test-floors the suite and each extra with the dependencies of Plone 6.0 (FLOORS=3.12 chooses the Python)"
+	@echo "make test-weather the suite in random order on one core, beside a busy process, on a fast and a slow disk"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
 	@echo "make bench    measure against the storage's own floor"
 	@echo "make bench-peers measure against other job systems (PEERS=\"huey rq\" chooses)"
@@ -54,6 +56,9 @@ test-all: .venv/made.stamp
 
 test-floors: .venv/made.stamp
 	.venv/bin/python tests/all_pythons.py --floors $(FLOORS)
+
+test-weather: .venv/test.stamp
+	.venv/bin/python tests/weather/run.py --runs $(RUNS) $(WEATHER)
 
 clean:
 	rm -rf .venv .venvs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,9 +12,17 @@ import promises
 import pytest
 import sample
 import transaction
+from hypothesis import HealthCheck, settings
 from storages import MAKERS, SERVERS, file_storage, stop_servers
 
 import zodbjobs
+from zodbjobs.stored.lifecycle import keys
+
+# How long an example takes is the machine's affair.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # Fixtures that start processes or servers.
 _STARTING = {"postgresql", "run_process", "start", "zeo"}
@@ -56,6 +64,8 @@ sys.addaudithook(_audit)
 def _fresh_sample() -> Iterator[None]:
     sample.gate.clear()
     sample.noted.clear()
+    # A key is larger than the one before it, which a test with the same clock may have made.
+    keys._last_now = 0
     yield
     sample.gate.set()
     transaction.abort()

@@ -1,12 +1,15 @@
-"""Waits for conditions in other processes, and not for ever."""
+"""Waits for conditions in other threads and processes, and not for ever."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import zodbjobs
 
 #: Seconds after which what should have happened has failed its test.
 PATIENCE = 60
@@ -19,6 +22,19 @@ def until(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return found
+
+
+def wait_for(jobs: zodbjobs.Job | Iterable[zodbjobs.Job]) -> None:
+    """Wait until jobs have ended, as `zodbjobs.testing.wait_for` does."""
+    zodbjobs.testing.wait_for(jobs, PATIENCE)
+
+
+def no_runner_is_left() -> None:
+    """Wait until the threads have ended whose worker was stopped while their jobs ran."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("zodbjobs runner"):
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
 
 
 def ended(process: subprocess.Popen[str]) -> int:

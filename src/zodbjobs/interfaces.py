@@ -49,7 +49,11 @@ class IJob(IContained):
     )
     args = Attribute("List of positional arguments; changeable until the job runs.")
     kwargs = Attribute("Dict of keyword arguments; changeable until the job runs.")
-    status = Attribute(f"One of {STATUSES}, derived from where the job is.")
+    status = Attribute(
+        f"One of {STATUSES}, derived from where the job is. A running job is ACTIVE for others "
+        "when it has reported something or has run for 0.2 s, and its worker has written "
+        "that down: at once, or within half a second if it wrote such a thing just before."
+    )
     outcome = Attribute(f"How it ended, one of {OUTCOMES}; None until then.")
     result = Attribute("What the callable returned, a Failure, or None; read-only.")
     failure = Attribute(

@@ -52,13 +52,19 @@ BOTH = "ZEO PostgreSQL"
 _UNLUCKY_DRAWS = 4
 
 PLAYS: list[Play] = [
-    *_on(BOTH, "killing", killing.run, {"jobs": 5_000, "pause": 0.5}, {"jobs": 150, "pause": 0.5}),
+    *_on(
+        BOTH,
+        "killing",
+        killing.run,
+        {"jobs": 5_000, "pause": 0.5, "most": 200},
+        {"jobs": 150, "pause": 0.5, "most": 15},
+    ),
     *_on(
         BOTH,
         "killing-readers",
         killing.run,
-        {"jobs": 5_000, "pause": 0.5, "write": False},
-        {"jobs": 1_500, "pause": 0.2, "write": False},
+        {"jobs": 5_000, "pause": 0.5, "most": 200, "write": False},
+        {"jobs": 1_500, "pause": 0.2, "most": 15, "write": False},
     ),
     *_on(BOTH, "outage", outage.run, {"blows": 40, "seconds": 4}, {"blows": 4, "seconds": 1}),
     *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from patience import until
+from patience import until, wait_for
 from transaction.interfaces import TransientError
 
 import zodbjobs
 from chaos.servers import ZEO
 from zodbjobs.runtime.storage import abilities
-from zodbjobs.testing import wait_for
 
 
 def put(db: Any, number: int) -> zodbjobs.Job:
@@ -25,7 +24,7 @@ def put(db: Any, number: int) -> zodbjobs.Job:
         accounts = [sample.Account() for _ in range(number)]
         job = zodbjobs.get_queue(connection).put(zodbjobs.Job(sample.new_account_for, accounts))
         transaction.commit()
-        wait_for(job, 60)
+        wait_for(job)
         transaction.begin()
         assert job.outcome == "succeeded"
         assert job.result.balance == number

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import sample
 import transaction
+from patience import wait_for
 from storages import open_file
 
 import zodbjobs
-from zodbjobs.testing import wait_for
 
 pytestmark = pytest.mark.process
 
@@ -57,7 +57,7 @@ def finish_and_check(path: Path, ids: list[str]) -> dict[str, Any]:
     jobs = [queue.get(job_id) for job_id in ids]
     assert None not in jobs
     with zodbjobs.Worker(db):
-        wait_for(jobs, 60)
+        wait_for(jobs)
     transaction.begin()
     assert {account.balance for account in connection.root()["accounts"]} <= {1}
     finished = list(queue.finished())

@@ -41,15 +41,19 @@ def many(items: Any) -> bool:
     return len(items) > 3
 
 
+def die_after_commit() -> None:
+    """When several ends were committed together, by a runner or with the next claim."""
+    die_in(Dispatcher, "report", lambda self, results, gone=(): len(results) > 1)
+    die_in(Dispatcher, "_committed", lambda self, *args: many(self._unwritten))
+
+
 POINTS = {
     "after-claim": lambda: die_in(Workload, "hand_out", lambda self, claims: many(claims)),
     "before-commit": lambda: die_in(
         Committer, "commit", lambda self, result: result.claim.key % 7 == 0
     ),
     "in-commit": lambda: die_in(FileStorage, "_finish", lambda self, *args: jobs_began()),
-    "after-commit": lambda: die_in(
-        Dispatcher, "report", lambda self, results, gone=(): len(results) > 1
-    ),
+    "after-commit": die_after_commit,
     "before-booking": lambda: die_in(
         Dispatcher, "_step", lambda self, *args: many(self._reported)
     ),

@@ -16,14 +16,13 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from patience import PATIENCE, is_gone, until
+from patience import PATIENCE, is_gone, until, wait_for
 from storages import file_storage, in_postgresql
 from ZODB.blob import Blob
 from ZODB.DB import DB
 from zodburi import resolve_uri
 
 import zodbjobs
-from zodbjobs.testing import wait_for
 
 Run = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -150,7 +149,7 @@ def test_two_workers_and_an_application_on_one_file(
         queue = zodbjobs.get_queue(connection)
         job = queue.put(zodbjobs.Job(sample.copy_blob, blob))
         transaction.commit()
-        wait_for(job, PATIENCE)
+        wait_for(job)
         with job.result.open() as copy:
             assert copy.read() == b"from here, and from there"
 
@@ -169,7 +168,7 @@ def test_every_command_finds_the_server(
     supervised(path, "--threads", "1", processes=2)
     job_id, _ = at_work(run, path, place, 1)
     assert "meeting:meet" in run("jobs", path).out
-    assert "active" in run("show", path, job_id).out
+    until(lambda: "active" in run("show", path, job_id).out)
     assert run("cancel", path, job_id).status == 0
     let_go(place)
     assert run("retry", path, job_id).status == 0
@@ -219,7 +218,7 @@ def test_a_server_that_dies_is_replaced(
     with application(uri) as connection:
         assert uri_beside(path) == uri
         jobs = list(zodbjobs.get_queue(connection))
-        wait_for(jobs, PATIENCE)
+        wait_for(jobs)
 
     def all_done() -> bool:
         return '"finished": 301' in run("stats", path, "--json").out

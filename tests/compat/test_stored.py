@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import patience
 import pytest
 import sample
 import transaction
@@ -55,6 +56,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             transaction.begin()
         worker.stop(seconds=0)
     sample.gate.set()
+    patience.no_runner_is_left()
     transaction.begin()
     run_jobs(db)
     transaction.abort()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import sample
 import transaction
+from patience import wait_for
 from storages import MAKERS, SHARED
 from storages.place import Place
 
 import zodbjobs
-from zodbjobs.testing import wait_for
 
 SIZE = 5 * 1024 * 1024 + 321
 

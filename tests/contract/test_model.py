@@ -233,7 +233,6 @@ RETRIED = ("failed", "cancelled")
 _quick = settings(
     max_examples=25,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 

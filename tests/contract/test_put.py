@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
+from bench import run_in_groups
 from storages import open_file
 
 import zodbjobs
@@ -172,7 +173,7 @@ def test_what_is_put_at_once_can_be_shared_by_workers(any_db: Any, queue: Any) -
     transaction.commit()
     assert len({job._shard.index for job in jobs}) > 3
     assert [job._args[0] for job in queue] == list(range(2_000))
-    run_jobs(any_db)
+    run_in_groups(any_db)
     assert sample.noted == list(range(2_000))
 
 
@@ -236,7 +237,7 @@ def test_put_many(any_db: Any, queue: Any) -> None:
     assert len(jobs) == len(queue) == 500
     transaction.commit()
     assert list(queue) == jobs
-    assert run_jobs(any_db) == 500
+    assert run_in_groups(any_db) == 500
     assert sample.noted == list(range(500))
 
 

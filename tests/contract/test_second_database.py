@@ -15,11 +15,12 @@ import pytest
 import sample
 import transaction
 import ZODB.config
+from patience import wait_for
 from storages import MAKERS
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs.testing import run_jobs, wait_for
+from zodbjobs.testing import run_jobs
 
 
 @pytest.fixture(params=["FileStorage", "PostgreSQL", "ZEO"])
@@ -134,7 +135,7 @@ def test_a_worker_of_either_database(main: Any, queue: Any, account: Any, given:
         jobs = [queue.put(zodbjobs.Job(account.deposit, 1)) for _ in range(20)]
         jobs += queue.put_many([zodbjobs.Job(sample.add, n) for n in range(200)])
         transaction.commit()
-        wait_for(jobs, 30)
+        wait_for(jobs)
     transaction.begin()
     assert account.balance == 20
     assert [job.result for job in jobs[20:]] == list(range(200))

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import patience
 import pytest
 import sample
 import transaction
+from patience import wait_for
 
 import zodbjobs
 from zodbjobs.errors import BadStatus, NotStored, WaitTimeout
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.tasks.rescue import rescue
-from zodbjobs.testing import run_jobs, wait_for
+from zodbjobs.testing import run_jobs
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any]) -> Any:
     """Wait for a condition in fresh snapshots of this thread's connections."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def seen() -> Any:
         transaction.begin()
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "what was waited for didn't happen"
-        time.sleep(0.005)
+        return condition()
+
+    return patience.until(seen)
 
 
 @pytest.mark.promise(58, 89)
@@ -49,12 +48,11 @@ def test_a_running_job_is_seen(any_db: Any, queue: Any) -> None:
     with zodbjobs.Worker(any_db, threads=1) as worker:
         job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
         transaction.commit()
-        until(lambda: job.percent is not None)
+        until(lambda: job.log_lines)  # the last that it tells of itself
         assert job.status == "active"
         assert job.percent == 50.0
         assert job.annotations["phase"] == "middle"
         assert job.progress.message == "half way"
-        until(lambda: job.log_lines)
         assert job.log_lines[0].endswith("WARNING sample: a line of the log")
         assert job.started is not None
         assert queue.holder(job).id == worker.id
@@ -96,8 +94,9 @@ def test_short_jobs_go_on_while_a_long_one_runs(any_db: Any, queue: Any) -> None
         long = queue.put(sample.wait)
         short = queue.put_many([zodbjobs.Job(sample.add, n) for n in range(2_000)])
         transaction.commit()
-        wait_for(short, 30)
-        assert long.status == "active"
+        wait_for(short)
+        until(lambda: long.status == "active")
+        assert {job.outcome for job in short} == {"succeeded"}
         sample.gate.set()
         wait_for(long)
 
@@ -174,7 +173,7 @@ def test_stop_lets_running_jobs_end(
     stopping.start()
     until(lambda: len(waited) > 3)  # it goes on with all but claiming
     sample.gate.set()
-    stopping.join(30)
+    stopping.join(patience.PATIENCE)
     transaction.begin()
     assert running.outcome == "succeeded"
     assert waiting.status == "pending"
@@ -193,10 +192,8 @@ def test_stop_takes_away_what_does_not_end(any_db: Any, queue: Any, account: Any
     worker.stop(seconds=0)
     transaction.begin()
     assert (job.status, job.interruptions) == ("pending", 1)
-    threads = [t for t in threading.enumerate() if t.name.startswith("zodbjobs runner")]
     sample.gate.set()
-    for thread in threads:
-        thread.join(30)
+    patience.no_runner_is_left()
     transaction.begin()
     assert account.balance == 0
     assert run_jobs(any_db) == 1
@@ -334,7 +331,7 @@ def test_with_and_without_group_commit(
             *queue.put_many([sample.fail] * 10),
         ]
         transaction.commit()
-        wait_for(jobs, 30)
+        wait_for(jobs)
     assert [job.result for job in jobs[:200]] == list(range(200))
     assert account.balance == 20
     assert [job.outcome for job in jobs[220:]] == ["failed"] * 10
@@ -362,10 +359,10 @@ def test_history_is_pruned_by_age(any_db: Any, queue: Any) -> None:
 def test_wait_for_says_what_it_waited_for(any_db: Any, queue: Any) -> None:
     job = queue.put(sample.nothing)
     with pytest.raises(NotStored, match="commit first"):
-        wait_for(job, 0)
+        zodbjobs.testing.wait_for(job, 0)
     transaction.commit()
     with pytest.raises(WaitTimeout, match="still pending after 0 s; is a worker running"):
-        wait_for(job, 0)
+        zodbjobs.testing.wait_for(job, 0)
     with pytest.raises(NotStored, match="put it into a queue"):
-        wait_for(zodbjobs.Job(sample.nothing))
-    wait_for([])
+        zodbjobs.testing.wait_for(zodbjobs.Job(sample.nothing))
+    zodbjobs.testing.wait_for([])

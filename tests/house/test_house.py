@@ -63,8 +63,8 @@ def test_a_stored_job_loads_nothing_heavy() -> None:
 
 @pytest.mark.process
 def test_the_import_takes_less_than_150_ms() -> None:
-    """What it adds to the interpreter's own start; the best of some, for a busy machine."""
-    code = "import time; t = time.perf_counter(); import zodbjobs; print(time.perf_counter() - t)"
+    """What it adds to the interpreter's own start; of the processor, for others want it too."""
+    code = "import time; t = time.process_time(); import zodbjobs; print(time.process_time() - t)"
     assert min(float(python(code)) for _ in range(5)) < 0.150
 
 

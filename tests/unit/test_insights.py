@@ -12,6 +12,7 @@ import pytest
 import sample
 import transaction
 from bench import record, run_in_groups
+from patience import wait_for
 from ZODB.blob import Blob
 from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
@@ -20,7 +21,7 @@ import zodbjobs
 from zodbjobs import insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
 from zodbjobs.stored.lifecycle.claim import claim
-from zodbjobs.testing import moving_clock, run_jobs, wait_for
+from zodbjobs.testing import moving_clock, run_jobs
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -71,5 +71,5 @@ def test_jobs_are_taken_one_thread_at_a_time(
     jobs = queue.put_many([sample.nothing] * 300)
     transaction.commit()
     with zodbjobs.Worker(db):
-        zodbjobs.testing.wait_for(jobs)
+        patience.wait_for(jobs)
     assert work.taken == 300

@@ -88,7 +88,8 @@ class Dispatcher:
         self._unwritten: list[AttemptResult] = []  # taken from a busy thread, not yet written
         self._looked_for_cancels: bytes | None = None
         self._ran: list[object] = []  # what ran at the last tick
-        self._tasks: list[StepTask] = [Heartbeat(heartbeat_seconds), ShowRunning(slots)]
+        self._show_running = ShowRunning(slots)
+        self._tasks: list[StepTask] = [Heartbeat(heartbeat_seconds), self._show_running]
         self._audit = Interval(heartbeat_seconds)
         self._next_book = clock.monotonic()
 
@@ -158,6 +159,8 @@ class Dispatcher:
             self._unbooked.append(self._reported.popleft())
         while self._gone:
             self._outstanding.pop(self._gone.popleft().oid, None)
+        if self._show_running not in due:
+            due = [*due, self._show_running]  # at no cost
         seen = self._wakeup.last_transaction()
         audits = self._in_doubt or self._audit.is_due()
         try:

@@ -6,24 +6,25 @@ import random
 import time
 from pathlib import Path
 
-from chaos.books import read_job, run_job
+from chaos.books import Books, read_job, run_job
 from chaos.stage import Stage, staged
 from chaos.table import Row
 
 WORKERS = 3
 
 
-def run(row: Row, folder: Path, *, jobs: int, pause: float, write: bool = True) -> None:
-    """Kill one every `pause` seconds, on the average, until all jobs are done.
+def run(row: Row, folder: Path, *, jobs: int, pause: float, most: int, write: bool = True) -> None:
+    """Kill one every `pause` seconds or so, `most` times, until all jobs are done.
 
     `write`: whether the jobs do; if not, they end together.
     """
     kills: dict[int, float] = {}
+    share = jobs // most
     row.recovered = 0.0
     with staged(row, folder, {}) as stage:
         stage.fill(range(jobs), make=run_job if write else read_job)
         stage.start_workers(WORKERS)
-        while not _wait(stage, random.uniform(0.5, 1.5) * pause, kills, row):
+        while not _wait(stage, random.uniform(0.5, 1.5) * pause, share, kills, row):
             victim = random.choice(stage.workers.alive)
             stage.workers.kill(victim)
             kills[victim.pid] = time.monotonic()
@@ -34,16 +35,22 @@ def run(row: Row, folder: Path, *, jobs: int, pause: float, write: bool = True) 
         stage.wait(lambda now: not now.pids() & set(kills), "no record of the dead is left")
 
 
-def _wait(stage: Stage, seconds: float, kills: dict[int, float], row: Row) -> bool:
-    """Wait for the moment of the next kill, which is random; whether all is done before."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with stage.books() as now:
-            drained = stage.is_drained(now)
-            known = now.pids()
-        for pid in set(kills) - known:
+def _wait(stage: Stage, seconds: float, share: int, kills: dict[int, float], row: Row) -> bool:
+    """Wait for the moment of the next kill, which is random; whether all is done before.
+
+    Not before a `share` of the jobs has ended since the last one: where processes start slowly,
+    none would get so far.
+    """
+    moment = time.monotonic() + seconds
+    finished = stage.finished()
+    drained = False
+
+    def has_come(now: Books) -> bool:
+        nonlocal drained
+        for pid in set(kills) - now.pids():
             row.recovered = max(row.recovered or 0.0, time.monotonic() - kills.pop(pid))
-        if drained:
-            return True
-        time.sleep(0.02)
-    return False
+        drained = stage.is_drained(now)
+        return drained or (time.monotonic() >= moment and now.finished() >= finished + share)
+
+    stage.wait(has_come, "some jobs end after a kill")
+    return drained

@@ -16,11 +16,15 @@ _SHOWN_AFTER_MICROS = 200_000
 
 
 class ShowRunning:
-    """Shows what runs, and what it reports, at most every RUNNING_SECONDS."""
+    """Shows what runs, and what it reports, at most every RUNNING_SECONDS.
+
+    A step that is made for another reason shows what wasn't shown before.
+    """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots
         self._interval = Interval(defaults.RUNNING_SECONDS, at_once=True)
+        self._is_due = False
         self._shown: list[tuple[Attempt, int]] = []
 
     def is_due(self) -> bool:
@@ -41,7 +45,10 @@ class ShowRunning:
     def write(self, session: Session) -> None:
         """Show what is new; joins the transaction of `session`."""
         self._shown = []
+        self._is_due = self._interval.is_due()
         for attempt in self._news():
+            if not self._is_due and attempt.written:
+                continue
             if attempt.key in session.record.lease:
                 self._shown.append((attempt, attempt.changes))
                 _show(session.record, attempt)
@@ -50,7 +57,8 @@ class ShowRunning:
         """Note that it was committed."""
         for attempt, changes in self._shown:
             attempt.written = changes
-        self._interval.done()
+        if self._is_due and self._shown:
+            self._interval.done()
 
 
 def _show(record: WorkerRecord, attempt: Attempt) -> None:
