@@ -11,7 +11,7 @@ import transaction
 
 import zodbjobs
 from zodbjobs.errors import BadStatus
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import delivery, keys
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -196,15 +196,19 @@ def test_a_job_that_has_ended_cannot_be_removed_but_forgotten(any_db: Any, queue
 
 
 @pytest.mark.promise(79)
-def test_the_history_is_in_the_order_of_the_ends(any_db: Any, queue: Any) -> None:
+def test_the_history_is_in_the_order_of_the_ends(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = []
     with moving_clock() as clock:
         for n in range(6):
+            monkeypatch.setattr(delivery._producer, "number", n % 3)  # three shards in turn
             jobs.append(queue.put(zodbjobs.Job(sample.note, n)))
             transaction.commit()
             run_jobs(any_db)
             transaction.begin()
             clock.advance(1)
+        assert len({job._shard.index for job in jobs}) == 3
         assert list(queue.finished()) == jobs[::-1]
         assert list(queue.finished(newest_first=False)) == jobs
 

@@ -223,12 +223,15 @@ def test_it_works_for_the_queues_that_it_is_given(
     any_db: Any, connection: Any, queue: Any
 ) -> None:
     mail = zodbjobs.get_queues(connection).create("mail")
-    other = queue.put(sample.nothing)
-    job = mail.put(sample.nothing)
+    other = queue.put(zodbjobs.Job(sample.note, "other"))
     transaction.commit()
-    with zodbjobs.Worker(any_db, queues=["mail"]):
-        wait_for(job)
-    assert other.status == "pending"
+    with zodbjobs.Worker(any_db, queues=["mail"], threads=1):
+        for number in range(3):  # what was claimed with the first has run before the last
+            job = mail.put(zodbjobs.Job(sample.note, number))
+            transaction.commit()
+            wait_for(job)
+    assert sample.noted == [0, 1, 2]
+    assert (other.status, list(queue)) == ("pending", [other])
 
 
 @pytest.mark.promise(87, 89, 105, 106, 126)

@@ -180,6 +180,7 @@ def test_installers_leave_the_callers_transaction_alone(open_db: Any) -> None:
     connection = db.open()
     connection.root()["mine"] = 1
     notify(DatabaseOpened(db))
+    assert connection.root()["mine"] == 1
     transaction.abort()
     assert set(connection.root()) == {QUEUES_KEY, CONTAINER_KEY}
     connection.close()

@@ -12,7 +12,8 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import clock, defaults
-from zodbjobs.runtime.context import Running
+from zodbjobs.runtime.context import Attempt
+from zodbjobs.runtime.workload import Workload
 from zodbjobs.testing import MovableClock, moving_clock
 
 
@@ -34,7 +35,7 @@ def begin(db: Any, worker: Bench) -> str:
         job = zodbjobs.get_queue(connection).put(sample.nothing)
         job_id = zodbjobs.get_job_id(job)
     (claim,) = worker.claim(1)
-    worker.runner.running = Running(claim.key, job, clock.now())
+    worker.slot.attempt = Attempt(claim.key, job, clock.now())
     return job_id
 
 
@@ -66,20 +67,20 @@ def test_a_job_is_active_once_it_reports_something(db: Any, worker: Bench) -> No
 
 
 def report(worker: Bench, percent: int) -> None:
-    assert worker.runner.running is not None
-    worker.runner.running.annotate({"percent": percent})
+    assert worker.slot.attempt is not None
+    worker.slot.attempt.annotate({"percent": percent})
 
 
 def test_a_transaction_that_is_made_anyway_shows_it(
-    db: Any, worker: Bench, moving: MovableClock
+    db: Any, worker: Bench, moving: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(db, worker)
     moving.advance(0.2)
     worker.dispatcher.tick()
-    worker.is_busy = True  # so that nothing else makes it commit
+    monkeypatch.setattr(Workload, "is_busy", True)  # so that nothing else makes it commit
     job_id = begin(db, worker)
     moving.advance(0.2)
-    worker.dispatcher.tick()  # the board was written just now
+    worker.dispatcher.tick()  # something was shown just now
     assert seen(db, job_id) == ("assigned", None)
     worker.dispatcher.step()
     assert seen(db, job_id) == ("active", None)
