@@ -23,14 +23,16 @@ from typing import Any
 import transaction
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError, StorageError
+from ZODB.utils import u64
 
 from zodbjobs import defaults
-from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
-from zodbjobs.insights import find_job
+from zodbjobs.errors import BadArgument, BadStatus, MissingCode, ZodbjobsError
+from zodbjobs.insights import find_job, job_info
 from zodbjobs.insights.infos import Info
+from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle.calls import check_whole
+from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
 
@@ -93,6 +95,10 @@ _Change = Callable[[Any, Queue, Job], None]
 
 
 def _remove(root: Any, queue: Queue, job: Job) -> None:
+    if unreadable_reason(job) is not None:
+        _drop_from_container(root, job)
+        queue.remove(job)
+        return
     status = job.status
     if status == COMPLETED:
         raise BadStatus(f"{job!r} has ended, it doesn't wait in queue {queue.name!r}; forget it")
@@ -111,8 +117,9 @@ def _forget(root: Any, queue: Queue, job: Job) -> None:
 
 def _drop_from_container(root: Any, job: Job) -> None:
     container = root.get(defaults.CONTAINER_KEY, {})
-    if job.id in container:
-        del container[job.id]
+    job_id = str(u64(job._p_oid))
+    if job_id in container:
+        del container[job_id]
 
 
 # Transactions
@@ -162,11 +169,16 @@ def _done(connection: Any, job_id: str, change: _Change) -> OperationResult:
             f"there is no job {job_id} in the database; `zodbjobs jobs`, or list_jobs of "
             "zodbjobs.insights, lists the ids"
         )
-    check_whole(job)
-    queue = job.queue
-    assert queue is not None  # find_job finds only what was put
-    result = OperationResult(job_id, queue.name, job.description)
-    change(connection.root(), queue, job)
+    why = unreadable_reason(job)
+    if why is not None and change is not _remove:
+        raise MissingCode(
+            f"job {job_id} can't be changed: {why}; mend the code that it needs, then try again, "
+            "or remove it"
+        )
+    shard = shard_of(job)
+    assert shard is not None  # find_job finds only what was put
+    result = OperationResult(job_id, shard.queue.name, job_info(job).description)
+    change(connection.root(), shard.queue, job)
     return result
 
 

@@ -57,7 +57,6 @@ def test_the_limits_can_be_set(any_db: Any, queue: Any) -> None:
 
 
 @pytest.mark.promise(80, 104)
-@pytest.mark.xfail(strict=True, reason="the number counts for each shard")
 def test_the_number_is_that_of_the_queue(any_db: Any, queue: Any) -> None:
     for _ in range(60):
         put_and_run(any_db, queue)

@@ -29,7 +29,6 @@ def run(db: Any) -> int:
 
 
 @pytest.mark.promise(109)
-@pytest.mark.xfail(strict=True, reason="conflicts use up the allowance for errors")
 def test_conflicts_leave_the_allowance_for_errors_alone(any_db: Any, queue: Any) -> None:
     job = put(queue, zodbjobs.Job(sample.conflict_then_fail, 3, 2), zodbjobs.Retry(times=2))
     run(any_db)
@@ -107,7 +106,6 @@ def test_the_policy_of_a_job_that_is_called_by_hand_is_not_asked(queue: Any) -> 
 
 
 @pytest.mark.promise(120)
-@pytest.mark.xfail(strict=True, reason="it fails for good")
 def test_a_job_whose_policy_is_missing_is_parked(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +152,6 @@ def test_an_error_before_begin_by_is_not(any_db: Any, queue: Any) -> None:
 
 
 @pytest.mark.promise(121)
-@pytest.mark.xfail(strict=True, reason="it ends expired, and the failure is hidden")
 def test_an_attempt_that_is_missed_does_not_hide_the_error(any_db: Any, queue: Any) -> None:
     """It was begun in time, so what ended it is its error, not that nobody was there."""
     with moving_clock() as clock:
@@ -170,7 +167,6 @@ def test_an_attempt_that_is_missed_does_not_hide_the_error(any_db: Any, queue: A
 
 
 @pytest.mark.promise(121)
-@pytest.mark.xfail(strict=True, reason="it ends expired")
 def test_a_conflict_past_begin_by_runs_it_again(any_db: Any, queue: Any, account: Any) -> None:
     with moving_clock():
         job = zodbjobs.Job(sample.conflict_past, 31, account)

@@ -376,6 +376,7 @@ db.close()
 
 
 @pytest.mark.promise(148)
+@pytest.mark.process
 def test_a_process_without_a_worker_can_put(tmp_path: Path) -> None:
     path = str(tmp_path / "Data.fs")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -101,7 +101,6 @@ def test_what_has_become_due_has_its_place_among_the_others(any_db: Any, queue: 
 
 
 @pytest.mark.promise(60)
-@pytest.mark.xfail(strict=True, reason="the one for now comes first")
 def test_of_two_for_one_moment_the_scheduled_one_is_first(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

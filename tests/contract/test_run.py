@@ -142,7 +142,6 @@ def test_conflicts_of_the_commit_are_retried(any_db: Any, queue: Any, account: A
 
 
 @pytest.mark.promise(135)
-@pytest.mark.xfail(strict=True, raises=SystemExit, reason="it ends the thread that loads the code")
 def test_code_that_ends_the_process_when_it_is_loaded(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -21,8 +21,9 @@ Look = Callable[[str, zodbjobs.Job], None]
 
 def show(worker: Bench, job: zodbjobs.Job) -> None:
     """Let the worker show that the job runs, as after 0.2 s or when it reports something."""
-    running = Attempt(job._key, job, 0)  # type: ignore[arg-type]
-    worker.dispatcher.step(live=[running])
+    worker.slot.attempt = Attempt(job._key, job, 0)  # type: ignore[arg-type]
+    worker.dispatcher.step()
+    worker.slot.attempt = None
 
 
 def through_all(db: Any, job: zodbjobs.Job, queue: Any, look: Look) -> None:

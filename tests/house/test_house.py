@@ -68,6 +68,7 @@ def test_the_import_takes_less_than_150_ms() -> None:
     assert min(float(python(code)) for _ in range(5)) < 0.150
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["errors", "insights", "interfaces", "local", "testing"])
 def test_modules_are_there_once_the_package_is(name: str) -> None:
     assert name not in python("import zodbjobs; print(list(vars(zodbjobs)))").split("'")

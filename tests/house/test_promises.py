@@ -22,6 +22,7 @@ def test_all_are_there() -> None:
     assert sorted(read()) == list(range(1, 179))
 
 
+@pytest.mark.process
 def test_what_holds_is_shown_and_nothing_else_is() -> None:
     """As `make promises` does, in a process of its own: this one may have a part of the tests."""
     command = [sys.executable, "-m", "pytest", "-q", "--promises", "-p", "no:cacheprovider"]

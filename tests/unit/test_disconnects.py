@@ -247,5 +247,5 @@ def test_a_worker_that_looks_goes_on(
     assert job.outcome == "succeeded"
     assert left == []
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "the storage is in trouble, it is tried again and again: the server is away" in told
+    assert "the storage is unavailable, it is tried again and again: the server is away" in told
     assert any("is well again" in line for line in told)

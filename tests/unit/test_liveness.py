@@ -56,13 +56,13 @@ def test_all_that_were_silent_for_three_intervals_are_dead() -> None:
         for _ in range(3):
             clock.advance(14.9)
             own.heartbeat += 1
-            loud.beat += 1
+            loud.heartbeat += 1
             assert dead() == []
         clock.advance(0.2)
         assert dead() == []
         clock.advance(0.1)
         assert dead() == ["b", "c"]
-        other.beat += 1
+        other.heartbeat += 1
         assert dead() == ["b"]
 
 
@@ -160,12 +160,12 @@ def test_a_rescue_is_repeated_until_it_is_committed(
 
         monkeypatch.setattr(there.manager, "commit", commit_or_not)
         with pytest.raises(Exception, match="the server is away"):
-            there.watch()
+            there.rescue_dead()
         assert misfortunes == []
         transaction.begin()
         with db.transaction() as connection:
             assert len(zodbjobs.get_queue(connection)) == 14  # these are safe
-        assert there.watch() == 16
+        assert there.rescue_dead() == 16
     transaction.begin()
     assert {(job.status, job.interruptions) for job in jobs} == {("pending", 1)}
     assert list(queue.parent.workers) == []

@@ -63,7 +63,7 @@ def test_jobs_are_taken_one_thread_at_a_time(
 
     def watched(self: Workload, *args: Any) -> None:
         made(self, *args)
-        self._claimer = work
+        self._claims = work
         work.workload = self
 
     work = Work()

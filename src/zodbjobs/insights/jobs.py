@@ -40,7 +40,7 @@ def job_info(job: Job) -> JobInfo:
 def job_details(job: Job) -> JobDetails:
     """All about one job."""
     row = _row(job)
-    if _why_unreadable(job):
+    if unreadable_reason(job):
         return JobDetails(**row)
     holder = None if job.queue is None else job.queue.holder(job)
     arguments = [show(value, MOST_ARGUMENT) for value in job.args]
@@ -74,7 +74,7 @@ def find_job(place: Any, job_id: str) -> Job | None:
     shard = complete.shard_of(found)
     if shard is None or shard.queue not in queues.values():
         return None
-    job: Job | None = found if _why_unreadable(found) or found.queue is not None else None
+    job: Job | None = found if unreadable_reason(found) or found.queue is not None else None
     return job
 
 
@@ -127,7 +127,7 @@ def _check(word: str | None, words: tuple[str, ...], what: str) -> None:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    why = _why_unreadable(job)
+    why = unreadable_reason(job)
     if why:
         return _unreadable(job, why)
     status = job.status
@@ -155,7 +155,8 @@ def _row(job: Job) -> dict[str, Any]:
     }
 
 
-def _why_unreadable(job: Any) -> str | None:
+def unreadable_reason(job: Any) -> str | None:
+    """Why a job can't be loaded in this process; None if it can."""
     try:
         job._p_activate()
     except POSKeyError:

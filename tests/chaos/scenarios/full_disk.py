@@ -29,7 +29,7 @@ FULL_SECONDS = 1.0
 WORKERS = 2
 
 #: What is logged when a commit of the worker's finds no room.
-TROUBLE = "the storage is in trouble"
+TROUBLE = "the storage is unavailable"
 
 
 def in_one_process(row: Row, folder: Path, *, jobs: int) -> None:
