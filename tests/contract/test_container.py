@@ -37,7 +37,7 @@ def filled(container: Any) -> Any:
     return container
 
 
-@pytest.mark.promise(163, 169, 172)
+@pytest.mark.promise(163, 169)
 def test_a_mapping_in_the_order_of_the_numbers(filled: Any) -> None:
     ordered = sorted(IDS, key=int)
     assert list(filled) == list(filled.keys()) == ordered

@@ -247,7 +247,7 @@ def test_each_start_has_an_id_of_its_own(any_db: Any, connection: Any, queue: An
             ids |= set(workers)
             jobs = queue.put_many([zodbjobs.Job(sample.note, n) for n in range(50)])
             transaction.commit()
-            wait_for(jobs, 60)
+            wait_for(jobs)
         transaction.begin()
         assert list(workers) == []
         assert sorted(sample.noted) == sorted(list(range(50)) * number)
@@ -272,7 +272,7 @@ def test_who_was_taken_for_dead_goes_on_under_another_id(
         thread.join(60)
         after = queue.put(zodbjobs.Job(account.deposit, 1))
         transaction.commit()
-        wait_for(after, 60)
+        wait_for(after)
         assert list(zodbjobs.get_queues(queue).workers) == [worker.id]
     transaction.begin()
     assert sample.noted == ["ran", "ran"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from ZODB.POSException import StorageError
 from ZODB.utils import u64
 
 from zodbjobs import defaults
@@ -30,39 +30,43 @@ def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
     storage raises; what was committed until then stays.
     """
     count = 0
+    batch: list[int] = []
     left: set[int] = set()
-    while True:
-        batch = transactions.run(manager, lambda: _batch(queues, worker_id, left))
-        if not batch:
-            break
+
+    def take() -> str | None:
+        """Take a batch back; the host of the worker once there is none."""
+        record: WorkerRecord | None = queues.workers.get(worker_id)
+        batch[:] = [] if record is None else _batch(record, left)
+        if record is None:
+            return ""
+        take_back(queues, record, [(key, record.lease[key]) for key in batch])
+        if not batch and not left:
+            strike_off(queues, record)
+        return None if batch else record.host
+
+    host: str | None = None
+    while host is None:
         try:
-            transactions.run(manager, _taking(queues, worker_id, batch))
+            host = transactions.run(manager, take)
             count += len(batch)
         except Exception as error:
-            if errors.is_unavailable(error) or errors.is_transient(error):
+            if not batch or not _may_be_a_jobs_fault(error):
                 raise
             count += _each_alone(manager, queues, worker_id, batch, left)
-    host = transactions.run(manager, lambda: _strike_off(queues, worker_id))
-    if host is not None:
+    if host and not left:
         log.warning("worker %s on %s is gone; %s jobs were taken back", worker_id, host, count)
+    manager.abort()
     return count
 
 
-def _batch(queues: Queues, worker_id: str, left: set[int]) -> list[int]:
-    record = queues.workers.get(worker_id)
-    if record is None:
-        return []
+def _batch(record: WorkerRecord, left: set[int]) -> list[int]:
     keys = (key for key in record.lease.keys(SENTINEL + 1) if key not in left)
     return list(islice(keys, defaults.RESCUE_BATCH))
 
 
-def _taking(queues: Queues, worker_id: str, keys: list[int]) -> Callable[[], None]:
-    def take() -> None:
-        record = queues.workers.get(worker_id)
-        if record is not None:
-            take_back(queues, record, [(k, record.lease[k]) for k in keys if k in record.lease])
-
-    return take
+def _may_be_a_jobs_fault(error: Exception) -> bool:
+    """Whether it isn't the storage's: then each job of the batch is taken back alone."""
+    return not (errors.is_unavailable(error) or isinstance(error, OSError | StorageError))
 
 
 def _each_alone(
@@ -70,10 +74,16 @@ def _each_alone(
 ) -> int:
     """Take jobs back one by one, as one of them can't be; returns the number of the others."""
     for key in keys:
+
+        def take(key: int = key) -> None:
+            record = queues.workers.get(worker_id)
+            if record is not None and key in record.lease:
+                take_back(queues, record, [(key, record.lease[key])])
+
         try:
-            transactions.run(manager, _taking(queues, worker_id, [key]))
+            transactions.run(manager, take)
         except Exception as error:
-            if errors.is_unavailable(error):
+            if not _may_be_a_jobs_fault(error):
                 raise
             left.add(key)
             log.critical(
@@ -82,15 +92,6 @@ def _each_alone(
                 error,
             )
     return sum(key not in left for key in keys)
-
-
-def _strike_off(queues: Queues, worker_id: str) -> str | None:
-    """Remove the record if its lease is empty; the host of the worker if it was removed."""
-    record: WorkerRecord | None = queues.workers.get(worker_id)
-    if record is None or record.leased():
-        return None
-    strike_off(queues, record)
-    return record.host
 
 
 def take_back(queues: Queues, record: WorkerRecord, leased: list[tuple[int, Job]]) -> None:

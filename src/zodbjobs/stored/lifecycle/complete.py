@@ -432,6 +432,8 @@ def retry(queue: Queue, job: Job) -> None:
     """What Queue.retry() does."""
     shard = _shard_in(queue, job)
     if not can_be_stored(job):
+        job._p_invalidate()  # the code may be there since it was loaded
+    if not can_be_stored(job):
         raise BadStatus(
             f"{job!r} can't be retried: it can't be stored again with the code that is here; "
             "mend the code, or take the job out with remove()"
