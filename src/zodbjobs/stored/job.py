@@ -324,7 +324,10 @@ class Job(Persistent):
     @property
     def attempts(self) -> int:
         """How many attempts were made, as far as is stored."""
-        return self._attempts or (1 if self._last_start() is not None else 0)
+        if self._attempts:
+            return self._attempts
+        completion = self._completion()
+        return 1 if completion is not None and completion.started is not None else 0
 
     @property
     def conflicts(self) -> int:

@@ -71,7 +71,7 @@ def has_own_end(job: Job) -> bool:
 
 def attempts_before(job: Job) -> tuple[int, int]:
     """The numbers of attempts and of conflicts that are stored of a job that hasn't ended."""
-    return job._attempts or (1 if job._started is not None else 0), job._conflicts
+    return job._attempts, job._conflicts
 
 
 def _completion(state: Mapping[str, Any], connection: Any) -> Completion | None:
