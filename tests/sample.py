@@ -513,3 +513,37 @@ def report_and_fail(percent: float) -> None:
 def set_own_percent() -> None:
     job: Any = local.get_job()
     job.percent = 50
+
+
+# What only one bad job needs
+
+
+def write_through_another_connection(account: Account) -> None:
+    """Change the database through two connections in the job's own transaction."""
+    account.deposit(1)
+    other = account._p_jar.db().open()
+    other.root()["account"].deposit(1)
+
+
+def close_connection(account: Account) -> None:
+    account._p_jar.close()
+
+
+def cancel_itself(account: Account) -> None:
+    account.deposit(1)
+    local.get_job().cancel()
+
+
+def cancel_and_retry_itself() -> None:
+    job, queue = local.get_job(), local.get_queue()
+    job.cancel()
+    queue.retry(job)
+
+
+def cancel(job: zodbjobs.Job) -> None:
+    job.cancel()
+
+
+def short_work() -> None:
+    """Something that takes a moment of the processor's."""
+    sum(range(20_000))

@@ -13,6 +13,7 @@ from ZODB.Connection import Connection, resetCaches
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadStatus
+from zodbjobs.runtime.context import current
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.transactions import Backoff, Stopped
@@ -41,7 +42,7 @@ class ThreadSession:
         # Poll when an attempt begins, not also after each commit; and no idle thread keeps a
         # transaction of PostgreSQL open.
         connection.explicit_transactions = True
-        connection.close = _refuse_to_close
+        _keep_open(connection)
         self._connections = connection.connections
         self._snapshot: Any = None
         self._transaction: Any = None
@@ -55,13 +56,13 @@ class ThreadSession:
             self.session = self._session_in(connection)
         except BaseException:
             self.manager.abort()
-            _close(connection)
+            connection.close()
             raise
 
     def close(self) -> None:
         """Abort what is under way, and close the connection."""
         self.manager.abort()
-        _close(self.session.connection)
+        self.session.connection.close()
 
     def reopen(self, backoff: Backoff) -> None:
         """Begin anew with an empty cache; see `errors.poisons`.
@@ -141,13 +142,16 @@ class ThreadSession:
         return 0
 
 
-def _refuse_to_close(primary: bool = True) -> None:
-    raise BadStatus(
-        "this connection is the worker's, which closes it; a job must leave the connections of "
-        "its arguments open, and close only those that it has opened"
-    )
+def _keep_open(connection: Any) -> None:
+    """Refuse a job that closes the connection; others may, as the database when it closes."""
 
+    def close(primary: bool = True) -> None:
+        if current.get(None) is not None:
+            raise BadStatus(
+                "this connection is the worker's, which closes it; a job must leave the "
+                "connections of its arguments open, and close only those that it has opened"
+            )
+        del connection.close  # this function
+        connection.close(primary)
 
-def _close(connection: Any) -> None:
-    del connection.close  # the refusal
-    connection.close()
+    connection.close = close

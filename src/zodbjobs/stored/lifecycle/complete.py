@@ -431,6 +431,11 @@ def remove(queue: Queue, job: Job) -> None:
 def retry(queue: Queue, job: Job) -> None:
     """What Queue.retry() does."""
     shard = _shard_in(queue, job)
+    if job._v_running:
+        raise BadStatus(
+            f"{job!r} runs here and can't put itself in again; give it a retry policy, "
+            "or let it put another job"
+        )
     if not can_be_stored(job):
         job._p_invalidate()  # the code may be there since it was loaded
     if not can_be_stored(job):
