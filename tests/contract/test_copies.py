@@ -1,0 +1,85 @@
+"""Copies of jobs, by export and import: a job names its queue, and takes nothing of it along."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import sample
+import transaction
+from bench import run_in_groups
+from persistent.mapping import PersistentMapping
+from ZODB.DB import DB
+from ZODB.MappingStorage import MappingStorage
+
+import zodbjobs
+from zodbjobs.testing import run_jobs
+
+
+def exported(holder: Any) -> bytes:
+    file = io.BytesIO()
+    holder._p_jar.exportFile(holder._p_oid, file)
+    return file.getvalue()
+
+
+def imported(connection: Any, data: bytes) -> Any:
+    copy = connection.root()["copy"] = connection.importFile(io.BytesIO(data))
+    transaction.commit()
+    return copy
+
+
+@pytest.mark.parametrize("number", [1, 100])
+def test_an_export_takes_no_queue_along(connection: Any, queue: Any, number: int) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.identity, n) for n in range(number)])
+    queue.put(zodbjobs.Job(sample.identity, "somebody else's"))
+    holder = connection.root()["holder"] = PersistentMapping({"job": jobs[-1]})
+    transaction.commit()
+    data = exported(holder)
+    assert len(data) < 1_500
+    assert b"somebody" not in data
+    copy = imported(connection, data)["job"]
+    assert (copy.status, copy.queue, jobs[-1].status) == ("new", None, "pending")
+    assert len(queue) == number + 1
+    queue.put(copy)
+    transaction.commit()
+    assert run_in_groups(connection.db()) == number + 2
+    transaction.begin()
+    assert copy.result == jobs[-1].result == number - 1
+
+
+@pytest.mark.parametrize("number", [1, 100])
+def test_a_copy_in_another_database_is_new(connection: Any, queue: Any, number: int) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.identity, n) for n in range(number)])
+    holder = connection.root()["holder"] = PersistentMapping({"job": jobs[0]})
+    transaction.commit()
+    other = DB(MappingStorage())
+    zodbjobs.install(other)
+    there = other.open()
+    copy = imported(there, exported(holder))["job"]
+    assert (copy.status, copy.queue) == ("new", None)
+    assert len(zodbjobs.get_queues(there)) == 1
+    zodbjobs.get_queue(there).put(copy)
+    transaction.commit()
+    assert run_jobs(other) == 1
+    transaction.begin()
+    assert copy.result == 0
+    transaction.abort()
+    there.close()
+    other.close()
+
+
+def test_a_copy_of_an_ended_job_takes_the_results_of_its_bundle_at_most(
+    connection: Any, queue: Any
+) -> None:
+    jobs = queue.put_many([zodbjobs.Job(sample.identity, n) for n in range(100)])
+    queue.put(zodbjobs.Job(sample.identity, "somebody else's"))
+    holder = connection.root()["holder"] = PersistentMapping({"job": jobs[0]})
+    transaction.commit()
+    run_in_groups(connection.db())
+    transaction.begin()
+    data = exported(holder)
+    assert b"somebody" not in data
+    assert len(data) < 10_000
+    copy = imported(connection, data)["job"]
+    assert (copy.status, copy.result) == ("completed", 0)
