@@ -35,7 +35,7 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def put_three(queue: Any, gone: Any) -> list[zodbjobs.Job]:
     """The second one can be loaded, and not stored again after the release."""
-    jobs = [queue.put(zodbjobs.Job(sample.identity, n)) for n in (1, [gone.old], 3)]
+    jobs = [queue.put(zodbjobs.Job(sample.note, n)) for n in (1, [gone.old], 3)]
     transaction.commit()
     for job in jobs:
         job._p_activate()
@@ -52,6 +52,7 @@ def test_what_cannot_be_stored_again_is_parked_and_can_be_removed(
     assert (first.outcome, last.outcome) == ("succeeded", "succeeded")
     assert (bad.status, bad.outcome) == ("pending", None)
     assert bad.parked is not None
+    assert sample.noted == [1, 3]
     with pytest.raises(BadStatus, match="remove"):
         bad.cancel()
     queue.remove(bad)
