@@ -305,12 +305,12 @@ def test_retry_of_a_parked_job(
 
 
 def test_remove(run: Run, path: Path, busy: dict[str, str]) -> None:
-    done = run("remove", path, busy["waiting"], busy["held"])
+    done = run("remove", path, busy["waiting"], busy["scheduled"])
     assert done.out == (
-        f"removed: {busy['waiting']} sample:wait\nremoved: {busy['held']} sample:nothing\n"
+        f"removed: {busy['waiting']} sample:wait\nremoved: {busy['scheduled']} sample:nothing\n"
     )
     left = {job["id"] for job in json.loads(run("jobs", path, "--json").out)}
-    assert left == set(busy.values()) - {busy["waiting"], busy["held"]}
+    assert left == set(busy.values()) - {busy["waiting"], busy["scheduled"]}
     assert run("show", path, busy["waiting"]).status == 2
 
 

@@ -268,7 +268,10 @@ def test_job_whose_class_is_missing(
     assert special in run("jobs", path).out
     assert "the class sample.Special is missing" in run("show", path, special).out
     for name in OPERATIONS:
-        assert "the class sample.Special is missing" in run(name, path, special).problem
+        if name != "remove":
+            assert "the class sample.Special is missing" in run(name, path, special).problem
+    assert run("remove", path, special).out == f"removed: {special} sample:nothing\n"
+    assert special not in run("jobs", path).out
 
 
 def test_without_the_extra(

@@ -36,12 +36,14 @@ def probe(name: str, folder: Path) -> list[float]:
     return [float(line) for line in done.stdout.split()]
 
 
+@pytest.mark.process
 def test_one_core(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     assert probe("one-core", tmp_path)[0] == 1
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.process
 def test_a_slow_disk(tmp_path: Path) -> None:
     if shutil.which("cc") is None:
         with pytest.raises(slow_fsync.NoCompiler):

@@ -34,6 +34,9 @@ from zodbjobs.runtime.storage import abilities
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.root import get_queue
 
+# What jobs of a database can be filtered by.
+_STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
+
 # Attempts at the commit of a put while it conflicts.
 _PUT_ATTEMPTS = 5
 
@@ -162,7 +165,12 @@ def put(
 
 @cli.command()
 @_database
-@click.option("--status", type=click.Choice([w for w in STATUS_WORDS if w != NEW]))
+@click.option(
+    "--status",
+    type=click.Choice(_STATUS_WORDS),
+    metavar="STATUS",
+    help=f"One of {', '.join(_STATUS_WORDS)}.",
+)
 @click.option("--outcome", type=click.Choice(OUTCOMES))
 @click.option("--queue", metavar="NAME")
 @click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
