@@ -138,7 +138,8 @@ class Committer:
     def _done(self, written: Sequence[AttemptResult], group: Sequence[AttemptResult]) -> None:
         for result in written:
             result.let_go()
-        gone = [result.claim for result in group if result not in written]
+        told = set(map(id, written))
+        gone = [result.claim for result in group if id(result) not in told]
         self._report(written, gone)
 
 
