@@ -107,14 +107,19 @@ def ratio(
     return {"ratio": rates["ours"] / rates["floor"], **rates}
 
 
-def drain(number: int = 20_000) -> Values:
-    """No-op jobs with results."""
+def drain(number: int = 20_000, batch: int = 10_000) -> Values:
+    """No-op jobs with results, put `batch` in a commit."""
 
     def ours(db: Any) -> float:
-        put_many(db, [bench_jobs.nothing] * number)
+        put_many(db, [bench_jobs.nothing] * number, batch)
         return number / run_until(db, number)
 
     return ratio(ours, lambda db: floor.update(db, number, floor.BATCH))
+
+
+def drain_single() -> Values:
+    """No-op jobs that were put one by one."""
+    return drain(10_000, batch=1)
 
 
 def one_put(number: int = 2_000) -> Values:
@@ -303,6 +308,12 @@ FILE_FIGURES = {
         drain,
         "0.5",
         lambda v: v["ratio"] >= 0.5,
+    ),
+    "drain_single": Figure(
+        "drain 10,000 put one a commit / update 100 objects a commit",
+        drain_single,
+        "0.4",
+        lambda v: v["ratio"] >= 0.4,
     ),
     "one_put": Figure(
         "one put a commit / add one object a commit",

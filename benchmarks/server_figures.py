@@ -24,6 +24,7 @@ import zodbjobs
 from zodbjobs.insights import list_workers
 
 _WORKER = Path(__file__).with_name("worker_process.py")
+_CLAIMING = Path(__file__).with_name("claiming_process.py")
 _PRODUCER = Path(__file__).with_name("producer_process.py")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -116,6 +117,25 @@ def manager_conflicts(kind: str = "ZEO", processes: int = 4, each: int = 1_000) 
     return {"per 1,000": 1000 * conflicts / (processes * each)}
 
 
+def after_kill(kind: str = "ZEO", number: int = 1_000) -> Values:
+    """Seconds from the kill -9 of a worker with so many claimed no-op jobs to the end of the
+    last one, in another worker that is started then.
+    """
+    with places.place(kind) as place, place.open() as db:
+        figures.put_many(db, [bench_jobs.nothing] * number)
+        command = [sys.executable, _CLAIMING, place.config, str(number)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        claiming = subprocess.Popen(command, **pipes)
+        assert claiming.stdout is not None
+        assert int(claiming.stdout.readline()) == number
+        claiming.kill()
+        claiming.communicate()
+        start = time.perf_counter()
+        with zodbjobs.Worker(db):
+            until_ended(db, number)
+            return {"seconds": time.perf_counter() - start}
+
+
 def idle(kind: str, seconds: float = 60.0) -> Values:
     """What a worker that has nothing to do costs."""
     with places.place(kind) as place, place.open() as db, workers(place, db) as [pid]:
@@ -183,6 +203,12 @@ SERVER_FIGURES = {
         computing,
         "1.7",
         lambda v: v["ratio"] >= 1.7,
+    ),
+    "after_kill": Figure(
+        "ZEO: 1,000 claimed jobs of a killed worker are done",
+        after_kill,
+        "2 s",
+        lambda v: v["seconds"] <= 2,
     ),
     "manager_conflicts": Figure(
         "ZEO: commits of JobManager.put that conflicted, 4 processes",

@@ -30,8 +30,8 @@ THREADS = 4
 #: write, so that smaller bundles make a single worker slower: with 240 by 3 %.
 BUNDLE_JOBS = 500
 
-#: Keys that one claim files from one inbox. Bounds the claim's transaction when
-#: an inbox has grown while no worker was there.
+#: Keys that one claim files from one inbox, and due ones from `scheduled`, unless there is room
+#: for more jobs. Bounds the claim's transaction when they have grown while no worker was there.
 DRAIN_PER_INBOX = 250
 
 #: The most jobs that a worker claims ahead. Each claim also writes the inner nodes of the
@@ -130,10 +130,6 @@ CONFLICT_SECONDS = 0.01
 #: ... and is never more than that.
 MOST_CONFLICT_SECONDS = 1.0
 
-#: Seconds that `Retry` waits at most: a year. A longer wait is a slip, or a backoff over so many
-#: attempts that nobody has thought of the last ones.
-MOST_RETRY_SECONDS = 365 * 24 * 3600.0
-
 #: Seconds before the first retry while the storage can't be reached or is full; doubles ...
 BACKOFF_SECONDS = 0.1
 
@@ -141,7 +137,7 @@ BACKOFF_SECONDS = 0.1
 MOST_BACKOFF_SECONDS = 5.0
 
 #: The longest time in seconds after which a job is tried again: a year. A policy that answers
-#: more has a fault.
+#: more has a fault, or is a backoff over so many attempts that nobody has thought of the last.
 MOST_RETRY_SECONDS = 366 * 24 * 3600.0
 
 #: Times that a job may be interrupted by the death of its worker before it is aborted.

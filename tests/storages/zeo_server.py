@@ -11,17 +11,21 @@ import importlib
 import os
 import runpy
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 
-def end_with_input() -> None:
-    """Ask this process to end when whoever started it is gone."""
+def end_with_input(folder: str) -> None:
+    """End this process when whoever started it is gone, or asks for it.
+
+    By a signal it may go on: ZEO raises SystemExit in its handler, wherever the server is just
+    then, and what is raised while an object is freed is lost.
+    """
     sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
 
 
 def mend_storages(server_class: Any, mend: Callable[[Any], None]) -> None:
@@ -51,11 +55,8 @@ def main(libraries: str, config: str, mender: str | None = None) -> None:
     if mender is not None:
         mend_storages(runzeo.ZEOServer, runpy.run_path(mender)["mend"])
 
-    threading.Thread(target=end_with_input, daemon=True).start()
-    try:
-        runzeo.main(["-C", config])
-    finally:
-        shutil.rmtree(os.path.dirname(config))
+    threading.Thread(target=end_with_input, args=[os.path.dirname(config)], daemon=True).start()
+    runzeo.main(["-C", config])
 
 
 if __name__ == "__main__":

@@ -69,23 +69,24 @@ class Shard(Persistent):
 
     # From the inboxes to ready and scheduled
 
-    def drain(self, now: int) -> int:
-        """File what the inboxes hold and what has become due.
+    def drain(self, now: int, room: int) -> int:
+        """File what the inboxes hold and what has become due, for a claim of `room` jobs.
 
         Returns the key up to which nothing is missing from `ready`: a long inbox is
         drained in several transactions.
         """
         complete = LAST
-        for inbox in self.inboxes:
-            if inbox.maxKey() == SENTINEL:
-                continue
-            batch = list(islice(inbox.items(SENTINEL + 1), defaults.DRAIN_PER_INBOX))
+        filled = [inbox for inbox in self.inboxes if inbox.maxKey() != SENTINEL]
+        # Each claim also writes the inner nodes of a long inbox, so it had better be a large one.
+        most = max(defaults.DRAIN_PER_INBOX, room // max(1, len(filled)))
+        for inbox in filled:
+            batch = list(islice(inbox.items(SENTINEL + 1), most))
             for key, item in batch:
                 del inbox[key]
                 self.file(key, item)
             if inbox.maxKey() != SENTINEL:
                 complete = min(complete, inbox.minKey(SENTINEL + 1) - 1)
-        self._promote(now)
+        self._promote(now, max(defaults.DRAIN_PER_INBOX, room))
         return complete
 
     def file(self, key: int, item: Job | Bundle) -> None:
@@ -136,13 +137,13 @@ class Shard(Persistent):
         job._place(self, free)
         return True
 
-    def _promote(self, now: int) -> None:
+    def _promote(self, now: int, most: int) -> None:
         last = keys.last_scheduled(now)
-        due = list(islice(self.scheduled.items(None, last), defaults.DRAIN_PER_INBOX))
+        due = list(islice(self.scheduled.items(None, last), most))
         for place, item in due:
             del self.scheduled[place]
             if isinstance(item, Bundle):
-                for job_place, job in item.take(last, defaults.DRAIN_PER_INBOX):
+                for job_place, job in item.take(last, most):
                     self.make_ready(keys.from_scheduled(job_place), job)
                 self._file_bundle(item.first(), item)
             else:

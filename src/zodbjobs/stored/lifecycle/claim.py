@@ -52,7 +52,7 @@ def claim(
     `interrupted`: how many jobs the worker holds already that were interrupted before. Joins
     the current transaction; the caller commits, and runs them only then.
     """
-    complete = min(shard.drain(now) for shard in shards)
+    complete = min(shard.drain(now, limit) for shard in shards)
     claimed = _claim_interrupted(worker, limit, shards, interrupted)
     heap = [(first, s.index) for s in shards if (first := s.first()) is not None]
     heapq.heapify(heap)
