@@ -14,10 +14,12 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted(DOCS.glob("how-to/*.md"))]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+EXPLAINED = [CONTRIBUTING, DOCS / "glossary.md", *sorted(DOCS.glob("explanation/*.md"))]
 LINKED = [ROOT / "README.md", CONTRIBUTING, *sorted(DOCS.rglob("*.md"))]
 
 _RUNNER = Path(__file__).with_name("run_page.py")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_PATH = re.compile(r"`?\b((?:src|tests|docs|stored|runtime|insights|cli|demo|grok)/[\w/.*-]*)")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
@@ -63,6 +65,13 @@ def test_what_contributors_are_told_of_is_there() -> None:
     assert not missing
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([\w-]+)", CONTRIBUTING.read_text("utf-8"))) <= targets
+
+
+@pytest.mark.parametrize("page", EXPLAINED, ids=name_of)
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    for path in _PATH.findall(page.read_text(encoding="utf-8")):
+        where = [folder / path.rstrip(".") for folder in (ROOT, ROOT / "src" / "zodbjobs")]
+        assert any(found.exists() for found in where), path
 
 
 def test_the_words_of_the_glossary_are_in_order_each_once() -> None:

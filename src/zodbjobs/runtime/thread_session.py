@@ -115,7 +115,9 @@ class ThreadSession:
 
         Each would wait for the other one's commit, and with them all commits of the process.
         """
-        joined = [r for r in self.manager.get()._resources if isinstance(r, Connection)]
+        # The package transaction has no other way to ask.
+        resources = self.manager.get()._resources  # noqa: SLF001
+        joined = [resource for resource in resources if isinstance(resource, Connection)]
         databases = [connection.db() for connection in joined]
         for database in databases:
             if databases.count(database) > 1:

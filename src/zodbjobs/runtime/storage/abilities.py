@@ -26,7 +26,8 @@ def is_for_one_process(db: Any) -> bool:
 
 def _is_unshared(storage: Any) -> bool:
     if isinstance(storage, BlobStorage):
-        return _is_unshared(storage._BlobStorage__storage)
+        # It passes on all attributes but its own, and so has no public way to what it wraps.
+        return _is_unshared(storage._BlobStorage__storage)  # noqa: SLF001
     if isinstance(storage, DemoStorage):
         # Its own part may be on a server, and in its base may be workers that live.
         return _is_unshared(storage.base) and _is_unshared(storage.changes)
