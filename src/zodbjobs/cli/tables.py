@@ -159,7 +159,7 @@ def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("WORKER", no_wrap=True)
     table.add_column("PROCESS")
-    for title in ("THREADS", "ASSIGNED", "ACTIVE", "BEATS", "SINCE"):
+    for title in ("THREADS", "ASSIGNED", "ACTIVE", "HEARTBEATS", "SINCE"):
         table.add_column(title, justify="right", no_wrap=True)
     for worker in workers:
         process = _cut(f"{worker.pid}{' (gone)' if worker.gone else ''} on {worker.host}")

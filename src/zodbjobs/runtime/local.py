@@ -30,12 +30,12 @@ def _attempt() -> Attempt:
 
 
 def get_job() -> Job:
-    """The job that is attempt."""
+    """The job that runs here."""
     return _attempt().job
 
 
 def get_queue() -> Queue:
-    """The queue of the job that is attempt."""
+    """The queue of the job that runs here."""
     queue = _attempt().job.queue
     assert queue is not None
     return queue

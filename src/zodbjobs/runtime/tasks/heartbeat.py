@@ -17,7 +17,7 @@ class Heartbeat:
         return self._interval.is_due()
 
     def write(self, session: Session) -> None:
-        """Beat; joins the transaction of `session`."""
+        """Add one to the heartbeat; joins the transaction of `session`."""
         session.record.heartbeat += 1
 
     def written(self) -> None:
