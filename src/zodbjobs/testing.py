@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import transaction
-from transaction.interfaces import TransientError
+from transaction.interfaces import NoTransaction, TransientError
 
 from zodbjobs import clock
 from zodbjobs.errors import NotStored, WaitTimeout
@@ -73,7 +73,8 @@ def wait_for(jobs: Job | Iterable[Job], timeout: float = 10.0) -> None:
     """Wait until a job, or each of several, has ended; it must be committed.
 
     `timeout` is in seconds. Looks in transactions of its own. If nothing has joined the
-    caller's transaction, that is begun anew, so that the result is there to be read.
+    caller's transaction, that is begun anew, so that the result is there to be read. None is begun
+    for an explicit transaction manager that has none.
     Raises WaitTimeout, which names the first job that didn't end.
     """
     waiting = [jobs] if isinstance(jobs, Job) else list(jobs)
@@ -91,9 +92,19 @@ def wait_for(jobs: Job | Iterable[Job], timeout: float = 10.0) -> None:
     finally:
         manager.abort()
         own.close()
-    # The package transaction has no other way to ask.
-    if not connection.transaction_manager.get()._resources:  # noqa: SLF001
-        connection.transaction_manager.begin()
+    _begin_anew(connection.transaction_manager)
+
+
+def _begin_anew(manager: Any) -> None:
+    """Begin another transaction in place of one that nothing has joined.
+
+    Where an explicit manager has none, the caller will begin it.
+    """
+    with contextlib.suppress(NoTransaction):
+        # The package transaction has no other way to ask.
+        if not manager.get()._resources:  # noqa: SLF001
+            manager.abort()
+            manager.begin()
 
 
 def _wait(connection: Any, job: Job, deadline: float, timeout: float) -> None:
