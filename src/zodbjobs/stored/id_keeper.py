@@ -11,7 +11,3 @@ class IdKeeper(Persistent):
     A FileStorage counts on from the largest id that a pack has left. While this object is
     there, that isn't smaller than the id of a job which was forgotten.
     """
-
-    def __getnewargs__(self) -> tuple[()]:
-        # The ZODB then refers to it by its oid alone.
-        return ()

@@ -58,10 +58,6 @@ class Shard(Persistent):
         self.minutes = LOBTree()  # minute -> (finished, failed, microseconds of work)
         self.id_keepers = LOBTree()  # object id -> IdKeeper
 
-    def __getnewargs__(self) -> tuple[()]:
-        # The ZODB then refers to a shard by its oid alone, without the class.
-        return ()
-
     @property
     def name(self) -> tuple[str, int]:
         """The name of its queue, and its number there: how a job names it."""

@@ -32,11 +32,6 @@ class SharedResults(Persistent):
         self.shard_name = shard_name
         self.by_key = {}
 
-    def __getnewargs__(self) -> tuple[()]:
-        # The ZODB then refers to it by its oid alone, without the class: each job's record
-        # has such a reference, and is smaller and faster for it.
-        return ()
-
     def add(self, results: Mapping[int, tuple[int, int, Any]]) -> None:
         """Add results by the keys of the jobs."""
         self.by_key = {**self.by_key, **results}
