@@ -74,8 +74,10 @@ def find_job(place: Any, job_id: str) -> Job | None:
     shard = complete.shard_of(found)
     if shard is None or shard.queue not in queues.values():
         return None
-    job: Job | None = found if unreadable_reason(found) or found.queue is not None else None
-    return job
+    if unreadable_reason(found) or found.queue is not None or complete.is_undone(found):
+        job: Job = found
+        return job
+    return None
 
 
 def list_jobs(

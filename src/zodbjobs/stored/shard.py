@@ -236,6 +236,13 @@ class Shard(Persistent):
             self.drop_places([place])
         return place is not None
 
+    def undone_places(self, job: Job) -> list[int]:
+        """The keys in the history of a job whose end was undone, so that it tells no time of it.
+
+        Looks through the whole history.
+        """
+        return [place for place, found in self.history.items() if found is job]
+
     def drop_places(self, places: list[int]) -> None:
         """Take the entries of the history with these keys out of it."""
         if not places:

@@ -15,7 +15,7 @@ from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Cancelled
-from zodbjobs.interfaces import ABORTED, CANCELLED, SUCCEEDED
+from zodbjobs.interfaces import ABORTED, CANCELLED, NEW, SUCCEEDED
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -451,7 +451,7 @@ def retry(queue: Queue, job: Job) -> None:
             return
     elif job._unsuccessful is not None:
         _forget(job, shard, job._finished or 0)
-    else:
+    elif not drop_undone(job):
         raise BadStatus(
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
             "ended without success, can be retried"
@@ -466,9 +466,29 @@ def forget(queue: Queue, job: Job) -> None:
     """What Queue.forget() does."""
     shard = _shard_in(queue, job)
     completion = completion_of(job)
+    if completion is None and drop_undone(job):
+        return
     if completion is None:
         raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
     _forget(job, shard, completion.finished)
+
+
+def is_undone(job: Job) -> bool:
+    """Whether somebody has undone the transaction of its end: it is NEW, and in the history."""
+    return bool(_undone(job)[1])
+
+
+def drop_undone(job: Job) -> bool:
+    """Take a job whose end was undone out of the history; whether it was one."""
+    shard, places = _undone(job)
+    if shard is not None:
+        shard.drop_places(places)
+    return bool(places)
+
+
+def _undone(job: Job) -> tuple[Shard | None, list[int]]:
+    shard = shard_of(job) if job._p_jar is not None and job.status == NEW else None
+    return shard, [] if shard is None else shard.undone_places(job)
 
 
 def _forget(job: Job, shard: Shard, finished: int) -> None:
