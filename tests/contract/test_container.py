@@ -13,6 +13,7 @@ import transaction
 import zope.event
 from storages import MAKERS
 from ZODB.POSException import ConflictError
+from zope.container.btree import BTreeContainer
 from zope.container.interfaces import IContainer
 from zope.interface.verify import verifyObject
 
@@ -168,3 +169,45 @@ def test_those_who_put_at_once_seldom_conflict(db: Any) -> None:
     for connection in connections:
         connection.close()
     assert conflicts <= 2  # of 2,000
+
+
+def test_a_job_knows_the_container_while_it_is_in_it(connection: Any, container: Any) -> None:
+    job = zodbjobs.Job(sample.note, 1)
+    container["5"] = job
+    assert (job.__parent__, job.__name__) == (container, "5")
+    transaction.commit()
+    connection.cacheMinimize()
+    assert (job.__parent__, job.__name__) == (container, "5")
+    del container["5"]
+    assert (job.__parent__, job.__name__) == (None, None)
+    transaction.abort()
+    assert (job.__parent__, job.__name__) == (container, "5")
+
+
+def test_an_aborted_addition_leaves_no_parent(container: Any) -> None:
+    job = zodbjobs.Job(sample.note, 1)
+    container["5"] = job
+    transaction.abort()
+    assert job.__parent__ is None
+
+
+def test_a_container_that_is_not_stored_yet(connection: Any) -> None:
+    fresh = zodbjobs.JobContainer()
+    job = fresh["5"] = zodbjobs.Job(sample.note, 1)
+    assert job.__parent__ is fresh
+    connection.root()["fresh"] = fresh
+    transaction.commit()
+    connection.cacheMinimize()
+    assert job.__parent__ is fresh
+
+
+def test_another_kind_of_container_is_a_parent_too(connection: Any) -> None:
+    folder = connection.root()["folder"] = BTreeContainer()
+    job = folder["export"] = zodbjobs.Job(sample.note, 1)
+    transaction.commit()
+    connection.cacheMinimize()
+    assert (job.__parent__, job.__name__) == (folder, "export")
+    del folder["export"]
+    transaction.commit()
+    connection.cacheMinimize()
+    assert (job.__parent__, job.__name__) == (None, None)

@@ -83,3 +83,24 @@ def test_a_copy_of_an_ended_job_takes_the_results_of_its_bundle_at_most(
     assert len(data) < 10_000
     copy = imported(connection, data)["job"]
     assert (copy.status, copy.result) == ("completed", 0)
+
+
+def test_a_job_of_the_container_takes_no_others_along(connection: Any, account: Any) -> None:
+    manager = zodbjobs.JobManager()
+    job_id = manager.put(zodbjobs.ProgressableJob(sample.identity, 1), account)
+    manager.put(zodbjobs.ProgressableJob(sample.identity, "somebody else's"), account)
+    transaction.commit()
+    job = manager.get(job_id or "", account)
+    assert job is not None
+    container = job.__parent__
+    holder = connection.root()["holder"] = PersistentMapping({"job": job})
+    transaction.commit()
+    run_jobs(connection.db())
+    transaction.begin()
+    data = exported(holder)
+    assert b"somebody" not in data
+    assert len(data) < 1_500
+    copy = imported(connection, data)["job"]
+    assert (copy.result, copy.__parent__, job.__parent__) == (1, None, container)
+    connection.cacheMinimize()
+    assert (copy.__parent__, job.__parent__) == (None, container)

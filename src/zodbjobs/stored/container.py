@@ -80,10 +80,9 @@ class JobContainer(Contained, Persistent):
         setitem(self, lambda _, contained: tree.insert(number, contained), name, value)
 
     def __delitem__(self, name: str) -> None:
-        value = self[name]
+        uncontained(self[name], self, name)
         number = int(name)
         del self._tree(number)[number]
-        uncontained(value, self, name)
 
 
 def _number(name: object) -> int | None:

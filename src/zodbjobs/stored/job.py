@@ -29,7 +29,7 @@ from zodbjobs.interfaces import (
     IProgressable,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import calls, complete, delivery, keys
+from zodbjobs.stored.lifecycle import calls, complete, delivery, keys, location
 from zodbjobs.stored.lifecycle.options import (
     checked_percent,
     checked_priority,
@@ -41,6 +41,7 @@ from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
     from zodbjobs.stored.lifecycle.complete import Completion
+    from zodbjobs.stored.lifecycle.location import ContainerName
     from zodbjobs.stored.lifecycle.root import ShardName
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
@@ -56,7 +57,7 @@ _GIVEN_BY_THE_QUEUE = (
 
 # What else a job has is looked at before it is stored.
 _KNOWN = frozenset(
-    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations"}
+    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by"}
 )
 
@@ -74,9 +75,12 @@ class Job(Persistent):
     (a lambda, a function inside a function).
     """
 
-    __parent__: object = None
     __name__: str | None = None
 
+    _parent: object = None
+    #: The job container that it is in; a container of another kind is its `_parent`.
+    _container: ContainerName | None = None
+    _v_container: object = None
     _args: tuple[Any, ...] = ()
     _kwargs: dict[str, Any] | None = None
     _bound: tuple[int, tuple[str, ...]] | None = None  # those of a partial: how many, which
@@ -210,6 +214,23 @@ class Job(Persistent):
         _require_empty("quota_names", value)
 
     # Where it is
+
+    @property
+    def __parent__(self) -> object:
+        """The container that it is in, or None. A copy isn't in the job container of the job."""
+        return self._parent if self._container is None else location.container_of(self)
+
+    @__parent__.setter
+    def __parent__(self, container: object) -> None:
+        self._p_activate()
+        name = location.name_of(container, self)
+        for attribute in ("_container", "_parent"):
+            self.__dict__.pop(attribute, None)
+        self._p_changed = True
+        if name is not None:
+            self._container, self._v_container = name, container
+        elif container is not None:
+            self._parent = container
 
     @property
     def _shard(self) -> Shard | None:
