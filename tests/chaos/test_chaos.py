@@ -25,6 +25,7 @@ def marked(play: Play) -> Any:
 
 
 @pytest.mark.process
+@pytest.mark.timeout(600)  # the stage knows when there is no progress
 @pytest.mark.parametrize("play", [marked(play) for play in PLAYS])
 def test_nothing_is_lost_or_doubled(play: Play, tmp_path: Path) -> None:
     row = play.play(tmp_path, play.small)

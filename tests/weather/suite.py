@@ -27,6 +27,7 @@ def run(weather: Weather, commit: str, seed: int, log: Path) -> Record:
         with weather.begin(folder) as variables, log.open("w") as out:
             began = time.monotonic()
             options = [f"--randomly-seed={seed}", f"--basetemp={folder}/t"]
+            options += ["-n", str(weather.at_once)]
             subprocess.run(
                 [*_PYTEST, *options, f"--junit-xml={counts}"],
                 cwd=ROOT,
@@ -39,7 +40,7 @@ def run(weather: Weather, commit: str, seed: int, log: Path) -> Record:
     return Record(weather.name, seed, commit, passed, failed, round(seconds))
 
 
-_PYTEST = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "randomly"]
+_PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "randomly"]
 
 
 def _count(report: Path) -> tuple[int, int]:

@@ -23,12 +23,14 @@ _MEMORY = Path("/dev/shm")
 @dataclasses.dataclass(frozen=True)
 class Weather:
     """`begin` makes it for the processes that are started meanwhile, with the variables that it
-    yields. `scratch`: where they have their temporary files, None for the usual place.
+    yields. `scratch`: where they have their temporary files, None for the usual place. `at_once`:
+    how many tests run at a time.
     """
 
     name: str
     begin: Begin
     scratch: Path | None = None
+    at_once: int = 2
 
 
 @contextlib.contextmanager
@@ -72,7 +74,7 @@ WEATHERS = {
     for weather in (
         Weather("one-core", _one_core),
         Weather("ramdisk", _as_it_is, scratch=_MEMORY),
-        Weather("slow-disk", _slow_disk),
+        Weather("slow-disk", _slow_disk, at_once=6),  # most of them wait for the disk
         Weather("busy", _busy),
     )
 }
