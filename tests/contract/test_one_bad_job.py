@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 import types
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sample
 import transaction
 from bench import bench, die, make_doomed
-from patience import until, wait_for
+from patience import wait_for
 
 import zodbjobs
+from zodbjobs import clock
 from zodbjobs.errors import BadStatus
 from zodbjobs.runtime import threadpool
+from zodbjobs.stored.lifecycle.keys import LAST
 from zodbjobs.testing import run_jobs
 
 
@@ -167,37 +170,48 @@ def test_whatever_a_policy_answers_it_harms_nobody(db: Any, queue: Any, answer: 
     assert after.outcome == "succeeded"
 
 
-def test_each_one_of_a_queue_can_be_cancelled_and_forgotten(any_db: Any, queue: Any) -> None:
-    jobs = [*queue.put_many([sample.nothing] * 50), *(queue.put(sample.nothing) for _ in range(5))]
+def put_into_inboxes(queue: Any, later: timedelta | None) -> list[zodbjobs.Job]:
+    """A bundle, and jobs put one by one."""
+    jobs: list[zodbjobs.Job] = queue.put_many([sample.nothing] * 50, begin_after=later)
+    for _ in range(50):
+        transaction.commit()
+        jobs.append(queue.put(sample.nothing, begin_after=later))
     transaction.commit()
+    return jobs
+
+
+def interrupt(queue: Any) -> None:
+    """As a rescue does."""
+    for shard in queue.shards:
+        for key, job in shard.take(LAST, 1000):
+            shard.make_interrupted(key, job, 1)
+    transaction.commit()
+
+
+@pytest.mark.parametrize("where", ["inbox", "ready", "interrupted", "later", "scheduled"])
+def test_each_one_of_a_queue_can_be_cancelled(any_db: Any, queue: Any, where: str) -> None:
+    is_later = where in ("later", "scheduled")
+    jobs = put_into_inboxes(queue, timedelta(hours=1) if is_later else None)
+    if where not in ("inbox", "later"):
+        for shard in queue.shards:
+            shard.drain(clock.now(), 1000)
+        transaction.commit()
+    if where == "interrupted":
+        interrupt(queue)
     for job in queue:
         job.cancel()
     transaction.commit()
     assert {job.outcome for job in jobs} == {"cancelled"}
-    for newest_first in (True, False):
-        for number, job in enumerate(queue.finished(newest_first)):
-            if newest_first and number % 2:
-                continue
-            queue.forget(job)
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_each_one_of_the_history_can_be_forgotten(
+    any_db: Any, queue: Any, newest_first: bool
+) -> None:
+    for job in put_into_inboxes(queue, None):
+        job.cancel()
+    transaction.commit()
+    for job in queue.finished(newest_first):
+        queue.forget(job)
     assert list(queue.finished()) == []
-
-
-def test_an_urgent_job_of_a_busy_worker_is_taken_by_another(db: Any, queue: Any) -> None:
-    """Another worker never runs out of what is less urgent."""
-    with zodbjobs.Worker(db, threads=1) as one, zodbjobs.Worker(db, threads=1) as other:
-        assert one.id != other.id
-        long = queue.put(sample.wait)
-        transaction.commit()
-        until(lambda: transaction.begin() and long.status == "active")
-        less = queue.put_many([sample.short_work] * 2000, priority=-8)
-        transaction.commit()
-        urgent = [queue.put(sample.nothing, priority=7) for _ in range(20)]
-        transaction.commit()
-        wait_for(urgent)
-        transaction.begin()
-        assert any(job.outcome is None for job in less)
-        sample.gate.set()
-        for job in less:
-            if job.status == "pending":
-                job.cancel()
-        transaction.abort()
