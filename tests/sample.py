@@ -36,6 +36,9 @@ noted: list[Any] = []
 #: Whether a Brittle can't be unpickled, as after a change of its code.
 brittle = False
 
+#: Whether a Brittle that is loaded can't be pickled again.
+unstorable = False
+
 
 def make_brittle() -> Brittle:
     """What a stored Brittle is made by."""
@@ -48,6 +51,8 @@ class Brittle:
     """An argument."""
 
     def __reduce__(self) -> Any:
+        if unstorable:
+            raise TypeError("a Brittle can't be pickled")
         return make_brittle, ()
 
 

@@ -76,6 +76,75 @@ def test_what_cannot_be_stored_again_stops_no_rescue(any_db: Any, queue: Any, go
     assert list(queue.parent.workers) == []
 
 
+def make_unstorable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs with a Brittle can be loaded from now on, and not stored again."""
+    monkeypatch.setattr(sample, "unstorable", True)
+
+
+def test_a_job_that_could_not_be_stored_again_is_not_begun(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.put(zodbjobs.Job(sample.note, [sample.Brittle()]))
+    transaction.commit()
+    make_unstorable(monkeypatch)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.status, sample.noted) == ("pending", [])
+    assert "not store it again" in job.parked
+    with pytest.raises(BadStatus, match="mend the code"):
+        queue.retry(job)
+    monkeypatch.undo()
+    queue.retry(job)
+    transaction.commit()
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.outcome == "succeeded"
+
+
+@pytest.mark.parametrize("taken_in", ["ready", "lease"])
+def test_one_whose_key_is_taken_and_that_cannot_be_stored_again_is_parked(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, taken_in: str
+) -> None:
+    """It can't be told of another key."""
+    other = queue.put(sample.nothing)
+    transaction.commit()
+    job = queue.put(zodbjobs.Job(sample.note, sample.Brittle()))
+    transaction.commit()
+    make_unstorable(monkeypatch)
+    worker = make_doomed(any_db)
+    transaction.begin()
+    record = queue.parent.workers[worker.registration.id]
+    tree = job._shard.ready if taken_in == "ready" else record.lease
+    tree[job._key] = other
+    transaction.commit()
+    worker.claim()
+    transaction.begin()
+    assert job._shard.has_parked(job._key, job)
+    queue.remove(job)
+    tree.pop(job._key, None)
+    transaction.commit()
+    worker.close()
+
+
+def test_a_job_that_writes_pays_for_no_other(
+    any_db: Any, queue: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in its own commit, which takes the results of others along, nor by another run."""
+    reader = queue.put(zodbjobs.Job(sample.identity, sample.Brittle()))
+    writer = queue.put(zodbjobs.Job(account.deposit, 1))
+    transaction.commit()
+    worker = make_doomed(any_db, group_seconds=3600.0)
+    for claim in worker.claim():
+        worker.runner.run(claim)
+        make_unstorable(monkeypatch)
+    transaction.begin()
+    assert (writer.outcome, writer.attempts, account.balance) == ("succeeded", 1, 1)
+    worker.runner.flush()
+    worker.close()
+    transaction.begin()
+    assert (reader.outcome, reader.parked is None) == (None, False)
+
+
 def test_two_connections_in_one_transaction_fail_the_job(
     any_db: Any, queue: Any, account: Any
 ) -> None:
