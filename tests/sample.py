@@ -33,8 +33,8 @@ gate = threading.Event()
 noted: list[Any] = []
 
 
-#: Whether a Brittle can't be unpickled, as after a change of its code.
-brittle = False
+#: What is raised when a Brittle is unpickled, as after a change of its code; or None.
+brittle: type[BaseException] | None = None
 
 #: Whether a Brittle that is loaded can't be pickled again.
 unstorable = False
@@ -42,8 +42,8 @@ unstorable = False
 
 def make_brittle() -> Brittle:
     """What a stored Brittle is made by."""
-    if brittle:
-        raise ValueError("there is no Brittle")
+    if brittle is not None:
+        raise brittle("there is no Brittle")
     return Brittle()
 
 

@@ -31,7 +31,7 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     is, and isn't seen. Returns the number of runs. `queues`: names, all by default.
     """
     with _own_manager(), logs_are_kept():
-        parts = Parts(db, Options(queues, group_commit=0), threading.Event())
+        parts = Parts(db, Options(queues, group_commit=0, owns_all=True), threading.Event())
         with parts.wakeup:
             runner = parts.make_runner(parts.slots[0])
             try:

@@ -76,6 +76,21 @@ def test_what_cannot_be_stored_again_stops_no_rescue(any_db: Any, queue: Any, go
     assert list(queue.parent.workers) == []
 
 
+@pytest.mark.parametrize("raised", [ValueError, SystemExit])
+def test_a_job_that_cannot_be_loaded_is_parked(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    """A module that is imported for it may call sys.exit."""
+    args = (1, sample.Brittle(), 3)
+    jobs = [queue.put(zodbjobs.Job(sample.identity, value)) for value in args]
+    transaction.commit()
+    monkeypatch.setattr(sample, "brittle", raised)
+    run_jobs(any_db)
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["succeeded", None, "succeeded"]
+    assert jobs[1].parked is not None
+
+
 def make_unstorable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs with a Brittle can be loaded from now on, and not stored again."""
     monkeypatch.setattr(sample, "unstorable", True)
@@ -143,6 +158,28 @@ def test_a_job_that_writes_pays_for_no_other(
     worker.close()
     transaction.begin()
     assert (reader.outcome, reader.parked is None) == (None, False)
+
+
+def test_a_step_for_many_stores_each_alone_if_one_cannot_be(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that has nothing to do has all results that wait written by one step."""
+    args = (1, sample.Brittle(), 3)
+    jobs = [queue.put(zodbjobs.Job(sample.identity, value)) for value in args]
+    transaction.commit()
+    worker = make_doomed(any_db, group_seconds=3600.0)
+    assert worker.run() == 3
+    make_unstorable(monkeypatch)
+    with pytest.raises(TypeError, match="Brittle"):
+        worker.dispatcher.fetch(worker.runner)
+    worker.dispatcher.fetch(worker.runner)
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["succeeded", None, "succeeded"]
+    worker.dispatcher.step()
+    transaction.begin()
+    assert jobs[1].parked is not None
+    assert len(list(queue.finished())) == 2
+    worker.close()
 
 
 def test_two_connections_in_one_transaction_fail_the_job(

@@ -24,6 +24,7 @@ from zodbjobs import defaults, insights
 from zodbjobs.runtime import failure_detector
 from zodbjobs.runtime.failure_detector import is_dead, process_started
 from zodbjobs.runtime.tasks.rescue import rescue
+from zodbjobs.stored.lifecycle import complete
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -160,7 +161,7 @@ def test_a_job_that_cannot_be_loaded_harms_no_other(
     transaction.commit()
     assert len(doomed.claim()) == 2
     die(doomed)
-    with other_release("brittle", True):
+    with other_release("brittle", ValueError):
         assert run_jobs(db) == 1
         other = db.open()
         rows = insights.list_jobs(other)
@@ -177,6 +178,33 @@ def test_a_job_that_cannot_be_loaded_harms_no_other(
     assert run_jobs(db) == 1
     transaction.begin()
     assert {job.outcome for job in queue.finished()} == {"succeeded"}
+
+
+def test_a_job_that_cannot_be_taken_back_harms_no_other(
+    db: Any, queue: Any, doomed: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays with the record of its worker, for one that can."""
+    jobs = queue.put_many([sample.nothing] * 3)
+    transaction.commit()
+    assert len(doomed.claim()) == 3
+    die(doomed)
+    take_back = complete.take_back
+
+    def refuse_one(record: Any, key: int, job: Any, *rest: Any) -> bool:
+        if job._p_oid == jobs[1]._p_oid:
+            raise RuntimeError("not this one")
+        return take_back(record, key, job, *rest)
+
+    monkeypatch.setattr(complete, "take_back", refuse_one)
+    assert run_jobs(db) == 2
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["succeeded", None, "succeeded"]
+    assert list(queue.parent.workers) == [doomed.registration.id]
+    monkeypatch.undo()
+    assert run_jobs(db) == 1
+    transaction.begin()
+    assert jobs[1].outcome == "succeeded"
+    assert list(queue.parent.workers) == []
 
 
 @pytest.mark.parametrize("others", [1, 30])

@@ -27,6 +27,8 @@ class Options(NamedTuple):
     history_seconds: float = defaults.HISTORY_SECONDS
     history_count: int = defaults.HISTORY_COUNT
     heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS
+    #: Whether it claims from all shards, and leaves none to other workers.
+    owns_all: bool = False
 
 
 class Parts:
@@ -54,6 +56,7 @@ class Parts:
             self.wakeup,
             stopping,
             options.heartbeat_seconds,
+            options.owns_all,
         )
 
     def make_runner(self, slot: Slot) -> Runner:

@@ -22,8 +22,10 @@ class Claimer:
     Used under the dispatcher's lock.
     """
 
-    def __init__(self, session: Session, threads: int, wakeup: Wakeup) -> None:
-        self._ownership = Ownership(session.record.id)
+    def __init__(
+        self, session: Session, threads: int, wakeup: Wakeup, owns_all: bool = False
+    ) -> None:
+        self._ownership = Ownership(session.record.id, owns_all)
         self._pace = Pace(threads)
         self._wakeup = wakeup
         self._claiming = True

@@ -71,6 +71,7 @@ class Dispatcher:
         wakeup: Wakeup,
         stopping: threading.Event,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
+        owns_all: bool = False,
     ) -> None:
         self._session = session
         self._slots = slots
@@ -79,7 +80,7 @@ class Dispatcher:
         self.lock = threading.RLock()
         self._wakeup = wakeup
         self._backoff = Backoff(stopping)
-        self._claimer = Claimer(session, len(slots), wakeup)
+        self._claimer = Claimer(session, len(slots), wakeup, owns_all)
         self._outstanding: dict[bytes, Claim] = {}  # handed out and not yet booked
         self._in_doubt = False  # whether the lease may have more than that
         self._reported: deque[AttemptResult] = deque()

@@ -16,20 +16,23 @@ from zodbjobs.stored.shard import Shard
 
 
 class Ownership:
-    """The shards of one worker, as far as it knows of the others."""
+    """The shards of one worker, as far as it knows of the others. `owns_all`: all are its own."""
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, owns_all: bool = False) -> None:
         self._worker_id = worker_id
+        self._owns_all = owns_all
         self._workers: tuple[str, ...] = ()
         self._owned: dict[str, frozenset[int]] = {}
 
     @property
     def is_shared(self) -> bool:
         """Whether there are other workers."""
-        return len(self._workers) > 1
+        return len(self._workers) > 1 and not self._owns_all
 
     def own(self, session: Session, queue: Queue) -> list[Shard]:
         """The shards of `queue` that are this worker's, as the snapshot of `session` has it."""
+        if self._owns_all:
+            return list(queue.shards)
         workers = tuple(session.stored.workers)
         if workers != self._workers:
             self._workers = workers
