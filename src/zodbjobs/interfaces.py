@@ -79,6 +79,7 @@ class IJob(IContained):
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
     finished = Attribute("When it ended, aware UTC datetime, or None.")
     attempts = Attribute("Number of the last attempt, counted from 1; 0 before.")
+    conflicts = Attribute("How many attempts were made again after a conflict, as far as stored.")
     interruptions = Attribute("How often a worker died or stopped while it held the job.")
     parked = Attribute("Why the job can't be run here (str), or None.")
     progress = Attribute("The last Progress(percent, message) that was reported.")
@@ -180,6 +181,12 @@ class IQueues(Interface):
 
     def create(name, shards=8):
         """Make a queue, or return the one that is there. Joins the transaction."""
+
+    def get(name):
+        """The queue of that name, or None."""
+
+    def values():
+        """The queues in the order of their names, as a list."""
 
 
 class IJobContainer(IContainer):

@@ -103,6 +103,23 @@ def test_classes_do_what_the_interfaces_say() -> None:
     assert hasattr(job.ProgressableJob, "percent")
 
 
+def test_nothing_is_public_that_the_interfaces_do_not_name() -> None:
+    from persistent import Persistent
+
+    from zodbjobs import interfaces
+    from zodbjobs.stored import queue, queues
+
+    for interface, kind in [
+        (interfaces.IJob, zodbjobs.Job),
+        (interfaces.IQueue, queue.Queue),
+        (interfaces.IQueues, queues.Queues),
+        (interfaces.IJobManager, zodbjobs.JobManager),
+        (interfaces.IJobContainer, zodbjobs.JobContainer),
+    ]:
+        public = {name for name in dir(kind) if not name.startswith("_")}
+        assert public - set(dir(Persistent)) <= set(interface.names(all=True))
+
+
 @pytest.mark.parametrize(
     "path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE))
 )

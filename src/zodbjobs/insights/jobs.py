@@ -42,7 +42,7 @@ def job_details(job: Job) -> JobDetails:
     row = _row(job)
     if unreadable_reason(job):
         return JobDetails(**row)
-    holder = None if job.queue is None else job.queue.holder(job)
+    holder = None if job.queue is None else complete.holder_of(job.queue, job)
     arguments = [show(value, MOST_ARGUMENT) for value in job.args]
     arguments += [f"{n}={show(value, MOST_ARGUMENT)}" for n, value in job.kwargs.items()]
     return JobDetails(

@@ -44,7 +44,8 @@ def get_queue() -> Queue:
 def set_progress(percent: float, message: str | None = None) -> None:
     """Report how far the job is: `percent` from 0 to 100, and a text for people.
 
-    Others see it within about half a second; the last one is stored with the job.
+    Others see it within about half a second; the last one is stored with the job. Raises
+    BadArgument if `percent` is no number.
     """
     if isinstance(percent, bool) or not isinstance(percent, int | float) or percent != percent:
         raise BadArgument(f"percent must be a number from 0 to 100, not {percent!r}")

@@ -31,6 +31,9 @@ class Worker:
     how many, finished jobs a queue keeps. `heartbeat_seconds`: between two signs of life; other
     workers take over its jobs when three are missing.
 
+    Raises ValueError for no threads or no time between heartbeats, TypeError for a str as
+    `queues`.
+
     A context manager: starts the threads, and stops them at the end.
     """
 

@@ -285,16 +285,16 @@ class Job(Persistent):
             return NEW
         if self._p_jar is None:
             return PENDING if delivery.is_delivered(shard.queue, self) else NEW
-        holder = shard.queue.holder(self)
+        holder = complete.holder_of(shard.queue, self)
         if holder is not None:
             return ACTIVE if self._key in holder.running else ASSIGNED
         return PENDING if shard.has(self._key or 0, self) else NEW
 
     def _holder(self) -> WorkerRecord | None:
         shard = self._shard
-        return (
-            None if shard is None or self._completion() is not None else shard.queue.holder(self)
-        )
+        if shard is None or self._completion() is not None:
+            return None
+        return complete.holder_of(shard.queue, self)
 
     def _live(self) -> RunningJob | None:
         holder = self._holder()

@@ -23,7 +23,6 @@ from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queues import Queues
-    from zodbjobs.stored.workers import WorkerRecord
 
 
 @implementer(IQueue)
@@ -80,14 +79,6 @@ class Queue(Persistent):
         except (POSKeyError, ValueError, OverflowError, TypeError):
             return None
         return job if isinstance(job, Job) and job.queue is self else None
-
-    def holder(self, job: Job) -> WorkerRecord | None:
-        """The record of the worker that holds `job`, or None."""
-        for worker in self.parent.workers.values():
-            if worker.holds(job._key, job):
-                record: WorkerRecord = worker
-                return record
-        return None
 
     def __iter__(self) -> Iterator[Job]:
         return (job for _, job in browse.in_order(self.shards, clock.now()))

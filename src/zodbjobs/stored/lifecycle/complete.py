@@ -107,6 +107,12 @@ def shard_of(job: Any) -> Shard | None:
     return find_shard(connection, name)
 
 
+def holder_of(queue: Queue, job: Job) -> WorkerRecord | None:
+    """The record of the worker that holds `job`, or None."""
+    workers: Iterable[WorkerRecord] = queue.parent.workers.values()
+    return next((worker for worker in workers if worker.holds(job._key, job)), None)
+
+
 # The end of an attempt
 
 
@@ -409,7 +415,7 @@ def cancel(job: Job) -> None:
             f"{job!r} can't be cancelled: it can't be stored again with the code that is here; "
             f"take it out with remove() of queue {queue.name!r}, or mend the code"
         )
-    holder = queue.holder(job)
+    holder = holder_of(queue, job)
     if holder is not None:
         holder.release(job._key)
     elif not shard.discard(job._key, job):
@@ -496,7 +502,7 @@ def _forget(job: Job, shard: Shard, finished: int) -> None:
         return
     if shard.has_parked(_key_of(job), job):
         shard.discard(_key_of(job), job)
-    holder = shard.queue.holder(job)
+    holder = holder_of(shard.queue, job)
     if holder is not None:  # which has ended it, and not booked it yet
         holder.release(_key_of(job))
 
