@@ -126,7 +126,7 @@ def test_taken_by_an_agent(old: OldDatabase, told: Told) -> None:
     assert only(jobs, "needs") == [
         [],
         ["it was running, and nobody ends it; what it had not committed is lost"],
-        ["its own work is done, not that of its callbacks; they call: sample.nothing"],
+        ["its own work is done, not that of its callbacks: sample.nothing"],
     ]
     assert [job["line"] is None for job in jobs] == [False, False, True]
 
@@ -409,6 +409,54 @@ def test_a_composition_that_is_under_way(old: OldDatabase, told: Told) -> None:
     assert running["needs"] == [
         "it was running, and nobody ends it; what it had not committed is lost",
         "some of its parts have ended; the last step doesn't get those",
+    ]
+
+
+def test_the_last_step_of_a_composition_that_is_under_way(old: OldDatabase, told: Told) -> None:
+    last = old.job("sample:add", 1)
+    whole = old.job(
+        *("zc.async.job:_schedule_serial", old.job("sample:add", _status_id=3)),
+        _status_id=1,
+        _result=last,
+        kwargs={b"postprocess": last},
+    )
+    last.state[b"callbacks"] = old.bucket([old.job((whole, b"_callback"))])
+    old.queue(jobs=[last], agent=old.agent([whole]))
+    waiting, outer = told(old)
+    assert (waiting["line"], waiting["needs"]) == (
+        None,
+        [f"it is a part of job {whole.id}, which is put again as a whole"],
+    )
+    assert outer["state"] == "waiting"
+    assert outer["line"].endswith("zodbjobs.serial(postprocess=zodbjobs.Job(sample.add, 1)))")
+    assert outer["needs"] == ["some of its parts have ended; the last step doesn't get those"]
+
+
+def test_a_job_that_another_one_has_returned(old: OldDatabase, told: Told) -> None:
+    inner = old.job("sample:add", 1)
+    outer = old.job("sample:later", _status_id=1, _result=inner)
+    inner.state[b"callbacks"] = old.bucket([old.job((outer, b"_callback"))])
+    old.queue(jobs=[inner], agent=old.agent([outer]))
+    assert only(told(old), "state", "callbacks", "needs") == [
+        ["pending", [], [f"its result is that of job {outer.id} too, which has returned it"]],
+        [
+            "waiting",
+            [],
+            [f"its own work is done; it waits for job {inner.id}, which it has returned"],
+        ],
+    ]
+
+
+def test_jobs_among_the_arguments(old: OldDatabase, told: Told) -> None:
+    bound, other = old.job("sample:add"), old.job("sample:add")
+    bound.state[b"args"] = old.sequence([bound, 5])
+    old.queue(jobs=[bound, old.job("sample:add", [other])])
+    first, second = told(old)
+    assert first["line"].endswith(".put(zodbjobs.Job.bind(sample.add, 5))")
+    assert first["needs"] == []
+    assert second["line"] is None
+    assert second["needs"] == [
+        f"argument 1 can't be written: it has job {other.id} of the old queue in it"
     ]
 
 

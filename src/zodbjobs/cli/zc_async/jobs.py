@@ -26,6 +26,12 @@ _COMPOSITIONS = {
     "zc.async.job:_schedule_parallel": "parallel",
 }
 
+# Callbacks by which a part of a composition puts the next one.
+_GO_ON = ("zc.async.job:_queue_next", "zc.async.job:_queue_all")
+
+# The method, as a callback, by which a job gets the result of the one that it has returned.
+_HAND_ON = "_callback"
+
 _STATUSES = {0: "assigned", 1: "active", 2: "callbacks", 3: "completed"}
 
 
@@ -52,7 +58,11 @@ class Composition:
 
 @dataclass
 class OldJob:
-    """A job of zc.async. What can't be read of it is in `problems`."""
+    """A job of zc.async. What can't be read of it is in `problems`.
+
+    `part_of`: the id of the composition that puts it. `returned_by`: that of a job which has
+    returned this one, and waits for its result; `returned` is the other way round.
+    """
 
     id: str
     kind: str = ""
@@ -68,6 +78,9 @@ class OldJob:
     retry_policy: str | None = None
     failure: str | None = None
     composition: Composition | None = None
+    part_of: str | None = None
+    returned_by: str | None = None
+    returned: str | None = None
     site: Any = None
     user: str | None = None
     problems: list[str] = field(default_factory=list)
@@ -101,8 +114,12 @@ def read_job(containers: Containers, reference: Any, depth: int = _DEPTH) -> Old
     if record is not None:
         _read_call(inner, job, record)
         _read_terms(job, record)
+        result = record.get("_result")
+        if isinstance(result, Reference) and _is_job(inner, result):
+            job.returned = result.id
         if depth:
-            job.callbacks = _callbacks(inner, record.get("callbacks"), depth - 1)
+            found = _callbacks(inner, record.get("callbacks"), depth - 1)
+            job.callbacks = [call for call in found if not _is_internal(inner, job, call)]
             job.composition = _composition(inner, job, depth - 1)
     job.problems = inner.problems
     return job
@@ -112,15 +129,41 @@ def recovering(containers: Containers, job: OldJob) -> tuple[OldJob, str] | None
     """The job that `job` was made to recover, and that job's state; None for any other."""
     if job.method not in _RECOVERING or not isinstance(job.root, Reference):
         return None
-    record = Containers(containers.records).record(job.root)
-    if record is None or "_callable_root" not in (record.state or ()):
-        return None  # an object of the application with a method of that name
+    if not _is_job(containers, job.root):  # something else with a method of that name
+        return None
     return read_job(containers, job.root), _RECOVERING[job.method]
 
 
 def claimed_state(job: OldJob) -> str:
     """The state of a job that an agent has."""
-    return _STATUSES.get(job.status, "assigned")
+    state = _STATUSES.get(job.status, "assigned")
+    return "waiting" if state == "active" and job.returned else state
+
+
+def _is_job(containers: Containers, reference: Reference) -> bool:
+    record = Containers(containers.records).record(reference)
+    return record is not None and "_callable_root" in (record.state or ())
+
+
+def _is_internal(containers: Containers, job: OldJob, callback: Callback) -> bool:
+    """Whether a callback is of zc.async itself; what it tells of the job is noted."""
+    call = callback.jobs.get("always")
+    if call is None:
+        return False
+    if is_global(call.root) and call.root.name in _GO_ON and call.args:
+        job.part_of = call.args[0].id if isinstance(call.args[0], Reference) else "?"
+        return True
+    if call.method != _HAND_ON or not isinstance(call.root, Reference):
+        return False
+    outer = Containers(containers.records).record(call.root)
+    if outer is None or "_callable_root" not in (outer.state or ()):
+        return False
+    kind = outer.get("_callable_root")
+    if is_global(kind) and kind.name in _COMPOSITIONS:
+        job.part_of = call.root.id
+    else:
+        job.returned_by = call.root.id
+    return True
 
 
 def _read_call(containers: Containers, job: OldJob, record: Record) -> None:

@@ -36,8 +36,6 @@ _KINDS = {
 # Functions, and their counterparts.
 _FUNCTIONS = {"waeup.kofa.async:compute": "zodbjobs.compute"}
 
-# Callbacks by which a part of a composition puts the next one.
-_GO_ON = ("zc.async.job._queue_next", "zc.async.job._queue_all")
 # The last step of a composition that was made without one.
 _NOTHING = "zc.async.job._transparent"
 
@@ -96,30 +94,32 @@ class PutAgain:
         return "; ".join([*sorted(f"import {module}" for module in self._imports), line])
 
     def _job(self, job: OldJob) -> str:
+        bound = bool(job.args) and isinstance(job.args[0], Reference) and job.args[0].id == job.id
         words = [self._callable(job)]
-        words += [self._argument(n, arg) for n, arg in enumerate(job.args, 1)]
+        words += [self._argument(n, arg) for n, arg in enumerate(job.args, 1) if n > bound]
         if all(_is_name(name) for name in job.kwargs):
             words += [f"{n}={self._argument(n, arg)}" for n, arg in job.kwargs.items()]
         else:
             pairs = [f"{n!r}: {self._argument(n, arg)}" for n, arg in job.kwargs.items()]
             words.append(f"**{{{', '.join(pairs)}}}")
-        return f"{_KINDS.get(job.kind, 'zodbjobs.Job')}({', '.join(words)})"
+        made_by = _KINDS.get(job.kind, "zodbjobs.Job") + ".bind" * bound
+        return f"{made_by}({', '.join(words)})"
 
     def _callable(self, job: OldJob) -> str:
         if is_global(job.root) and job.method is None:
             name = name_of(job.root)
             if name in _FUNCTIONS:
                 return _FUNCTIONS[name]
-        self._look_at(job.root)
         try:
+            self._look_at(job.root)
             written = expression(job.root)
         except NotExpressible as error:
             raise NotExpressible(f"what it calls can't be written: {error}") from None
         return written if job.method is None else f"{written}.{job.method}"
 
     def _argument(self, name: object, value: Any) -> str:
-        self._look_at(value)
         try:
+            self._look_at(value)
             return expression(value)
         except NotExpressible as error:
             raise NotExpressible(f"argument {name} can't be written: {error}") from None
@@ -128,6 +128,8 @@ class PutAgain:
         """Note the modules to import, and what is missing here."""
         for part in parts(value):
             name = part.name if isinstance(part, Reference) else name_of(part)
+            if isinstance(part, Reference) and name in _KINDS:
+                raise NotExpressible(f"it has job {part.id} of the old queue in it")
             missing = why_missing(name) if name else None
             if missing:
                 self.needs.append(missing)
@@ -150,7 +152,7 @@ class PutAgain:
     def _part(self, part: OldJob) -> str:
         if part.problems:
             raise NotExpressible(f"part {part.id} can't be read: {part.problems[0]}")
-        if any(job.callable not in _GO_ON for job in _called_after(part)):
+        if part.callbacks:
             self.needs.append(f"its part {part.id} has callbacks of its own")
         return self._composition(part) or self._job(part)
 
@@ -203,19 +205,13 @@ def _why_not(job: OldJob, state: str) -> str | None:
     if state in ("completed", "succeeded", "failed"):
         return "it has ended"
     if state == "callbacks":
-        called = ", ".join(callback.callable for callback in _called_after(job)) or "nothing"
-        return f"its own work is done, not that of its callbacks; they call: {called}"
-    for callback in _called_after(job):
-        if callback.callable in _GO_ON and callback.args:
-            whole = callback.args[0]
-            number = whole.id if isinstance(whole, Reference) else "?"
-            return f"it is a part of job {number}, which is put again as a whole"
+        called = [found.callable for call in job.callbacks for found in call.jobs.values()]
+        return f"its own work is done, not that of its callbacks: {', '.join(called) or 'none'}"
+    if job.part_of:
+        return f"it is a part of job {job.part_of}, which is put again as a whole"
+    if job.returned and job.composition is None:
+        return f"its own work is done; it waits for job {job.returned}, which it has returned"
     return None
-
-
-def _called_after(job: OldJob) -> list[OldJob]:
-    """The callbacks of a job."""
-    return [found for callback in job.callbacks for found in callback.jobs.values()]
 
 
 def _notes(job: OldJob, state: str) -> list[str]:
@@ -226,6 +222,8 @@ def _notes(job: OldJob, state: str) -> list[str]:
             f"it is of the class {dotted(job.kind)}; make that a subclass of zodbjobs.Job, and "
             "put one of it"
         )
+    if job.returned_by:
+        notes.append(f"its result is that of job {job.returned_by} too, which has returned it")
     if job.retry_policy:
         counterpart = _POLICIES.get(job.retry_policy, "one of yours")
         notes.append(f"set job.retry_policy to {counterpart}; it was {job.retry_policy}")
