@@ -40,6 +40,7 @@ def told(run: Run, tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     """The jobs of all queues that the command lists, at noon."""
 
     def told(old: OldDatabase, *words: str, **how: Any) -> list[dict[str, Any]]:
+        (tmp_path / "Old.fs").unlink(missing_ok=True)
         path = old.write(tmp_path / "Old.fs", **how)
         with moving_clock(NOW):
             ended = run("zc-async", path, "--json", *words)
@@ -605,7 +606,7 @@ def test_a_container_of_another_shape(old: OldDatabase, run: Run, tmp_path: Path
     queue.state[b"quotas"].state = 5
     path = old.write(tmp_path / "Old.fs")
     (found,) = json.loads(run("zc-async", path, "--json").out)["queues"]
-    assert "isn't what a zc.async.queue:Quotas should be" in found["problems"][0]
+    assert "a zc.async.queue:Quotas, isn't as it should be (TypeError" in found["problems"][0]
     assert len(found["jobs"]) == 1
 
 
@@ -615,6 +616,45 @@ def test_a_job_of_another_database(old: OldDatabase, told: Told) -> None:
         ["5", ["object 5 is in the database 'main', another one"]],
         ["?", ["b'no job' is where an object should be"]],
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {b"_quota_names": 5},
+        {b"_result": Made(Name("zc.twist:Failure"), (), {b"type": Made(Name("x:X"))}), b"args": 5},
+        {b"callbacks": 5},
+        {b"participants": 5},
+        {b"_begin_after": utc(datetime.max.replace(tzinfo=UTC)), b"_begin_by": span(AN_HOUR)},
+        {b"_begin_after": utc(NOW), b"_begin_by": span(timedelta.max)},
+        {b"_callable_name": 5},
+    ],
+)
+def test_a_job_with_something_odd_in_it(
+    old: OldDatabase, told: Told, change: dict[bytes, Any]
+) -> None:
+    odd = old.job("sample:add", 1)
+    odd.state.update(change)
+    old.queue(jobs=[odd, old.job("sample:add", 2)])
+    assert only(told(old), "id")[0] == odd.id
+    assert only(told(old), "arguments")[1] == ["2"]
+
+
+def test_pairs_that_do_not_match(old: OldDatabase, run: Run, tmp_path: Path) -> None:
+    held = [(NOW + n * AN_HOUR, old.job("sample:add", n)) for n in range(6)]
+    queue = old.queue(held=held)
+    bucket = queue.state[b"_held"].state[0][2]
+    bucket.state = (bucket.state[0][:-1],)
+    path = old.write(tmp_path / "Old.fs")
+    (found,) = json.loads(run("zc-async", path, "--json").out)["queues"]
+    assert only(found["jobs"], "arguments") == [["0"], ["1"], ["2"]]
+    assert f"object {bucket.id}, a BTrees.OOBTree:OOBucket, isn't as" in found["problems"][0]
+
+
+def test_a_number_that_python_3_does_not_write(old: OldDatabase, told: Told) -> None:
+    old.queue(jobs=[old.job("sample:add", 10**5000)])
+    (job,) = told(old, protocol=2)
+    assert (job["arguments"], job["line"]) == (["..."], None)
 
 
 def test_an_unknown_reference(old: OldDatabase, told: Told) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from zodbjobs.cli.zc_async.records import Record, Records, Reference, Unreadable, text_of
+
+T = TypeVar("T")
 
 
 class Containers:
@@ -50,29 +52,28 @@ class Containers:
         """The pairs of a BTree, in order; the keys as text."""
         return self._parts_of_tree(reference, set())
 
+    def tried(self, read: Callable[[], T], otherwise: T, what: str) -> T:
+        """What `read` gives; `otherwise`, and a problem noted, if it finds what can't be."""
+        try:
+            return read()
+        except Exception as error:  # a record may hold anything
+            self.problems.append(f"{what} isn't as it should be ({type(error).__name__}: {error})")
+            return otherwise
+
     def _parts_of_tree(self, reference: Any, seen: set[Any]) -> list[tuple[Any, Any]]:
         if reference in seen:
             return []
         seen.add(reference)
         found: list[tuple[Any, Any]] = []
         for part in self._read(reference, _children):
-            if isinstance(part, Reference):
-                found += self._parts_of_tree(part, seen)
-            else:
-                found += _by_text(zip(part[::2], part[1::2], strict=True))
+            found += self._parts_of_tree(part, seen) if isinstance(part, Reference) else [part]
         return found
 
     def _read(self, reference: Any, read: Callable[[Record], list[Any]]) -> list[Any]:
         record = self.record(reference)
-        try:
-            return [] if record is None else read(record)
-        except Exception as error:  # a state that isn't what this class has
-            assert record is not None
-            self.problems.append(
-                f"object {reference.id} isn't what a {record.name} should be "
-                f"({type(error).__name__}: {error})"
-            )
+        if record is None:
             return []
+        return self.tried(lambda: read(record), [], f"object {reference.id}, a {record.name},")
 
 
 def _data(record: Record) -> Any:
@@ -84,16 +85,20 @@ def _is_part(value: Any) -> bool:
 
 
 def _children(record: Record) -> list[Any]:
-    """The references to the parts of a BTree, or the flat pairs of a bucket."""
+    """The references to the parts of a BTree, or the pairs of a bucket."""
     state = record.state
     if state is None:  # empty
         return []
     if "Bucket" in record.name:
-        return [state[0]]
+        return _pairs(state[0])
     if len(state) == 1:  # a small tree has its only bucket in it
         ((bucket,),) = state
-        return [bucket[0]]
+        return _pairs(bucket[0])
     return list(state[0][::2])
+
+
+def _pairs(flat: Any) -> list[tuple[Any, Any]]:
+    return _by_text(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _by_text(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:

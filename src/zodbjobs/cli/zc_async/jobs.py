@@ -112,17 +112,21 @@ def read_job(containers: Containers, reference: Any, depth: int = _DEPTH) -> Old
     job.kind = reference.name if isinstance(reference, Reference) else ""
     record = inner.record(reference)
     if record is not None:
-        _read_call(inner, job, record)
-        _read_terms(job, record)
-        result = record.get("_result")
-        if isinstance(result, Reference) and _is_job(inner, result):
-            job.returned = result.id
-        if depth:
-            found = _callbacks(inner, record.get("callbacks"), depth - 1)
-            job.callbacks = [call for call in found if not _is_internal(inner, job, call)]
-            job.composition = _composition(inner, job, depth - 1)
+        inner.tried(lambda: _read(inner, job, record, depth), None, f"job {job.id}")
     job.problems = inner.problems
     return job
+
+
+def _read(containers: Containers, job: OldJob, record: Record, depth: int) -> None:
+    _read_call(containers, job, record)
+    _read_terms(job, record)
+    result = record.get("_result")
+    if isinstance(result, Reference) and _is_job(containers, result):
+        job.returned = result.id
+    if depth:
+        found = _callbacks(containers, record.get("callbacks"), depth - 1)
+        job.callbacks = [call for call in found if not _is_internal(containers, job, call)]
+        job.composition = _composition(containers, job, depth - 1)
 
 
 def recovering(containers: Containers, job: OldJob) -> tuple[OldJob, str] | None:

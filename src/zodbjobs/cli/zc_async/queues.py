@@ -69,13 +69,15 @@ def _read_queue(records: Records, name: str, reference: Any) -> OldQueue:
     record = containers.record(reference)
     if record is None:
         return queue
-    queue.quotas = _quotas(containers, record)
+    queue.quotas = containers.tried(lambda: _quotas(containers, record), {}, "a quota")
     waiting = containers.zc_queue(record.get("_queue"))
     if record.get("_putback_queue") is not None:  # goes before all others
         waiting = containers.zc_queue(record.get("_putback_queue")) + waiting
     waiting += [job for _, job in containers.tree(record.get("_held"))]
     queue.jobs = [_waiting(containers, job) for job in waiting]
-    for name, agent in _agents(containers, record):
+    agents: list[tuple[str, Record]] = []
+    agents = containers.tried(lambda: _agents(containers, record), agents, "an agent")
+    for name, agent in agents:
         queue.jobs += [
             _claimed(containers, j, name) for j in containers.zc_queue(agent.get("_data"))
         ]
@@ -90,7 +92,7 @@ def _waiting(containers: Containers, reference: Any) -> Found:
         return Found(*inner)
     now = clock.to_datetime(clock.now())
     due = job.begin_after or now
-    if job.begin_by is not None and due + job.begin_by < now:
+    if job.begin_by is not None and now - due > job.begin_by:
         return Found(job, "expired")
     return Found(job, "scheduled" if due > now else "pending")
 

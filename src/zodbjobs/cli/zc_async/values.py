@@ -12,6 +12,9 @@ from zodbjobs.cli.zc_async.records import Instance, Reference, text_of
 # Levels of lists in lists that are shown; an old list may hold itself.
 _DEPTH = 20
 
+# Longer numbers aren't shown; Python itself refuses to write those of 4,300 digits.
+_BITS = 10_000
+
 # Modules whose names are others in Python 3.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
 
@@ -31,6 +34,8 @@ def value_of(value: Any, depth: int = _DEPTH) -> Any:
     match value:
         case bytes():
             return text_of(value)
+        case int() if value.bit_length() > _BITS:
+            return ...
         case list() | tuple() | set() | frozenset():
             return type(value)(value_of(item, depth - 1) for item in value)
         case dict():
@@ -69,7 +74,7 @@ def text(value: Any) -> str:
             return f"<{dotted(class_of(value))}>"
         case type():
             return dotted(name_of(value))
-    return _written(value, text)
+    return "..." if value is ... else _written(value, text)
 
 
 def expression(value: Any) -> str:
@@ -87,7 +92,7 @@ def expression(value: Any) -> str:
         case type():
             return _looked_up(name_of(value))
     if value is ...:
-        raise NotExpressible("it holds itself, or is nested too deeply; make it anew")
+        raise NotExpressible("it holds itself, or is too deep or too long; make it anew")
     return _written(value, expression)
 
 
