@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import sys
@@ -133,7 +134,8 @@ def test_taken_by_an_agent(old: OldDatabase, told: Told) -> None:
 
 
 def test_the_word_for_a_status_of_old_releases(old: OldDatabase, told: Told) -> None:
-    job = old.job("sample:add", _status="active-status")
+    words = ("active-status", b"zc.async", "Active", None)
+    job = old.job("sample:add", _status=Made(Name("zope.i18nmessageid.message:Message"), words))
     del job.state[b"_status_id"]
     old.queue(agent=old.agent([job]))
     assert only(told(old), "state") == ["active"]
@@ -219,7 +221,7 @@ def test_the_strings_and_values_of_python_2(old: OldDatabase, told: Told) -> Non
         b"largest": 10**20,
         b"made": utc(NOW),
         b"names": [b"Gr\xc3\xb6\xc3\x9fe", "schön", b"\xff\xfe"],
-        b"none": (None, True, 2.5, ()),
+        b"none": (None, True, 2.5, (), float("inf")),
         b"some": Made(Name("__builtin__:set"), ([2, 1],)),
         b"table": {b"a": (1,)},
     }
@@ -230,7 +232,7 @@ def test_the_strings_and_values_of_python_2(old: OldDatabase, told: Told) -> Non
         "largest=100000000000000000000",
         "made=datetime.datetime(2026, 5, 4, 12, 0, tzinfo=datetime.timezone.utc)",
         r"names=['Größe', 'schön', b'\xff\xfe']",
-        "none=(None, True, 2.5, ())",
+        "none=(None, True, 2.5, (), float('inf'))",
         "some=set([1, 2])",
         "table={'a': (1,)}",
     ]
@@ -242,7 +244,7 @@ def test_the_strings_and_values_of_python_2(old: OldDatabase, told: Told) -> Non
             "largest": 10**20,
             "made": NOW,
             "names": ["Größe", "schön", b"\xff\xfe"],
-            "none": (None, True, 2.5, ()),
+            "none": (None, True, 2.5, (), float("inf")),
             "some": {1, 2},
             "table": {"a": (1,)},
         }
@@ -490,8 +492,17 @@ def test_what_plone_has_wrapped(old: OldDatabase, told: Told) -> None:
         *("plone.app.async.service:_executeAsUser", (b"", b"plone", b"news")),
         *((b"", b"plone"), (b"", b"plone", b"acl_users"), b"ada", Name("sample:add"), 5),
     )
-    old.queue(jobs=[wrapped])
-    (job,) = told(old)
+    plain = old.job("zc.async.job:_transparent")
+    whole = old.job("zc.async.job:_schedule_serial", wrapped, kwargs={b"postprocess": plain})
+    events = [
+        old.job(f"plone.app.async.service:job_{name}_callback") for name in ("success", "failure")
+    ]
+    wrapped.state[b"callbacks"] = old.bucket([old.pair(*events)])
+    old.queue(jobs=[wrapped, whole])
+    job, composed = told(old)
+    assert composed["line"].endswith(
+        "zodbjobs.serial(zodbjobs.Job(sample.add, '/plone/news', 5)))"
+    )
     assert job["line"].endswith(".put(zodbjobs.Job(sample.add, '/plone/news', 5))")
     assert job["needs"] == [
         "sample.add was given the object, not its path; let it look that up in the site",
@@ -638,6 +649,31 @@ def test_a_job_with_something_odd_in_it(
     old.queue(jobs=[odd, old.job("sample:add", 2)])
     assert only(told(old), "id")[0] == odd.id
     assert only(told(old), "arguments")[1] == ["2"]
+
+
+def test_nothing_in_a_line_but_what_is_meant(old: OldDatabase, run: Run, tmp_path: Path) -> None:
+    """Somebody may run the lines without having read each."""
+    account = old.store("sample:Account", {})
+    other = "x; import antigravity"
+    jobs = [
+        old.job((account, other.encode())),
+        old.job(f"{other}:f"),
+        old.job(f"sample:{other}"),
+        old.job("sample:add", Name(f"{other}:f")),
+        old.job("sample:add", kwargs={other: 1}),
+        old.job("sample:add", _quota_names=(other,)),
+        old.job("sample:add", Raw([b"m", (other, p64(1), Name("sample:Account"))])),
+    ]
+    queue = old.queue(other.encode(), jobs=jobs, quotas={other.encode(): 1})
+    _, quota = queue.state[b"quotas"].state[b"_data"].state[0][0][0]
+    quota.state[b"size"] = other
+    path = old.write(tmp_path / "Old.fs")
+    (found,) = json.loads(run("zc-async", path, "--json").out)["queues"]
+    lines = found["lines"] + [job["line"] for job in found["jobs"] if job["line"]]
+    assert len(lines) == 5
+    trees = [ast.parse(line) for line in lines]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    assert {name.name for node in imports for name in node.names} == {"sample"}
 
 
 def test_pairs_that_do_not_match(old: OldDatabase, run: Run, tmp_path: Path) -> None:

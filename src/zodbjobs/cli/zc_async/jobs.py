@@ -200,9 +200,11 @@ def _read_terms(job: OldJob, record: Record) -> None:
 
 
 def _old_status(record: Record) -> int:
-    """The status as releases before 1.5 wrote it: by its word."""
+    """The status as the first releases wrote it: a text that can be translated."""
     words = ["new", "active", "callback", "completed"]
-    word = str(value_of(record.get("_status"))).partition("-")[0]
+    status = record.get("_status")
+    message = status.args[0] if isinstance(status, Instance) and status.args else status
+    word = str(value_of(message)).partition("-")[0]
     return words.index(word) if word in words else 0
 
 

@@ -44,7 +44,12 @@ _POLICIES = {
     "zc.async.job.NeverRetry": "zodbjobs.NeverRetry",
 }
 
+# What plone.app.async puts in the place of a call, and the callbacks that send its events.
 _PLONE = "plone.app.async.service._executeAsUser"
+_PLONE_EVENTS = (
+    "plone.app.async.service.job_success_callback",
+    "plone.app.async.service.job_failure_callback",
+)
 
 _STATES = {
     "expired": "it wasn't begun in time; put it only if it is still wanted",
@@ -65,7 +70,7 @@ class PutAgain:
         self.needs: list[str] = list(found.job.problems)
         self._imports: set[str] = set()
         self._names = 0
-        job = _without_plone(found.job, self.needs)
+        job = self._without_plone(found.job)
         reason = _why_not(job, found.state)
         if reason is not None:
             self.needs.insert(0, reason)
@@ -115,7 +120,11 @@ class PutAgain:
             written = expression(job.root)
         except NotExpressible as error:
             raise NotExpressible(f"what it calls can't be written: {error}") from None
-        return written if job.method is None else f"{written}.{job.method}"
+        if job.method is None:
+            return written
+        if not _is_name(job.method):
+            raise NotExpressible(f"{job.method!r} isn't the name of a method")
+        return f"{written}.{job.method}"
 
     def _argument(self, name: object, value: Any) -> str:
         try:
@@ -149,7 +158,8 @@ class PutAgain:
             words.append(f"postprocess={self._part(last)}")
         return f"zodbjobs.{job.composition.kind}({', '.join(words)})"
 
-    def _part(self, part: OldJob) -> str:
+    def _part(self, found: OldJob) -> str:
+        part = self._without_plone(found)
         if part.problems:
             raise NotExpressible(f"part {part.id} can't be read: {part.problems[0]}")
         if part.callbacks:
@@ -183,6 +193,23 @@ class PutAgain:
             f"its callback {job.callable} has the condition {when}; ask that in the callback"
         )
 
+    def _without_plone(self, job: OldJob) -> OldJob:
+        """The call that plone.app.async has wrapped, with the path of its context."""
+        if job.callable != _PLONE or len(job.args) < 5:
+            return job
+        context, site, _, user, function, *args = job.args
+        self.needs.append(
+            f"{text(function)} was given the object, not its path; let it look that up in the site"
+        )
+        path = "/".join(map(str, context)) if isinstance(context, tuple) else context
+        callbacks = [
+            callback
+            for callback in job.callbacks
+            if not {called.callable for called in callback.jobs.values()} <= {*_PLONE_EVENTS}
+        ]
+        unwrapped = {"root": function, "args": [path, *args], "callbacks": callbacks}
+        return replace(job, **unwrapped, site=site, user=user)
+
 
 def queue_expression(name: str) -> str:
     """Python that gives the queue of a name."""
@@ -195,7 +222,7 @@ def lines_for_queue(queue: OldQueue) -> list[str]:
     """Python that makes the queue and its quotas; empty for the default queue without any."""
     lines = [f"zodbjobs.get_queues(connection).create({queue.name!r})"] if queue.name else []
     return lines + [
-        f"{queue_expression(queue.name)}.quotas.create({name!r}, size={size or 1})"
+        f"{queue_expression(queue.name)}.quotas.create({name!r}, size={size})"
         for name, size in queue.quotas.items()
     ]
 
@@ -231,18 +258,6 @@ def _notes(job: OldJob, state: str) -> list[str]:
         user = job.user or "nobody"
         notes.append(f"put it in the site {text(job.site)} as {user}, for it was put there")
     return notes
-
-
-def _without_plone(job: OldJob, needs: list[str]) -> OldJob:
-    """The call that plone.app.async has wrapped, with the path of its context."""
-    if job.callable != _PLONE or len(job.args) < 5:
-        return job
-    context, site, _, user, function, *args = job.args
-    needs.append(
-        f"{text(function)} was given the object, not its path; let it look that up in the site"
-    )
-    path = "/".join(map(str, context)) if isinstance(context, tuple) else context
-    return replace(job, root=function, args=[path, *args], site=site, user=user)
 
 
 def _is_name(name: Any) -> bool:

@@ -34,7 +34,7 @@ class OldQueue:
     name: str
     jobs: list[Found] = field(default_factory=list)
     ended: list[Found] = field(default_factory=list)
-    quotas: dict[str, Any] = field(default_factory=dict)
+    quotas: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -108,12 +108,13 @@ def _ended(containers: Containers, reference: Any, agent: str) -> Found:
     return Found(job, "failed" if job.failure else "succeeded", agent)
 
 
-def _quotas(containers: Containers, queue: Record) -> dict[str, Any]:
-    """The quotas of a queue: sizes by name."""
+def _quotas(containers: Containers, queue: Record) -> dict[str, int]:
+    """The quotas of a queue: sizes by name; 1 where that can't be read."""
     found = {}
     for name, reference in containers.zc_dict(queue.get("quotas")).items():
         quota = containers.record(reference)
-        found[str(name)] = None if quota is None else quota.get("size")
+        size = None if quota is None else quota.get("size")
+        found[str(name)] = size if isinstance(size, int) else 1
     return found
 
 

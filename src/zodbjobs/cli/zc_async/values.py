@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from math import isfinite
 from typing import Any, TypeGuard
 
 from zodbjobs.cli.zc_async.records import Instance, Reference, text_of
@@ -134,6 +135,8 @@ def _written(value: Any, write: Any) -> str:
             return f"{type(value).__name__}({items})"
         case dict():
             return f"{{{', '.join(f'{write(k)}: {write(v)}' for k, v in value.items())}}}"
+        case float() if not isfinite(value):
+            return f"float({str(value)!r})"
     return repr(value)
 
 
