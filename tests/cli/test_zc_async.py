@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
+import ZEO
 from python2_files import Made, Name, OldDatabase, Raw, record, span, stamp, utc
 from ZODB.Connection import TransactionMetaData
 from ZODB.DB import DB
@@ -687,6 +688,16 @@ def test_pairs_that_do_not_match(old: OldDatabase, run: Run, tmp_path: Path) -> 
     assert f"object {bucket.id}, a BTrees.OOBTree:OOBucket, isn't as" in found["problems"][0]
 
 
+def test_containers_that_hold_themselves(old: OldDatabase, told: Told) -> None:
+    held = [(NOW + n * AN_HOUR, old.job("sample:add", n)) for n in range(4)]
+    queue = old.queue(jobs=[old.job("sample:add", 4)], held=held)
+    tree, composite = queue.state[b"_held"], queue.state[b"_queue"]
+    children, first = tree.state
+    tree.state = ((*children, b"x", tree), first)
+    composite.state[b"_data"] += (composite,)
+    assert only(told(old), "arguments") == [["4"], ["0"], ["1"], ["2"], ["3"]]
+
+
 def test_a_number_that_python_3_does_not_write(old: OldDatabase, told: Told) -> None:
     old.queue(jobs=[old.job("sample:add", 10**5000)])
     (job,) = told(old, protocol=2)
@@ -729,11 +740,13 @@ def test_the_file_stays_as_it_is(
 
 def test_a_file_that_the_application_has_open(one: OldDatabase, run: Run, tmp_path: Path) -> None:
     path = one.write(tmp_path / "Old.fs", magic=b"FS30")
+    job = next(thing for thing in one.stored if thing.name == "zc.async.job:Job")
     with contextlib.closing(FileStorage(str(path))) as storage:
+        _, serial = storage.load(job.oid)
         change = TransactionMetaData()
         storage.tpc_begin(change)
-        storage.store(p64(999), p64(0), record("x:X", None), "", change)
-        storage.tpc_vote(change)  # the transaction is in the file, but not complete
+        storage.store(job.oid, serial, record("x:X", None), "", change)
+        storage.tpc_vote(change)  # the transaction is in the file, but not committed
         assert listed(run, path) == ["1"]
         storage.tpc_abort(change)
 
@@ -783,9 +796,12 @@ def test_records_that_are_compressed(one: OldDatabase, run: Run, tmp_path: Path)
 
 
 @pytest.mark.process
-def test_a_server(one: OldDatabase, run: Run, path: Path, zeo: str, tmp_path: Path) -> None:
-    assert "zeo" in zeo
-    assert "has no queues of zc.async" in run("zc-async", zeo).problem
+def test_a_server(one: OldDatabase, run: Run, tmp_path: Path) -> None:
+    (host, port), stop = ZEO.server(str(one.write(tmp_path / "Old.fs", magic=b"FS30")))
+    try:
+        assert listed(run, f"zeo://{host}:{port}") == ["1"]
+    finally:
+        stop()
 
 
 def test_the_class_in_its_old_forms(one: OldDatabase, run: Run, tmp_path: Path) -> None:
@@ -813,13 +829,14 @@ def test_no_file(run: Run, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_damaged_file(one: OldDatabase, run: Run, tmp_path: Path) -> None:
-    path = one.write(tmp_path / "Old.fs")
+def test_a_damaged_file(old: OldDatabase, run: Run, tmp_path: Path) -> None:
+    path = old.write(tmp_path / "Old.fs")
     data = bytearray(path.read_bytes())
-    length = len(record("persistent.mapping:PersistentMapping", {b"data": {}}))
-    data[4 + 23 + 34 : 4 + 23 + 42] = p64(length + 1)  # the length of the first record
-    path.write_bytes(data)
-    assert f"{path} is damaged at byte " in run("zc-async", path).problem
+    length = data.index(p64(len(record(old.root.name, old.root.state))), 4 + 23)
+    for more in (1, -1, 2**40):
+        data[length : length + 8] = p64(len(record(old.root.name, old.root.state)) + more)
+        path.write_bytes(data)
+        assert f"{path} is damaged at byte " in run("zc-async", path).problem
 
 
 def test_a_database_without_queues(old: OldDatabase, run: Run, tmp_path: Path) -> None:

@@ -40,12 +40,15 @@ class Containers:
 
     def zc_queue(self, reference: Any) -> list[Any]:
         """The items of a queue of zc.queue; a CompositeQueue has others as its parts."""
+        return self._parts_of_queue(reference, set())
+
+    def _parts_of_queue(self, reference: Any, seen: set[Any]) -> list[Any]:
+        if reference in seen:
+            return []
+        seen.add(reference)
         found: list[Any] = []
         for part in self._read(reference, lambda record: list(record.state["_data"])):
-            if _is_part(part):
-                found += self.zc_queue(part)
-            else:
-                found.append(part)
+            found += self._parts_of_queue(part, seen) if _is_part(part) else [part]
         return found
 
     def tree(self, reference: Any) -> list[tuple[Any, Any]]:
