@@ -23,7 +23,7 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *("cancel", "retry", "remove", "forget", "stats", "demo"),
+    *("cancel", "retry", "remove", "forget", "stats", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.

@@ -249,6 +249,7 @@ def test_wrong_status(run: Run, put: Put, path: Path) -> None:
         ["jobs", "Data.fs", "--status", "nosuch"],
         ["jobs", "Data.fs", "--limit", "0"],
         ["worker", "Data.fs", "--threads", "0"],
+        ["zc-async"],
     ],
 )
 def test_wrong_usage(run: Run, call: list[str]) -> None:

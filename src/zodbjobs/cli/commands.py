@@ -18,6 +18,9 @@ from zodbjobs.cli.errors import CommandError, errors_in_one_line
 from zodbjobs.cli.job_parser import delay_of, make_job
 from zodbjobs.cli.watch import watch_job
 from zodbjobs.cli.worker_command import run_worker
+from zodbjobs.cli.zc_async import report
+from zodbjobs.cli.zc_async.queues import find_queues
+from zodbjobs.cli.zc_async.source import old_records
 from zodbjobs.insights import (
     JobInfo,
     all_queue_stats,
@@ -311,6 +314,25 @@ def demo_(keep: Path | None, students: int, seconds: float) -> None:
 
     if not run_demo(terminal.console(), keep, students, seconds):
         sys.exit(1)
+
+
+@cli.command("zc-async")
+@_database
+@click.option("--all", "with_ended", is_flag=True, help="List those that have ended, too.")
+@_json
+def zc_async_(database: str, with_ended: bool, as_json: bool) -> None:
+    """List what is left in the queues of zc.async, and how to put it again.
+
+    Reads a file that Python 2 has written, and that the old application may have open. Needs
+    no code of it, imports none, and changes nothing. For each job there is a line of Python
+    that puts it into a queue of zodbjobs, or the reason why there is none.
+    """
+    with old_records(database) as records:
+        queues = find_queues(records, database)
+        if as_json:
+            tables.print_json(report.as_json(queues, with_ended))
+        else:
+            report.print_queues(queues, with_ended)
 
 
 def _found(connection: Any, database: str, job_id: str) -> Job:
