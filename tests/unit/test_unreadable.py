@@ -81,7 +81,7 @@ def test_a_class_refuses_its_state(
 
 
 def test_a_value_cannot_be_made(proud: Proud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "brittle", True)
+    monkeypatch.setattr(sample, "brittle", ValueError)
     assert repr(why(proud)) == "ValueError('there is no Brittle')"
 
 
