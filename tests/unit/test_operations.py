@@ -176,7 +176,7 @@ def test_a_job_that_cannot_be_loaded_stops_no_other(
     jobs.insert(3, queue.put(zodbjobs.Job(sample.note, sample.Brittle())))
     transaction.commit()
     ids = [job.id for job in jobs]
-    monkeypatch.setattr(sample, "brittle", True)
+    monkeypatch.setattr(sample, "brittle", ValueError)
     resetCaches()
     results = operations.cancel(db, ids)
     assert done(results) == [True, True, True, False, True, True]
