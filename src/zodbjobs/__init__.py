@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         queue_installer,
     )
     from zodbjobs.manager import JobManager, compute, get_job_id
-    from zodbjobs.runtime import local
+    from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
     from zodbjobs.stored.container import JobContainer
     from zodbjobs.stored.failure import Failure
@@ -51,6 +51,7 @@ _HOMES = {
     "queue_installer": "zodbjobs.installer",
 }
 _MODULES = {
+    "cleanup": "zodbjobs.runtime.cleanup",
     "errors": "zodbjobs.errors",
     "insights": "zodbjobs.insights",
     "interfaces": "zodbjobs.interfaces",
@@ -68,6 +69,7 @@ __all__ = [
     "QueueInstaller",
     "Retry",
     "Worker",
+    "cleanup",
     "compute",
     "errors",
     "get_job_id",

@@ -15,6 +15,7 @@ from transaction.interfaces import NoTransaction, TransientError
 from zodbjobs import clock
 from zodbjobs.errors import NotStored, WaitTimeout
 from zodbjobs.interfaces import COMPLETED
+from zodbjobs.runtime import cleanup
 from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.dispatcher import Dispatcher
@@ -28,9 +29,11 @@ def run_jobs(db: Any, queues: Sequence[str] | None = None) -> int:
     """Run all jobs that are due in `db`, and those that they put, in this thread.
 
     The worker's own runner runs them; what the caller has not committed yet stays as it
-    is, and isn't seen. Returns the number of runs. `queues`: names, all by default.
+    is, and isn't seen. Nor do jobs see the caller's site, interaction, security manager, request,
+    context variables and decimal context, which are the caller's again at the end. Returns the
+    number of runs. `queues`: names, all by default.
     """
-    with _own_manager(), logs_are_kept():
+    with _own_manager(), logs_are_kept(), cleanup.thread_given_back():
         parts = Parts(db, Options(queues, group_commit=0, owns_all=True), threading.Event())
         with parts.wakeup:
             runner = parts.make_runner(parts.slots[0])

@@ -25,6 +25,7 @@ PUBLIC = {
         "QueueInstaller",
         "Retry",
         "Worker",
+        "cleanup",
         "compute",
         "get_job_id",
         "get_queue",
@@ -62,7 +63,9 @@ def test_a_stored_job_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", ["errors", "insights", "interfaces", "local", "testing"])
+@pytest.mark.parametrize(
+    "name", ["cleanup", "errors", "insights", "interfaces", "local", "testing"]
+)
 def test_modules_are_there_once_the_package_is(name: str) -> None:
     assert name not in python("import zodbjobs; print(list(vars(zodbjobs)))").split("'")
     python(f"import zodbjobs; assert zodbjobs.{name}.__doc__")

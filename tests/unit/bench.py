@@ -24,7 +24,7 @@ class Bench:
 
     def __init__(self, db: Any, group_seconds: float) -> None:
         self.results: list[Any] = []
-        stopping = threading.Event()
+        self.stopping = stopping = threading.Event()
         self.parts = Parts(db, Options(group_commit=group_seconds), stopping)
         self.registration = self.parts.registration
         self.dispatcher = self.parts.dispatcher

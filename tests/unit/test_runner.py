@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ZODB.POSException import ConflictError, POSKeyError
 
 import zodbjobs
 from zodbjobs import defaults
+from zodbjobs.runtime.transactions import Stopped
 from zodbjobs.runtime.workload import Workload
 from zodbjobs.testing import run_jobs
 
@@ -123,6 +125,22 @@ def test_a_conflict_of_a_group_runs_nothing_again(
         assert not errors
         assert len(worker.results) == 5
     assert sample.noted == [0, 1, 2, 3, 4]
+
+
+def test_a_worker_that_stops_keeps_the_result_that_waits_for_the_storage(
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It isn't made a second one, of a job that failed."""
+    queue.put(zodbjobs.Job(sample.note, 1))
+    transaction.commit()
+    with bench(db, group_seconds=0.0) as worker:
+        (claim,) = worker.claim()
+        fail_once(monkeypatch, worker.manager, OSError(errno.ENOSPC, "no room"))
+        worker.stopping.set()
+        with pytest.raises(Stopped):
+            worker.runner.run(claim)
+        assert [result.outcome for result in worker.slot.group.take()] == ["succeeded"]
+    assert not [record for record in caplog.records if "failed" in record.message]
 
 
 def test_a_conflict_of_a_writer_runs_only_the_writer_again(

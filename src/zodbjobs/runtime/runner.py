@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any
 
 from transaction.interfaces import TransientError
@@ -16,6 +17,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import MissingCode
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import policy, transactions
+from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
 from zodbjobs.runtime.slot import Slot
@@ -57,6 +59,7 @@ class Runner:
         self._report = report
         self._backoff = Backoff(stopping)
         self._is_alone = False
+        self._cleaner = ThreadCleaner()
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
 
@@ -69,6 +72,11 @@ class Runner:
     def thread_session(self) -> ThreadSession:
         """The thread's session."""
         return self._thread_session
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the thread may run another job: False once a cleaner has failed in it."""
+        return self._cleaner.is_clean
 
     def flush(self) -> None:
         """Commit the results that wait; raises Stopped."""
@@ -93,31 +101,34 @@ class Runner:
         try:
             while True:
                 try:
-                    result = self._attempt(claim, conflicts)
-                    if result is not None:
-                        self._hand_over(result)
-                    return
+                    # Context variables have their defaults in it, as in a new thread.
+                    result = Context().run(self._attempt_and_commit, claim, conflicts)
+                    break
                 except Exception as error:
-                    self._start_over()
                     if errors.is_unavailable(error):
                         self._backoff.wait(error)
                         continue
                     conflicts += 1
                     if policy.after_conflict(error, conflicts) is None:
-                        self._give_up(claim, error, conflicts)
-                        return
+                        result = Context().run(self._give_up, claim, error, conflicts)
+                        break
                     self._prepare_again(error, conflicts)
                 finally:
                     self._slot.attempt = None
+            if result is not None:
+                self._committer.keep(result)
         finally:
             if conflicts >= defaults.CONFLICTS_TOGETHER and self._is_alone:
                 self._is_alone = False
                 _alone.release()
 
-    def _give_up(self, claim: Claim, error: Exception, conflicts: int) -> None:
+    def _give_up(self, claim: Claim, error: Exception, conflicts: int) -> AttemptResult:
         """The commit can't be made: what the job did is dropped with it."""
         log.error("the commit of %s failed", claim, exc_info=not errors.is_transient(error))
-        self._committer.keep(self._failed(claim, error, clock.now(), conflicts - 1))
+        try:
+            return self._failed(claim, error, clock.now(), conflicts - 1)
+        finally:
+            self._cleaner.clean()
 
     def _prepare_again(self, error: Exception, conflicts: int) -> None:
         """Wait, and see to it that the next attempt has a better chance."""
@@ -138,6 +149,24 @@ class Runner:
         self._thread_session.catch_up()
 
     # One attempt
+
+    def _attempt_and_commit(self, claim: Claim, conflicts: int) -> AttemptResult | None:
+        """Call the job once, and commit or abort what it did; the result if that may wait to be
+        committed with others.
+        """
+        # Also before: other code runs in this thread between jobs, as when they are loaded ahead.
+        self._cleaner.clean()
+        try:
+            result = self._attempt(claim, conflicts)
+            if result is None or result.portable:
+                return result
+            self._commit(result)
+        except BaseException:
+            self._start_over()
+            raise
+        finally:
+            self._cleaner.clean()
+        return None
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
@@ -298,18 +327,17 @@ class Runner:
             result.retry_at = result.finished + again.micros
         return result
 
-    def _hand_over(self, result: AttemptResult) -> None:
-        """Have the result committed, at once or with others."""
-        if result.portable:
-            self._committer.keep(result)
-        elif not self._committer.commit(result):
-            attempt = self._slot.attempt
-            job = result.claim if attempt is None else attempt.job
-            if attempt is not None and attempt.job.outcome == CANCELLED:
-                log.info("%r was cancelled; what it did here is dropped", job)
-            else:
-                log.error("%r was taken from this worker; what it did here is dropped", job)
-            self._report([], [result.claim])
+    def _commit(self, result: AttemptResult) -> None:
+        """Commit what the job did with its result, unless it was taken away."""
+        if self._committer.commit(result):
+            return
+        attempt = self._slot.attempt
+        job = result.claim if attempt is None else attempt.job
+        if attempt is not None and attempt.job.outcome == CANCELLED:
+            log.info("%r was cancelled; what it did here is dropped", job)
+        else:
+            log.error("%r was taken from this worker; what it did here is dropped", job)
+        self._report([], [result.claim])
 
 
 def _stops_the_process(error: BaseException) -> bool:

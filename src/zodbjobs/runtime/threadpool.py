@@ -103,7 +103,7 @@ class ThreadPool:
             with self._workload.change:
                 self._workload.present += 1
                 thread.is_present = True
-            while not self._stopping:
+            while not self._stopping and runner.is_clean:  # else a new thread goes on
                 self._turn(thread, runner)
         except BaseException:
             log.critical("a runner thread fails", exc_info=True)
