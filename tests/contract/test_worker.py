@@ -281,7 +281,10 @@ def test_who_was_taken_for_dead_goes_on_under_another_id(
     assert (job.result, job.started, job.finished, account.balance - 1) == ended
     assert ended[0] == ended[3] == 5
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == [f"worker {before} was thought dead, and others have taken its jobs"]
+    assert errors == [
+        f"worker {before} was thought dead, and others have taken its jobs",
+        f"job {job.id} was taken from this worker; what it did here is dropped",
+    ]
 
 
 def declare_dead(db: Any, worker_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -172,7 +173,7 @@ class Runner:
         """Call the job once; None if there is nothing to be written into it."""
         self._thread_session.begin()
         now = clock.now()
-        job = self._load(claim, now)
+        job = self._load(claim, now, conflicts)
         if job is None:
             return None
         expired = policy.after_expiry(job, now, conflicts)
@@ -230,7 +231,7 @@ class Runner:
         if self._slot.attempt is not None:
             self._slot.attempt.job._p_invalidate()
 
-    def _load(self, claim: Claim, now: int) -> Job | None:
+    def _load(self, claim: Claim, now: int, conflicts: int) -> Job | None:
         """The job, if it is still this worker's and can be run at all."""
         thread_session = self._thread_session
         job: Job | None = thread_session.session.record.job_of(claim)
@@ -239,7 +240,10 @@ class Runner:
             thread_session.begin()
             job = thread_session.session.record.job_of(claim)
         if job is None:
-            log.info("%s was taken away before it began", claim)
+            if conflicts:
+                self._tell_taken(claim)
+            else:
+                log.info("%s was taken away before it began", claim)
             self._report([], [claim])
             return None
         try:
@@ -331,13 +335,17 @@ class Runner:
         """Commit what the job did with its result, unless it was taken away."""
         if self._committer.commit(result):
             return
-        attempt = self._slot.attempt
-        job = result.claim if attempt is None else attempt.job
-        if attempt is not None and attempt.job.outcome == CANCELLED:
-            log.info("%r was cancelled; what it did here is dropped", job)
-        else:
-            log.error("%r was taken from this worker; what it did here is dropped", job)
+        self._tell_taken(result.claim)
         self._report([], [result.claim])
+
+    def _tell_taken(self, claim: Claim) -> None:
+        """Tell of a job that was taken away while it ran: by a cancellation, or by a rescue."""
+        with contextlib.suppress(POSKeyError):  # it was forgotten, and the database packed
+            job = self._thread_session.session.record._p_jar.get(claim.oid)
+            if job.outcome == CANCELLED:
+                log.info("%s was cancelled; what it did here is dropped", claim)
+                return
+        log.error("%s was taken from this worker; what it did here is dropped", claim)
 
 
 def _stops_the_process(error: BaseException) -> bool:
