@@ -115,7 +115,12 @@ class BadRepr:
 class BadPolicy:
     """A retry policy with a fault."""
 
-    def delay(self, failure: object, attempts: int) -> float:
+    def job_error(self, failure: object, data: object) -> Any:
+        raise RuntimeError("the policy is broken")
+
+    commit_error = job_error
+
+    def interrupted(self, data: object) -> Any:
         raise RuntimeError("the policy is broken")
 
 
@@ -350,14 +355,32 @@ def statement_with_a_rival(account: Account, size: int) -> Blob:
 
 
 class OwnPolicy:
-    """A retry policy that gives the same answer each time, and tells of it."""
+    """A retry policy that gives the same answer each time, and tells of it and of its data."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
-    def delay(self, failure: object, attempts: int) -> Any:
-        noted.append(f"asked after {attempts}")
+    def _answer(self, question: str, data: dict[str, Any]) -> Any:
+        data[question] = data.get(question, 0) + 1
+        noted.append(f"{question} {data[question]}")
         return self.answer
+
+    def job_error(self, failure: object, data: dict[str, Any]) -> Any:
+        return self._answer("job_error", data)
+
+    def commit_error(self, failure: object, data: dict[str, Any]) -> Any:
+        return self._answer("commit_error", data)
+
+    def interrupted(self, data: dict[str, Any]) -> Any:
+        return self._answer("interrupted", data)
+
+
+def snooze_once(when: Any) -> int:
+    """Snooze the first time, then return how often it ran."""
+    noted.append("ran")
+    if len(noted) == 1:
+        raise zodbjobs.Snooze(when)
+    return len(noted)
 
 
 def call_itself(job: zodbjobs.Job | None = None) -> str:

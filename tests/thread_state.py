@@ -158,9 +158,15 @@ class Policy:
     def __init__(self, times: int) -> None:
         self.times = times
 
-    def delay(self, failure: object, attempts: int) -> float | None:
+    def job_error(self, failure: object, data: dict[str, Any]) -> bool:
         leave()
-        return 0.0 if attempts <= self.times else None
+        data["times"] = data.get("times", 0) + 1
+        return bool(data["times"] <= self.times)
+
+    commit_error = job_error
+
+    def interrupted(self, data: dict[str, Any]) -> bool:
+        return True
 
 
 class Loaded:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zodbjobs import errors, insights, interfaces, testing
+    from zodbjobs.errors import Snooze
     from zodbjobs.installer import (
         JobContainerInstaller,
         QueueInstaller,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.failure import Failure
     from zodbjobs.stored.job import Job, ProgressableJob
     from zodbjobs.stored.lifecycle.root import get_queue, get_queues
-    from zodbjobs.stored.retry import Retry
+    from zodbjobs.stored.retry import NeverRetry, Retry, RetryForever
 
 # Where each public name lives; loaded when it is first asked for.
 _HOMES = {
@@ -36,9 +37,12 @@ _HOMES = {
     "JobContainer": "zodbjobs.stored.container",
     "JobContainerInstaller": "zodbjobs.installer",
     "JobManager": "zodbjobs.manager",
+    "NeverRetry": "zodbjobs.stored.retry",
     "ProgressableJob": "zodbjobs.stored.job",
     "QueueInstaller": "zodbjobs.installer",
     "Retry": "zodbjobs.stored.retry",
+    "RetryForever": "zodbjobs.stored.retry",
+    "Snooze": "zodbjobs.errors",
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
     "get_job_id": "zodbjobs.manager",
@@ -65,9 +69,12 @@ __all__ = [
     "JobContainer",
     "JobContainerInstaller",
     "JobManager",
+    "NeverRetry",
     "ProgressableJob",
     "QueueInstaller",
     "Retry",
+    "RetryForever",
+    "Snooze",
     "Worker",
     "cleanup",
     "compute",

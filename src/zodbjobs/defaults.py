@@ -78,6 +78,13 @@ FAILURE_TEXT = 10_000
 #: Bytes that the pickle of its exception may have; a longer one isn't kept. Most have some 100.
 FAILURE_BYTES = 10_000
 
+#: Past attempts of a job that are kept with it ...
+PAST_ATTEMPTS = 20
+
+#: ... and characters that are kept of the message of such a one's failure, and of its traceback:
+#: its first and its last lines. The job has the last failure in full.
+PAST_FAILURE_TEXT = 1_000
+
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01
 
@@ -137,10 +144,24 @@ BACKOFF_SECONDS = 0.1
 MOST_BACKOFF_SECONDS = 5.0
 
 #: The longest time in seconds after which a job is tried again: a year. A policy that answers
-#: more has a fault, or is a backoff over so many attempts that nobody has thought of the last.
+#: more has a fault.
 MOST_RETRY_SECONDS = 366 * 24 * 3600.0
 
-#: Times that a job may be interrupted by the death of its worker before it is aborted.
+#: The longest wait in seconds of `Retry`, unless it is given another one ...
+RETRY_SECONDS = 3600.0
+
+#: ... and the part of a wait by which it is longer or shorter by chance, so that jobs that failed
+#: together don't all come back together.
+RETRY_JITTER = 0.1
+
+#: Seconds that `RetryForever` waits first; doubles ...
+FOREVER_SECONDS = 1.0
+
+#: ... and is never more than that.
+MOST_FOREVER_SECONDS = 60.0
+
+#: Times that a job may be interrupted by the death of its worker before it is aborted, unless
+#: its own retry policy says otherwise.
 INTERRUPTIONS = 9
 
 #: Jobs that were interrupted once which a worker holds at a time; a quarter of them for each

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 
 class ZodbjobsError(Exception):
     """Base of all errors that this package raises."""
@@ -35,6 +37,28 @@ class MissingCode(ZodbjobsError, LookupError):
     """The code that a job calls isn't there in this process."""
 
 
+class Snooze(ZodbjobsError):
+    """Raised by a job that wants to be run again later: ``raise zodbjobs.Snooze(when)``.
+
+    `when` is a timedelta from now or an aware datetime; what is past means now. What the job
+    did is rolled back; it is no failure, not counted in `attempts`, and `begin_by` applies no
+    more. Raises BadArgument for anything else. More than a year is a failure.
+    """
+
+    def __init__(self, when: timedelta | datetime) -> None:
+        is_time = isinstance(when, timedelta | datetime)
+        if not is_time or (isinstance(when, datetime) and when.utcoffset() is None):
+            raise BadArgument(
+                f"a job snoozes for a timedelta, or until an aware datetime, not {when!r}"
+            )
+        super().__init__(when)
+        self.when = when
+
+    def __str__(self) -> str:
+        between = "for" if isinstance(self.when, timedelta) else "until"
+        return f"the job snoozes {between} {self.when}"
+
+
 class NoCurrentJob(ZodbjobsError, ValueError):
     """A function of ``zodbjobs.local`` was called outside a running job."""
 
@@ -45,6 +69,14 @@ class WaitTimeout(ZodbjobsError, TimeoutError):
 
 class Aborted(ZodbjobsError):
     """The job was given up: the worker died too often while it ran."""
+
+
+class BadPolicy(ZodbjobsError):
+    """A job's retry policy raised, or gave an answer that means nothing; the job has ended."""
+
+
+class TimedOut(ZodbjobsError, TimeoutError):
+    """The job wasn't done in time."""
 
 
 class Cancelled(ZodbjobsError):

@@ -79,7 +79,6 @@ class IJob(IContained):
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
     finished = Attribute("When it ended, aware UTC datetime, or None.")
     attempts = Attribute("Number of the last attempt, counted from 1; 0 before.")
-    conflicts = Attribute("How many attempts were made again after a conflict, as far as stored.")
     interruptions = Attribute("How often a worker died or stopped while it held the job.")
     parked = Attribute("Why the job can't be run here (str), or None.")
     progress = Attribute("The last Progress(percent, message) that was reported.")
@@ -87,14 +86,33 @@ class IJob(IContained):
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
     callbacks = Attribute("Tuple of the callbacks; empty in this release, else BadArgument.")
     quota_names = Attribute("Tuple of quota names; empty in this release, else BadArgument.")
-    retry_policy = Attribute("An IRetryPolicy; None for no further attempt after an error.")
+    conflicts = Attribute("How many attempts were made again at once after a conflict.")
+    retry_policy = Attribute(
+        "An IRetryPolicy, or None for the built-in one: another attempt after a conflict (25 "
+        "times) and after an interruption (nine times), none after an error. Settable while NEW, "
+        "else BadStatus, also to a class that takes no arguments; BadArgument for what answers no "
+        "question. A put gives a job that has none the queue's default, or the database's."
+    )
+    past_attempts = Attribute(
+        "Tuple of the last 20 attempts that are over, the oldest first, each with started, "
+        "finished (aware UTC datetimes), worker, outcome (the job's, or failed, interrupted, "
+        "snoozed) and failure. Conflicts aren't among them; `conflicts` counts those."
+    )
 
     def __call__(*args, **kwargs):
         """Run the job here and now, in the caller's transaction.
 
         Only from NEW, else BadStatus. Stores the result or the Failure, and returns
         it; the caller's changes are kept, the job's own are rolled back on failure.
-        Conflicts and what isn't an Exception reach the caller, and leave the job NEW.
+        Conflicts, Snooze and what isn't an Exception reach the caller, and leave the job NEW.
+        """
+
+    def fail(error=None):
+        """Let a job that hasn't begun (NEW, PENDING, ASSIGNED) end as FAILED, with `error`,
+        an exception, or a TimedOut, which is a TimeoutError.
+
+        A worker that begins it meanwhile can't commit it. Joins the current transaction. Raises
+        BadStatus when the job is ACTIVE or COMPLETED.
         """
 
     def cancel():
@@ -106,13 +124,32 @@ class IJob(IContained):
 
 
 class IRetryPolicy(Interface):
-    """Decides whether an attempt that raised is followed by another."""
+    """Decides whether an attempt that raised or was interrupted is followed by another.
 
-    def delay(failure, attempts):
-        """Seconds (float) until the next attempt, or None to end with the failure.
+    Each question is answered with True (now, in front of those that wait), False (give up),
+    seconds, a timedelta, or the aware datetime of the next attempt, at most a year from now;
+    what is past means now. Anything else, and what it raises, ends the job with BadPolicy.
 
-        `failure` is the Failure, `attempts` the number of attempts made. Called by
-        the runner, outside the job's transaction; must not touch the database.
+    `data` is a dict of plain values, empty at first, for the policy to read and change. It
+    lasts over attempts that were rolled back, and is stored with the attempt's end; changes of
+    the policy itself don't last. `failure` is a Failure; its `kinds` tell the exception's bases.
+    A policy is asked by a worker, outside the job's transaction, and must not touch the database.
+
+    It isn't asked while the storage is away or full, nor after a conflict, unless there were
+    `conflict_attempts` in a row. That attribute is an int from 1, and optional: 25.
+    """
+
+    def job_error(failure, data):
+        """What follows an attempt in which the job raised."""
+
+    def commit_error(failure, data):
+        """What follows an attempt that couldn't be committed, also for too many conflicts."""
+
+    def interrupted(data):
+        """What follows an attempt whose worker died or was stopped, or which it didn't begin.
+
+        Asked by another worker, within the transaction that takes the job back; more than once
+        if that conflicts. If it gives up the job ends as ABORTED.
         """
 
 
@@ -120,6 +157,10 @@ class IQueue(Interface):
     """A named place where jobs wait. Iterating gives the waiting jobs, first one first."""
 
     name = Attribute("The name (str); '' is the default queue.")
+    retry_policy = Attribute(
+        "The IRetryPolicy, or a class of such, of jobs that are put from now on and bring none; "
+        "None: the database's."
+    )
 
     def put(job, *, begin_after=None, begin_by=None, priority=None):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
@@ -178,6 +219,10 @@ class IQueue(Interface):
 
 class IQueues(Interface):
     """The queues of a database by name; a mapping. Unknown names: UnknownQueue."""
+
+    retry_policy = Attribute(
+        "As IQueue.retry_policy, for the queues that have none; None: the built-in one."
+    )
 
     def create(name, shards=8):
         """Make a queue, or return the one that is there. Joins the transaction."""

@@ -31,7 +31,11 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = zodbjobs.get_queue(connection)
     account = connection.root()["account"] = sample.Account()
     retried = zodbjobs.Job(sample.fail, "again")
-    retried.retry_policy = zodbjobs.Retry(times=1, delay=5.0)
+    retried.retry_policy = zodbjobs.Retry(1, 5, backoff=3, most=60, jitter=0, on=ValueError)
+    patient = queue.parent.create("patient")
+    patient.retry_policy = zodbjobs.RetryForever
+    once = zodbjobs.Job(sample.nothing)
+    once.retry_policy = zodbjobs.NeverRetry
     container = connection.root()["zodbjobs.jobs"]
     with moving_clock() as clock:
         queue.put(zodbjobs.Job(sample.add, 1, more=1), begin_by=timedelta(hours=1), priority=1)
@@ -40,6 +44,8 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(sample.log_lines, 1))
         queue.put(zodbjobs.Job(account.vanishing))
         queue.put(sample.fail_for_good)
+        queue.put(once)
+        patient.put(zodbjobs.Job(sample.snooze_once, timedelta(seconds=5)))
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         transaction.commit()

@@ -99,8 +99,9 @@ def test_nothing_waits_with_a_result_for_its_group(
 ) -> None:
     """Also not what a retry policy leaves that is asked about a conflict without end."""
     monkeypatch.setattr(defaults, "CONFLICT_ATTEMPTS", 2)
-    job = queue.put(function)
+    job = zodbjobs.Job(function)
     job.retry_policy = thread_state.Policy(times=0)
+    queue.put(job)
     transaction.commit()
     found = []
     take = Group.take
@@ -119,8 +120,9 @@ def test_nothing_waits_with_a_result_for_its_group(
 
 
 def test_a_retry_policy_leaves_nothing(db: Any, queue: Any) -> None:
-    job = queue.put(sample.fail)
+    job = zodbjobs.Job(sample.fail)
     job.retry_policy = thread_state.Policy(times=1)
+    queue.put(job)
     next_one = queue.put(thread_state.look)
     run_in_one_thread(db, job, next_one)
     assert (job.outcome, job.attempts) == ("failed", 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import types
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -262,7 +262,11 @@ def test_a_job_cancels_one_whose_result_waits(
 
 
 @pytest.mark.parametrize(
-    "answer", [float("inf"), 1e300, 1e12, 3e9, float("nan"), False, True, "soon"]
+    "answer",
+    [
+        *(float("inf"), 1e300, 1e12, 3e9, float("nan"), "soon", None, (), 10**400),
+        *(datetime(2030, 1, 1), datetime.max.replace(tzinfo=UTC), timedelta.max),
+    ],
 )
 def test_whatever_a_policy_answers_it_harms_nobody(db: Any, queue: Any, answer: Any) -> None:
     job = zodbjobs.Job(sample.fail, "once")
@@ -272,7 +276,8 @@ def test_whatever_a_policy_answers_it_harms_nobody(db: Any, queue: Any, answer: 
     transaction.commit()
     assert run_jobs(db) == 2
     transaction.begin()
-    assert (job.outcome, job.failure.message) == ("failed", "once")
+    assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.BadPolicy")
+    assert [failure.message for failure in job.failure.chain()][2] == "once"
     assert after.outcome == "succeeded"
 
 

@@ -22,8 +22,11 @@ HEAVY = {"click", "rich", "ZEO", "grok", "zope.app", "relstorage", "asyncio", "z
 PUBLIC = {
     *("Failure", "Job", "JobContainer", "JobContainerInstaller", "JobManager", "ProgressableJob"),
     *(
+        "NeverRetry",
         "QueueInstaller",
         "Retry",
+        "RetryForever",
+        "Snooze",
         "Worker",
         "cleanup",
         "compute",
@@ -97,6 +100,8 @@ def test_classes_do_what_the_interfaces_say() -> None:
         (interfaces.IJobManager, manager.JobManager),
         (interfaces.IJobContainer, zodbjobs.JobContainer),
         (interfaces.IRetryPolicy, retry.Retry),
+        (interfaces.IRetryPolicy, retry.RetryForever),
+        (interfaces.IRetryPolicy, retry.NeverRetry),
         (interfaces.IInstaller, zodbjobs.JobContainerInstaller),
     ]
     for interface, kind in pairs:

@@ -57,7 +57,7 @@ def test_what_had_ended_is_booked(db: Any, queue: Any, account: Any, doomed: Ben
     good = queue.put(zodbjobs.Job(account.deposit, 1))
     bad = queue.put(sample.fail)
     retried = zodbjobs.Job(sample.fail)
-    retried.retry_policy = zodbjobs.Retry(1, delay=60.0)
+    retried.retry_policy = zodbjobs.Retry(1, delay=60.0, jitter=0)
     queue.put(retried)
     transaction.commit()
     doomed.run()

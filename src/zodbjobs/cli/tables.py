@@ -76,12 +76,36 @@ def print_job(job: JobDetails) -> None:
     out.print(head.append_text(state_text(job.state)), soft_wrap=True)
     for name, value in _fields(job):
         out.print(Text.assemble((f"{name:>13}  ", "dim"), value), soft_wrap=True)
-    for title, lines in (("log", job.log), ("traceback", (job.traceback or "").splitlines())):
+    parts = (
+        ("past attempts", _attempts(job)),
+        ("log", job.log),
+        ("traceback", (job.traceback or "").splitlines()),
+    )
+    for title, lines in parts:
         if lines:
             out.print()
             out.print(title, style="dim")
             for line in lines:
                 out.print(f"  {line}", soft_wrap=True)
+
+
+def _attempts(job: JobDetails) -> Sequence[str]:
+    """A line for each past attempt; none for an only one, of which the fields tell all."""
+    if len(job.past_attempts) == 1 and job.outcome:
+        return ()
+    return [
+        " ".join(
+            one_line(part)
+            for part in (
+                _moment(attempt.started or attempt.finished),
+                attempt.outcome,
+                f"on {attempt.worker[:12]}" if attempt.worker else None,
+                attempt.failure,
+            )
+            if part
+        )
+        for attempt in job.past_attempts
+    ]
 
 
 def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
@@ -103,7 +127,9 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
         "took": duration(job.seconds),
         "priority": str(job.priority) if job.priority else None,
         "attempts": str(job.attempts) if job.attempts > 1 else None,
+        "conflicts": str(job.conflicts) if job.conflicts else None,
         "interrupted": f"{job.interruptions} times" if job.interruptions else None,
+        "policy": job.retry_policy,
         "worker": job.worker,
     }
     return [(name, value) for name, value in fields.items() if value]

@@ -7,11 +7,19 @@ outlive the connection. Raises NotStored, NotInstalled or UnknownQueue like `get
 
 from __future__ import annotations
 
-from zodbjobs.insights.infos import JobDetails, JobInfo, Minute, QueueStats, WorkerInfo
+from zodbjobs.insights.infos import (
+    AttemptInfo,
+    JobDetails,
+    JobInfo,
+    Minute,
+    QueueStats,
+    WorkerInfo,
+)
 from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
 from zodbjobs.insights.numbers import all_queue_stats, list_workers, queue_stats
 
 __all__ = [
+    "AttemptInfo",
     "JobDetails",
     "JobInfo",
     "Minute",

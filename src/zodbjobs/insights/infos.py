@@ -52,10 +52,22 @@ class JobInfo(Info):
 
 
 @dataclasses.dataclass(frozen=True)
+class AttemptInfo(Info):
+    """An attempt of a job that is over; see Job.past_attempts. `failure` as a text."""
+
+    started: datetime | None
+    finished: datetime
+    worker: str | None
+    outcome: str
+    failure: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class JobDetails(JobInfo):
     """All that there is to know of a job; `arguments` and `result` as text, shortened.
 
     `result_file`: where the data of a result that is a blob lies on this machine.
+    `retry_policy`: its repr, shortened.
     """
 
     arguments: tuple[str, ...] = ()
@@ -66,6 +78,9 @@ class JobDetails(JobInfo):
     traceback: str | None = None
     log: tuple[str, ...] = ()
     annotations: dict[str, Any] = dataclasses.field(default_factory=dict)
+    conflicts: int = 0
+    retry_policy: str | None = None
+    past_attempts: tuple[AttemptInfo, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,14 @@ from ZODB.utils import p64, u64
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument
-from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobInfo, show
+from zodbjobs.insights.infos import (
+    MOST_ARGUMENT,
+    MOST_RESULT,
+    AttemptInfo,
+    JobDetails,
+    JobInfo,
+    show,
+)
 from zodbjobs.insights.newest import PARKED, SCHEDULED, WAITING, newest
 from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.job import Job
@@ -55,6 +62,18 @@ def job_details(job: Job) -> JobDetails:
         traceback=None if job.failure is None else job.failure.render(),
         log=job.log_lines,
         annotations=dict(job.annotations),
+        conflicts=job.conflicts,
+        retry_policy=None if job.retry_policy is None else show(job.retry_policy, MOST_ARGUMENT),
+        past_attempts=tuple(
+            AttemptInfo(
+                past.started,
+                past.finished,
+                past.worker,
+                past.outcome,
+                None if past.failure is None else str(past.failure),
+            )
+            for past in job.past_attempts
+        ),
     )
 
 

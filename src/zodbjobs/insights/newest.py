@@ -12,7 +12,7 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import HISTORY_TIE, Shard
+from zodbjobs.stored.shard import HISTORY_TIE, Shard, job_of
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing.
 WAITING = "waiting"
@@ -95,7 +95,7 @@ def _unpacked(items: Iterator[tuple[int, Any]], micros: Callable[[int], int]) ->
     """With the jobs of each bundle in its place."""
     for key, item in items:
         if not isinstance(item, Bundle):
-            yield micros(key), item
+            yield micros(key), job_of(item)
         elif item.for_later:
             yield from _by_scheduled_key(item.jobs)
         else:

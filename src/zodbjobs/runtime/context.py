@@ -23,12 +23,17 @@ class Attempt:
     `changes` counts what the job has told; `written` how much of that others can see.
     """
 
-    __slots__ = ("annotations", "cancelled", "changes", "job", "key", "log", "started", "written")
+    __slots__ = (
+        *("annotations", "cancelled", "changes", "job", "key", "log", "policy", "started"),
+        "written",
+    )
 
-    def __init__(self, key: int, job: Job, started: int) -> None:
+    def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
         self.key = key
         self.job = job
         self.started = started
+        #: The job's, as it was when the attempt began.
+        self.policy = policy
         self.annotations: dict[str, Any] | None = None
         self.log: deque[str] | None = None
         self.cancelled = False

@@ -1,32 +1,44 @@
-"""Policy: what raised, conflicted or was interrupted is done again, when, or given up."""
+"""Policy: what raised, conflicted or was interrupted is done again, when, or given up.
+
+The one place that asks a job's retry policy. Whatever that answers or raises harms no other job.
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
-from typing import NamedTuple
+import threading
+from datetime import datetime, timedelta
+from typing import Any
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import Aborted, Expired
+from zodbjobs.errors import Aborted, BadArgument, BadPolicy, Expired, Snooze
 from zodbjobs.runtime.storage import errors
-from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle.attempts import Verdict
 from zodbjobs.stored.lifecycle.options import deadline_of
+from zodbjobs.stored.lifecycle.storable import is_simple
 
 log = logging.getLogger("zodbjobs")
 
+#: The questions that a policy is asked.
+JOB_ERROR = "job_error"
+COMMIT_ERROR = "commit_error"
+INTERRUPTED = "interrupted"
 
-class Again(NamedTuple):
-    """Another attempt, in so many microseconds; 0 for at once."""
+#: There is no other attempt.
+NO_MORE = Verdict(None)
 
-    micros: int
+_PLAIN = (list, tuple, set, frozenset)
 
 
 def after_expiry(job: Job, now: int, conflicts: int) -> Expired | None:
     """The error for a job that wasn't begun in time; None if it may be run at `now`.
 
-    What was begun in time is run again after a conflict or an error, however late.
+    What was begun in time is run again after a conflict, an error or a snooze, however late.
     """
     deadline = deadline_of(job)
     if deadline is None or now <= deadline or conflicts or job.started is not None:
@@ -37,60 +49,129 @@ def after_expiry(job: Job, now: int, conflicts: int) -> Expired | None:
     )
 
 
-def after_error(job: Job, failure: Failure, attempts: int, now: int) -> Again | None:
-    """What follows an attempt that raised: another one, or None if the job has failed.
-
-    Whatever the job's own policy answers or raises harms nobody else.
+def outlasts_conflict(policy: Any, error: Exception, conflicts: int) -> bool:
+    """Whether there is another attempt at once after a commit that failed for the so many-th
+    time in a row, or a read that conflicted. `policy`: the job's own, or None.
     """
+    if not errors.is_transient(error):
+        return False
+    return conflicts < getattr(policy, "conflict_attempts", defaults.CONFLICT_ATTEMPTS)
+
+
+def after_error(policy: Any, job: Job, question: str, failure: Failure, now: int) -> Verdict:
+    """What follows an attempt of a job with its own policy that raised, or couldn't be committed.
+
+    Past its begin_by there is none, unless it has snoozed.
+    """
+    verdict = _asked(policy, job, question, now, failure)
+    deadline = None if complete.has_snoozed(job) else deadline_of(job)
+    if verdict.micros is None or deadline is None or now + verdict.micros <= deadline:
+        return verdict
+    return verdict._replace(micros=None)
+
+
+def after_snooze(snooze: Snooze, now: int) -> Verdict:
+    """When a job that has raised Snooze is run again."""
+    micros = _micros_until(snooze.when, now)
+    if micros is None:
+        return Verdict(None, error=BadArgument(f"{snooze}, which is more than a year"))
+    return Verdict(micros)
+
+
+def after_interruption(job: Job, now: int) -> Verdict:
+    """What follows for a job whose worker died or stopped, which is counted already."""
     policy = job.retry_policy
-    if policy is None:
-        return None
-    try:
-        seconds = policy.delay(failure, attempts)
-    except Exception:
-        log.exception("the retry policy of %r failed; there is no further attempt", job)
-        return None
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
-        log.error(
-            "the retry policy of %r answers %r, not a number of seconds or None; there is no "
-            "further attempt",
-            job,
-            seconds,
-        )
-        return None
-    if seconds > defaults.MOST_RETRY_SECONDS:
-        log.error(
-            "the retry policy of %r answers %r seconds, more than %s; there is no further attempt",
-            job,
-            seconds,
-            defaults.MOST_RETRY_SECONDS,
-        )
-        return None
-    micros = int(max(0.0, seconds) * 1_000_000)
-    deadline = deadline_of(job)
-    return None if deadline is not None and now + micros > deadline else Again(micros)
-
-
-def after_conflict(error: Exception, conflicts: int) -> Again | None:
-    """What follows a commit that failed for the so many-th time in a row, or a read that
-    conflicted: another attempt, or None if the job ends with the error.
-    """
-    if not errors.is_transient(error) or conflicts >= defaults.CONFLICT_ATTEMPTS:
-        return None
-    return Again(0)
-
-
-def after_interruption(job: Job) -> Aborted | None:
-    """The error for a job that is given up as its worker died or stopped too often; else None."""
-    if job.interruptions <= defaults.INTERRUPTIONS:
-        return None
-    shard = complete.shard_of(job)
-    name = "" if shard is None else shard.queue.name
+    if policy is not None:
+        verdict = _asked(policy, job, INTERRUPTED, now)
+    else:
+        verdict = Verdict(0) if job.interruptions <= defaults.INTERRUPTIONS else NO_MORE
+    if verdict.micros is not None or verdict.error is not None:
+        return verdict
     error = Aborted(
-        f"job {job.id} ({job.description}) of queue {name!r} was given up: "
+        f"job {job.id} ({job.description}) of queue {_queue_name(job)!r} was given up: "
         f"its worker died or was stopped {job.interruptions} times while it held the job"
     )
     log.critical("%s", error)
-    return error
+    return verdict._replace(error=error)
+
+
+def _asked(policy: Any, job: Job, question: str, now: int, *about: Failure) -> Verdict:
+    """What the job's policy answers, checked."""
+    data = copy.deepcopy(complete.policy_data(job))
+    answer: Any = None
+    try:
+        answer = getattr(policy, question)(*about, data)
+        again = _checked(answer, now)
+        _check_plain(data)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and _is_main():
+            raise
+        return Verdict(None, error=_fault(policy, job, question, error))
+    return Verdict(again, data or None)
+
+
+def _fault(policy: Any, job: Job, question: str, error: BaseException) -> BadPolicy:
+    """The error that a job ends with whose policy has raised, or has answered nonsense."""
+    fault = BadPolicy(
+        f"the retry policy {dotted_name(type(policy))} of job {job.id} ({job.description}) of "
+        f"queue {_queue_name(job)!r} gave no answer to {question}: {type(error).__name__}: "
+        f"{error}; mend the policy, then retry the job"
+    )
+    fault.__cause__ = error
+    log.error("%s", fault, exc_info=error)
+    return fault
+
+
+def _checked(answer: Any, now: int) -> int | None:
+    """The microseconds until the next attempt, or None for no other; raises BadArgument."""
+    if answer is True:
+        return 0
+    if answer is False:
+        return None
+    if isinstance(answer, int | float) and not math.isnan(answer):
+        answer = min(answer, 2 * defaults.MOST_RETRY_SECONDS)
+        answer = timedelta(seconds=max(0.0, answer))
+    is_time = isinstance(answer, timedelta | datetime)
+    if not is_time or (isinstance(answer, datetime) and answer.utcoffset() is None):
+        raise BadArgument(
+            f"it answered {answer!r}; True, False, seconds, a timedelta or an aware datetime "
+            "is wanted"
+        )
+    micros = _micros_until(answer, now)
+    if micros is None:
+        raise BadArgument(f"it answered {answer!r}, which is more than a year")
+    return micros
+
+
+def _micros_until(when: timedelta | datetime, now: int) -> int | None:
+    """From `now` on; what is past is 0, and None what is too far away."""
+    if isinstance(when, datetime):
+        micros = clock.to_micros(when) - now
+    else:
+        micros = when // timedelta(microseconds=1)
+    if micros > defaults.MOST_RETRY_SECONDS * 1_000_000:
+        return None
+    return max(0, micros)
+
+
+def _check_plain(value: Any) -> None:
+    """Raise BadArgument for what isn't made of plain values: it is stored with the job."""
+    if type(value) is dict:
+        for pair in value.items():
+            _check_plain(pair)
+    elif type(value) in _PLAIN:
+        for part in value:
+            _check_plain(part)
+    elif not is_simple(value):
+        raise BadArgument(
+            f"it put a {type(value).__name__} into `data`, which holds plain values only"
+        )
+
+
+def _queue_name(job: Job) -> str:
+    shard = complete.shard_of(job)
+    return "" if shard is None else shard.queue.name
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()

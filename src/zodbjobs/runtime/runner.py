@@ -15,7 +15,7 @@ from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import MissingCode
+from zodbjobs.errors import MissingCode, Snooze
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import policy, transactions
 from zodbjobs.runtime.cleanup import ThreadCleaner
@@ -110,7 +110,8 @@ class Runner:
                         self._backoff.wait(error)
                         continue
                     conflicts += 1
-                    if policy.after_conflict(error, conflicts) is None:
+                    attempt = self._slot.attempt
+                    if not policy.outlasts_conflict(attempt and attempt.policy, error, conflicts):
                         result = Context().run(self._give_up, claim, error, conflicts)
                         break
                     self._prepare_again(error, conflicts)
@@ -125,9 +126,12 @@ class Runner:
 
     def _give_up(self, claim: Claim, error: Exception, conflicts: int) -> AttemptResult:
         """The commit can't be made: what the job did is dropped with it."""
-        log.error("the commit of %s failed", claim, exc_info=not errors.is_transient(error))
+        if not isinstance(error, Snooze):
+            log.error("the commit of %s failed", claim, exc_info=not errors.is_transient(error))
+        attempt = self._slot.attempt
+        started = clock.now() if attempt is None else attempt.started
         try:
-            return self._failed(claim, error, clock.now(), conflicts - 1)
+            return self._failed(claim, error, started, conflicts - 1, policy.COMMIT_ERROR)
         finally:
             self._cleaner.clean()
 
@@ -184,7 +188,7 @@ class Runner:
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
             return complete.parked(claim, str(error), now)
-        attempt = self._slot.attempt = Attempt(claim.key, job, now)
+        attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
             value = self._call(attempt, function, args, kwargs)
             portable = is_simple(value)
@@ -199,7 +203,7 @@ class Runner:
             self._start_over()
             if _stops_the_process(error):
                 raise
-            return self._failed(claim, error, now, conflicts)
+            return self._failed(claim, error, now, conflicts, policy.JOB_ERROR)
         if complete.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
@@ -310,25 +314,40 @@ class Runner:
         return result
 
     def _failed(
-        self, claim: Claim, error: BaseException, started: int, conflicts: int
+        self, claim: Claim, error: BaseException, started: int, conflicts: int, question: str
     ) -> AttemptResult:
-        """The result of an attempt that raised: another one follows, or the job has failed."""
+        """The result of an attempt that raised: another one follows, or the job has failed.
+
+        `question` is the one that its policy is asked.
+        """
         result = self._result(claim, HISTORY, started, conflicts)
-        failure = Failure.from_exception(error)
-        job = None if self._slot.attempt is None else self._slot.attempt.job
-        again = None
-        if job is not None:
-            again = policy.after_error(job, failure, result.attempts, result.finished)
-        if again is None:
-            log.error("%r failed: %s", job or claim, failure)
+        attempt = self._slot.attempt
+        if attempt is not None and isinstance(error, Snooze):
+            result.snoozed = True
+            result.attempts -= 1
+            verdict = policy.after_snooze(error, result.finished)
+            failure = None
+        else:
+            failure = Failure.from_exception(error)
+            verdict = policy.NO_MORE
+            if attempt is not None and attempt.policy is not None:
+                verdict = policy.after_error(
+                    attempt.policy, attempt.job, question, failure, result.finished
+                )
+            result.policy_data = verdict.data
+        job = claim if attempt is None else attempt.job
+        if verdict.micros is None:
+            if verdict.error is not None:
+                failure = _led_to(verdict.error, failure)
+            log.error("%r failed: %s", job, failure)
             result.outcome, result.result = FAILED, failure
             return result
-        log.info("%r failed, it is tried again in %s us: %s", job, again.micros, failure)
+        log.info("%r is run again in %s us: %s", job, verdict.micros, failure or error)
         result.failure = failure
         result.goes_to = READY
-        if again.micros:
+        if verdict.micros:
             result.goes_to = SCHEDULED
-            result.retry_at = result.finished + again.micros
+            result.retry_at = result.finished + verdict.micros
         return result
 
     def _commit(self, result: AttemptResult) -> None:
@@ -346,6 +365,15 @@ class Runner:
                 log.info("%s was cancelled; what it did here is dropped", claim)
                 return
         log.error("%s was taken from this worker; what it did here is dropped", claim)
+
+
+def _led_to(error: Exception, failure: Failure | None) -> Failure:
+    """The Failure of an error that came of another one, which is the last of its causes."""
+    made = Failure.from_exception(error)
+    causes = list(made.chain())
+    if failure is not None and str(failure) not in map(str, causes):  # as Python may know itself
+        causes[-1].cause = failure
+    return made
 
 
 def _stops_the_process(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ class Failure:
 
     cause: Failure | None = None
     _pickle: bytes | None = None
+    _kinds: tuple[str, ...] = ()
 
     def __init__(self, type: str, message: str, traceback: str) -> None:
         self.type = type
@@ -37,11 +38,9 @@ class Failure:
     def from_exception(cls, error: BaseException, depth: int = 0) -> Failure:
         """The Failure for `error` and the chain of its causes."""
         kind = type(error)
-        name = kind.__qualname__
-        if kind.__module__ != "builtins":
-            name = f"{kind.__module__}.{name}"
         lines = traceback.format_exception(kind, error, error.__traceback__, chain=False)
-        failure = cls(name, _shortened(_text(error)), _shortened("".join(lines)))
+        failure = cls(dotted_name(kind), _shortened(_text(error)), _shortened("".join(lines)))
+        failure._kinds = tuple(map(dotted_name, kind.__mro__))
         failure._pickle = _pickled(error)
         cause = error.__cause__
         if cause is None and not error.__suppress_context__:
@@ -49,6 +48,25 @@ class Failure:
         if cause is not None and depth < _MOST_CAUSES:
             failure.cause = cls.from_exception(cause, depth + 1)
         return failure
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The dotted names of the exception's class and of the bases of that, for a policy to
+        go by. Of a Failure that was loaded from the database only that of the class.
+        """
+        return self._kinds or (self.type,)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The bases are of use while the policy is asked; stored they would make each failure long.
+        return {name: value for name, value in vars(self).items() if name != "_kinds"}
+
+    def brief(self) -> Failure:
+        """A short copy, for a list of many: no cause, no exception, and of each text no more
+        than defaults.PAST_FAILURE_TEXT characters.
+        """
+        most = defaults.PAST_FAILURE_TEXT
+        texts = (_shortened(self.message, most), _shortened(self.traceback, most))
+        return Failure(self.type, *texts)
 
     @property
     def exception(self) -> BaseException | None:
@@ -84,6 +102,12 @@ class Failure:
         return f"<Failure {self}>"
 
 
+def dotted_name(kind: type) -> str:
+    """How a Failure names a class: with its module, unless that is builtins."""
+    name = kind.__qualname__
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)
@@ -91,11 +115,11 @@ def _text(error: BaseException) -> str:
         return "(its text can't be shown)"
 
 
-def _shortened(text: str) -> str:
-    surplus = len(text) - defaults.FAILURE_TEXT
+def _shortened(text: str, most: int = defaults.FAILURE_TEXT) -> str:
+    surplus = len(text) - most
     if surplus <= 0:
         return text
-    half = defaults.FAILURE_TEXT // 2
+    half = most // 2
     return f"{text[:half]}\n[{surplus:,} characters are left out]\n{text[-half:]}"
 
 

@@ -16,7 +16,7 @@ from ZODB.utils import u64
 from zope.interface import implementer
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.errors import BadArgument, BadStatus, Snooze
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
@@ -30,6 +30,7 @@ from zodbjobs.interfaces import (
 )
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import calls, complete, delivery, keys, location
+from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
     checked_percent,
     checked_priority,
@@ -38,6 +39,7 @@ from zodbjobs.stored.lifecycle.options import (
 )
 from zodbjobs.stored.lifecycle.storable import check_immutable, check_storable
 from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
+from zodbjobs.stored.retry import checked_policy
 
 if TYPE_CHECKING:
     from zodbjobs.stored.lifecycle.complete import Completion
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
 _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
-    *("_parked", "_log", "_retry_at"),
+    *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
+    "_snoozed",
 )
 
 # What else a job has is looked at before it is stored.
@@ -106,9 +109,12 @@ class Job(Persistent):
     _annotations: dict[str, Any] | None = None
     _log: tuple[str, ...] = ()
     _v_running = False
-
-    #: An IRetryPolicy; None for no further attempt after an error.
-    retry_policy: Any = None
+    _retry_policy: Any = None
+    _given_policy: Any = None  # the default one, as it was at the put
+    _policy_data: dict[str, Any] | None = None
+    _past: tuple[Any, ...] = ()
+    _worker: str | None = None  # whose attempt ended it, where that is worth a place
+    _snoozed = False
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
@@ -188,7 +194,8 @@ class Job(Persistent):
         if not _KNOWN.issuperset(self.__dict__):
             for name, value in self.__dict__.items():
                 if name not in _KNOWN and not name.startswith("_v_"):
-                    check_storable(value, f"the attribute {name!r} of {self!r}", jar)
+                    shown = name.removeprefix("_") if name == "_retry_policy" else name
+                    check_storable(value, f"the attribute {shown!r} of {self!r}", jar)
 
     @property
     def description(self) -> str:
@@ -360,6 +367,47 @@ class Job(Persistent):
         """How often a worker died or was stopped while it held the job."""
         return self._interruptions
 
+    # Again, or not
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "retry_policy" in vars(cls):  # that of all jobs of this kind
+            cls._retry_policy = checked_policy(vars(cls)["retry_policy"])
+            del cls.retry_policy
+
+    @property
+    def retry_policy(self) -> Any:
+        """The IRetryPolicy that decides about further attempts; None for the built-in one: another
+        after a conflict, up to 25 times, and after an interruption, up to nine times, none
+        after an error.
+
+        Settable while NEW, also to a class that takes no arguments. A put gives a job that has
+        none the default of the queue, or of all queues, as it is then. Raises BadStatus, and
+        BadArgument for what answers no question.
+        """
+        return self._given_policy if self._retry_policy is None else self._retry_policy
+
+    @retry_policy.setter
+    def retry_policy(self, value: Any) -> None:
+        self._require("retry_policy can be set", NEW)
+        self._retry_policy = checked_policy(value)
+
+    @property
+    def past_attempts(self) -> tuple[PastAttempt, ...]:
+        """The last 20 attempts that are over, the oldest first, as far as is stored: those that
+        raised, were interrupted or snoozed, and the one that ended the job. How many conflicted
+        is told by `conflicts` alone.
+        """
+        return past_attempts(self)
+
+    def fail(self, error: BaseException | None = None) -> None:
+        """Let the job, which hasn't begun, end as failed, with `error` or a TimedOut.
+
+        A worker that begins it meanwhile can't commit it. Joins the current transaction. Raises
+        BadStatus if the job runs or has ended, BadArgument if `error` is no exception.
+        """
+        complete.fail(self, error)
+
     def _end(self, outcome: str, result: Any, started: int | None, finished: int) -> None:
         """Note the end in the record; `complete` sees to the rest."""
         if outcome != SUCCEEDED:
@@ -498,7 +546,7 @@ class Job(Persistent):
 
         Raises BadStatus unless the job is NEW. On failure what the call changed in the
         database is rolled back, not what the caller changed before. Conflicts, and other errors
-        after which a transaction is to be tried again, and what isn't an Exception
+        after which a transaction is to be tried again, Snooze, and what isn't an Exception
         (KeyboardInterrupt, SystemExit) are rolled back as well and reach the caller; the job
         is NEW then.
         """
@@ -513,7 +561,9 @@ class Job(Persistent):
             check_storable(result, f"the result of {self!r}", self._p_jar)
         except BaseException as error:
             savepoint.rollback()
-            if not isinstance(error, Exception) or manager.get().isRetryableError(error):
+            if not isinstance(error, Exception) or isinstance(error, Snooze):
+                raise
+            if manager.get().isRetryableError(error):
                 raise
             result = Failure.from_exception(error)
         finally:

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import IQueue
+from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import browse, complete, put
 from zodbjobs.stored.shard import Shard
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @implementer(IQueue)
-class Queue(Persistent):
+class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:

@@ -11,11 +11,12 @@ from zope.interface import implementer
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
+from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.queue import Queue
 
 
 @implementer(IQueues)
-class Queues(Persistent):
+class Queues(GivesPolicy, Persistent):
     """The queues of a database by name, and the records of the workers."""
 
     def __init__(self) -> None:

@@ -42,6 +42,11 @@ _TIE_MASK = (1 << HISTORY_TIE) - 1
 _MOST_KEEPERS = 16
 
 
+def job_of(item: Any) -> Any:
+    """The job of an entry of `scheduled`, also of one that was interrupted; a Bundle as it is."""
+    return item[1] if isinstance(item, tuple) else item
+
+
 class Shard(Persistent):
     """A part of a queue. Producers write its inboxes, workers the rest."""
 
@@ -50,7 +55,7 @@ class Shard(Persistent):
         self.index = index
         self.inboxes = tuple(lasting_tree() for _ in range(inboxes))
         self.ready = LOBTree()  # key -> Job or Bundle
-        self.scheduled = LOBTree()  # scheduled key -> Job or Bundle
+        self.scheduled = LOBTree()  # scheduled key -> Job, Bundle, or as in `interrupted`
         self.interrupted = LOBTree()  # key -> times of interruption, Job
         self.parked = LOBTree()  # key -> Job
         self.history = LOBTree()  # end in microseconds, tie -> Job
@@ -117,6 +122,12 @@ class Shard(Persistent):
         if self._rekey(job, key, free):
             self.interrupted[free] = (times, job)
 
+    def schedule_interrupted(self, key: int, job: Job, times: int) -> None:
+        """File a job that was interrupted so many times until it is due: `key` is for later."""
+        place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
+        if self._rekey(job, key, keys.from_scheduled(place)):
+            self.scheduled[place] = (times, job)
+
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
         self.parked[keys.free_key(self.parked, key)] = job
@@ -142,6 +153,8 @@ class Shard(Persistent):
                 for job_place, job in item.take(last, most):
                     self.make_ready(keys.from_scheduled(job_place), job)
                 self._file_bundle(item.first(), item)
+            elif isinstance(item, tuple):
+                self.make_interrupted(keys.from_scheduled(place), item[1], item[0])
             else:
                 self.make_ready(keys.from_scheduled(place), item)
 
@@ -304,7 +317,7 @@ class Shard(Persistent):
         scheduled = keys.scheduled_key(key)
         waiting = ((self.scheduled, scheduled), *((t, key) for t in (self.ready, *self.inboxes)))
         for tree, place in waiting:
-            if tree.get(place) is job:
+            if job_of(tree.get(place)) is job:
                 return tree, place
         for bundle in self._bundles_with(key, scheduled):
             if bundle.has(key, job):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.keys import SENTINEL
+from zodbjobs.stored.shard import job_of
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -82,7 +83,7 @@ def _unfolded(items: Iterator[tuple[int, Any]]) -> Iterator[Keyed]:
     for key, item in items:
         while heap and heap[0][0] < key:
             yield _pop(heap)
-        run = keys.forwards(item.jobs) if isinstance(item, Bundle) else iter([(key, item)])
+        run = keys.forwards(item.jobs) if isinstance(item, Bundle) else iter([(key, job_of(item))])
         for first, job in run:
             number += 1
             heapq.heappush(heap, (first, number, job, run))

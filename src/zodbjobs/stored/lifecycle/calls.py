@@ -176,8 +176,9 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
     """
     function = from_stored(job._call)
     args, kwargs = job._args, job._kwargs or {}
-    plain = job.retry_policy is None
-    check_whole(job.retry_policy)  # asked for after the attempt, when it is too late to park it
+    policy = job.retry_policy
+    plain = policy is None
+    check_whole(policy)  # asked for after the attempt, when it is too late to park it
     for value in (*args, *kwargs.values()):
         check_whole(value)
         plain = plain and (is_simple(value) or isinstance(value, Persistent))

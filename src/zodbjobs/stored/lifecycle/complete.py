@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import BadStatus, Cancelled
-from zodbjobs.interfaces import ABORTED, CANCELLED, NEW, SUCCEEDED
+from zodbjobs.errors import BadArgument, BadStatus, Cancelled, TimedOut
+from zodbjobs.interfaces import (
+    ABORTED,
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    EXPIRED,
+    FAILED,
+    NEW,
+    SUCCEEDED,
+)
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import attempts, keys
+from zodbjobs.stored.lifecycle.attempts import INTERRUPTED, SNOOZED, Verdict
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
@@ -72,6 +82,16 @@ def has_own_end(job: Job) -> bool:
 def attempts_before(job: Job) -> tuple[int, int]:
     """The numbers of attempts and of conflicts that are stored of a job that hasn't ended."""
     return job._attempts, job._conflicts
+
+
+def policy_data(job: Job) -> dict[str, Any]:
+    """What the job's policy has noted so far; to be copied before it is given away."""
+    return job._policy_data or {}
+
+
+def has_snoozed(job: Job) -> bool:
+    """Whether the job has come back later by its own wish."""
+    return job._snoozed
 
 
 def _completion(state: Mapping[str, Any], connection: Any) -> Completion | None:
@@ -133,10 +153,12 @@ class AttemptResult:
         "job",
         "log",
         "outcome",
+        "policy_data",
         "portable",
         "result",
         "retry_at",
         "shared",
+        "snoozed",
         "started",
     )
 
@@ -150,8 +172,11 @@ class AttemptResult:
         self.outcome: str | None = None
         #: What the job returned or its Failure; why it is parked.
         self.result: Any = None
-        #: That of an attempt which another one is to follow.
+        #: That of an attempt which another one is to follow; None if it snoozed.
         self.failure: Failure | None = None
+        self.snoozed = False
+        #: What the job's policy noted, if it was asked.
+        self.policy_data: dict[str, Any] | None = None
         self.retry_at: int | None = None
         self.annotations: dict[str, Any] | None = None
         self.log: tuple[str, ...] = ()
@@ -178,7 +203,7 @@ class AttemptResult:
         shared = job._shared
         if shared is None or shared.size < defaults.SHARED_TOGETHER:
             return False
-        told = self.annotations or self.log
+        told = self.annotations or self.log or job._past
         if self.outcome != SUCCEEDED or self.attempts > 1 or self.conflicts or told:
             return False
         if is_short(self.result):
@@ -251,14 +276,14 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         return True
     if result.outcome is not None:
         job._end(result.outcome, result.result, result.started, result.finished)
+        if (result.failed or job._past) and result.outcome != EXPIRED:
+            job._worker = record.id
     elif result.goes_to == PARKED:
         job._parked = result.result
     else:
-        job._attempts = result.attempts
-        job._started = result.started
-        job._last_failure = result.failure
-        if result.retry_at is not None:
-            job._retry_at = result.retry_at
+        _write_again(record, job, result)
+    if result.policy_data is not None:
+        job._policy_data = result.policy_data
     if result.attempts > 1:
         job._attempts = result.attempts
     if result.conflicts:
@@ -268,6 +293,19 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
     if result.log:
         job._log = result.log
     return True
+
+
+def _write_again(record: WorkerRecord, job: Job, result: AttemptResult) -> None:
+    """Write what there is of an attempt that another one follows."""
+    job._attempts = result.attempts
+    job._started = result.started
+    job._last_failure = result.failure
+    if result.retry_at is not None:
+        job._retry_at = result.retry_at
+    if result.snoozed:
+        job._snoozed = True
+    outcome = SNOOZED if result.snoozed else FAILED
+    attempts.note(job, record.id, outcome, result.started, result.finished, result.failure)
 
 
 def _write_shared(
@@ -318,11 +356,17 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
 
 def _schedule(shard: Shard, job: Job) -> None:
     """File a job that is to have another attempt until that is due."""
-    job._created = job._created_micros()
-    key = keys.key_for_later(job.priority, job._retry_at or 0)
+    key = _key_for_later(job, shard, job._retry_at or 0)
     job._retry_at = None
-    job._place(shard, key)
     shard.file(key, job)
+
+
+def _key_for_later(job: Job, shard: Shard, due: int) -> int:
+    """Give a job the key of one that is due then; it is to be filed under that."""
+    job._created = job._created_micros()
+    key = keys.key_for_later(job.priority, due)
+    job._place(shard, key)
+    return key
 
 
 def claim_of(key: int, job: Any) -> Claim:
@@ -353,12 +397,12 @@ def take_back(
     key: int,
     job: Job,
     elsewhere: Shard,
-    gives_up: Callable[[Job], Exception | None],
+    decide: Callable[[Job, int], Verdict],
 ) -> bool:
     """Take a job off a lease whose worker will not end it; whether it is parked by that.
 
-    It waits again among those that were interrupted, or ends as aborted with the error that
-    `gives_up` returns. The job is written, so that a runner that isn't as dead as it seems
+    It waits again among those that were interrupted, or ends as aborted, as `decide` says by
+    the job and the time. The job is written, so that a runner that isn't as dead as it seems
     gets a conflict. One that can't be written is parked, and `Queue.retry` looks whether it
     has ended; `elsewhere` takes it if its record doesn't even tell its shard.
     """
@@ -380,13 +424,26 @@ def take_back(
     elif job._retry_at is not None:
         _schedule(shard, job)
     else:
+        now = clock.now()
+        started = None if running is None else running.started
+        attempts.note(job, record.id, INTERRUPTED, started, now)
         job._interruptions += 1
-        error = gives_up(job)
-        if error is None:
-            shard.make_interrupted(key, job, job._interruptions)
-        else:
-            _finish(job, shard, ABORTED, error)
+        _go_on(job, shard, key, now, decide(job, now))
     return False
+
+
+def _go_on(job: Job, shard: Shard, key: int, now: int, verdict: Verdict) -> None:
+    """Let an interrupted job wait for its next attempt, or end."""
+    if verdict.data is not None:
+        job._policy_data = verdict.data
+    if verdict.micros is None:
+        assert verdict.error is not None
+        _finish(job, shard, ABORTED, verdict.error)
+    elif verdict.micros:
+        key = _key_for_later(job, shard, now + verdict.micros)
+        shard.schedule_interrupted(key, job, job._interruptions)
+    else:
+        shard.make_interrupted(key, job, job._interruptions)
 
 
 def _ended(job: Any, completion: Completion) -> Ended:
@@ -394,7 +451,7 @@ def _ended(job: Any, completion: Completion) -> Ended:
     return job, completion.finished, completion.failed, work
 
 
-def _finish(job: Job, shard: Shard, outcome: str, error: Exception) -> None:
+def _finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
     shard.finish([(job, now, True, 0)])
@@ -408,20 +465,50 @@ def cancel(job: Job) -> None:
     shard = shard_of(job)
     if shard is None or job._key is None or completion_of(job) is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a job in a queue can be cancelled")
-    queue = shard.queue
-    error = Cancelled(f"job {job.id} of queue {queue.name!r} was cancelled")
+    error = Cancelled(f"job {job.id} of queue {shard.queue.name!r} was cancelled")
+    _end_by_hand(job, shard, CANCELLED, error)
+
+
+def fail(job: Job, error: BaseException | None) -> None:
+    """What Job.fail() does."""
+    if error is not None and not isinstance(error, BaseException):
+        raise BadArgument(f"{job!r} can be made to fail with an exception, not with {error!r}")
+    status = job.status
+    if status in (ACTIVE, COMPLETED):
+        raise BadStatus(
+            f"{job!r} is {status}; only a job that hasn't begun can be made to fail, one that "
+            "runs is taken from its worker by cancel()"
+        )
+    shard = None if job._key is None else shard_of(job)
+    if status == NEW or shard is None:
+        error = error or TimedOut(f"{job!r} was made to fail before it was put")
+        job._renew()
+        job._end(FAILED, Failure.from_exception(error), None, clock.now())
+        return
+    error = error or TimedOut(
+        f"job {job.id} of queue {shard.queue.name!r} was made to fail before it began"
+    )
+    _end_by_hand(job, shard, FAILED, error)
+
+
+def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
+    """Take a job out of its queue or away from its worker, and end it."""
+    queue, key = shard.queue, job._key or 0
     if not can_be_stored(job):
         raise BadStatus(
-            f"{job!r} can't be cancelled: it can't be stored again with the code that is here; "
-            f"take it out with remove() of queue {queue.name!r}, or mend the code"
+            f"{job!r} can't be ended as {outcome}: it can't be stored again with the code that is "
+            f"here; take it out with remove() of queue {queue.name!r}, or mend the code"
         )
     holder = holder_of(queue, job)
     if holder is not None:
-        holder.release(job._key)
-    elif not shard.discard(job._key, job):
+        running = holder.running.get(key)
+        if running is not None:
+            job._started, job._worker = running.started, holder.id
+        holder.release(key)
+    elif not shard.discard(key, job):
         raise BadStatus(f"{job!r} isn't in queue {queue.name!r} any more")
     # Written in every case: that is what keeps a runner from committing.
-    _finish(job, shard, CANCELLED, error)
+    _finish(job, shard, outcome, error)
 
 
 def remove(queue: Queue, job: Job) -> None:
@@ -462,9 +549,11 @@ def retry(queue: Queue, job: Job) -> None:
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
             "ended without success, can be retried"
         )
-    priority = job.priority
+    priority, policy = job.priority, job._given_policy
     job._renew()
     job._begin_after = None
+    if policy is not None:
+        job._given_policy = policy  # fixed at the first put
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zodbjobs import clock
 from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.interfaces import NEW
+from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.complete import drop_undone
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """What a put says of its jobs; microseconds, None for what it doesn't say."""
+    """What a put says of its jobs; microseconds, None for what it doesn't say.
+
+    `policy`: that of jobs which bring none.
+    """
 
     begin_after: int | None
     begin_by: int | None
     priority: int | None
+    policy: Any
 
 
 def options(
@@ -35,7 +40,8 @@ def options(
 ) -> Options:
     """The options of a put into `queue`, checked.
 
-    Raises BadArgument for what can't be, NotStored if the queue has no open connection.
+    Raises BadArgument for what can't be, and if the default policy can't be loaded here; NotStored
+    if the queue has no open connection.
     """
     if queue._p_jar is None:
         raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
@@ -46,7 +52,8 @@ def options(
         )
     if priority is not None:
         priority = checked_priority(priority)
-    return Options(due_micros(begin_after), duration_micros(begin_by), priority)
+    policy = default_policy(queue, queue.parent)
+    return Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
 
 
 def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
@@ -87,6 +94,8 @@ def put(queue: Queue, job: Job, said: Options) -> None:
             job._begin_after = after
     if said.begin_by is not None:
         job._begin_by = said.begin_by
+    if said.policy is not None and job.retry_policy is None:
+        job._given_policy = said.policy
     priority = job._priority if said.priority is None else said.priority
     if after is None:
         deliver(queue, job, keys.key_for_now(priority, now))
