@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.failure import Failure
     from zodbjobs.stored.job import Job, ProgressableJob
     from zodbjobs.stored.lifecycle.root import get_queue, get_queues
+    from zodbjobs.stored.result_of import result_of
     from zodbjobs.stored.retry import Retry
 
 # Where each public name lives; loaded when it is first asked for.
@@ -39,6 +40,7 @@ _HOMES = {
     "ProgressableJob": "zodbjobs.stored.job",
     "QueueInstaller": "zodbjobs.installer",
     "Retry": "zodbjobs.stored.retry",
+    "result_of": "zodbjobs.stored.result_of",
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
     "get_job_id": "zodbjobs.manager",
@@ -81,6 +83,7 @@ __all__ = [
     "multidb_job_container_installer",
     "multidb_queue_installer",
     "queue_installer",
+    "result_of",
     "testing",
 ]
 

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED, PENDING
+from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, PENDING
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
@@ -33,9 +33,9 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
     """
     streams: list[_Stream] = []
     for queue in queues:
-        if status in (None, COMPLETED):
+        if status in (None, CALLBACKS, COMPLETED):
             streams += map(_history, queue.shards)
-        if status in (None, ASSIGNED, ACTIVE, COMPLETED):
+        if status in (None, ASSIGNED, ACTIVE, CALLBACKS, COMPLETED):
             streams.append(_leased(queue))
         if ended_only:
             continue

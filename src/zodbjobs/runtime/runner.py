@@ -24,7 +24,7 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import calls, complete
+from zodbjobs.stored.lifecycle import calls, complete, followers
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.complete import HISTORY, READY, SCHEDULED, AttemptResult
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
@@ -148,7 +148,8 @@ class Runner:
             return None
         expired = policy.after_expiry(job, now, conflicts)
         if expired is not None:
-            return complete.unsuccessful(claim, EXPIRED, Failure.from_exception(expired), now)
+            failure = Failure.from_exception(expired)
+            return complete.unsuccessful(claim, EXPIRED, failure, now, job)
         try:
             function, args, kwargs = calls.resolve(job)
         except (MissingCode, POSKeyError) as error:
@@ -240,6 +241,7 @@ class Runner:
         result.conflicts = conflicts
         attempt = self._slot.attempt
         if attempt is not None:
+            result.followed = followers.is_followed(attempt.job)
             attempts, earlier_conflicts = complete.attempts_before(attempt.job)
             result.attempts = attempts + 1
             result.conflicts += earlier_conflicts
@@ -287,7 +289,8 @@ class Runner:
         if job is not None:
             again = policy.after_error(job, failure, result.attempts, result.finished)
         if again is None:
-            log.error("%r failed: %s", job or claim, failure)
+            level = logging.ERROR if job is None else job.failure_log_level
+            log.log(level, "%r failed: %s", job or claim, failure)
             result.outcome, result.result = FAILED, failure
             return result
         log.info("%r failed, it is tried again in %s us: %s", job, again.micros, failure)

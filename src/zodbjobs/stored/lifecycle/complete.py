@@ -15,9 +15,9 @@ from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Cancelled
-from zodbjobs.interfaces import ABORTED, CANCELLED, SUCCEEDED
+from zodbjobs.interfaces import ABORTED, CALLBACKS, CANCELLED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import followers, keys
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
@@ -123,6 +123,7 @@ class AttemptResult:
         "conflicts",
         "failure",
         "finished",
+        "followed",
         "goes_to",
         "job",
         "log",
@@ -153,6 +154,8 @@ class AttemptResult:
         self.shared: bytes | None = None
         #: Whether any connection may write it, for the job wrote nothing to the database.
         self.portable = True
+        #: Whether something follows the end, so that its commit writes more than the job.
+        self.followed = False
         #: The job as the connection has it that writes the result.
         self.job: Job | None = None
 
@@ -170,7 +173,7 @@ class AttemptResult:
     def share(self, job: Job) -> bool:
         """Let it go into the shared results of the job's bundle, if it may; whether it may."""
         shared = job._shared
-        if shared is None or shared.size < defaults.SHARED_TOGETHER:
+        if shared is None or shared.size < defaults.SHARED_TOGETHER or self.followed:
             return False
         told = self.annotations or self.log
         if self.outcome != SUCCEEDED or self.attempts > 1 or self.conflicts or told:
@@ -187,9 +190,12 @@ def parked(claim: Claim, reason: str | None, now: int) -> AttemptResult:
     return result
 
 
-def unsuccessful(claim: Claim, outcome: str, failure: Failure, started: int) -> AttemptResult:
+def unsuccessful(
+    claim: Claim, outcome: str, failure: Failure, started: int, job: Job | None = None
+) -> AttemptResult:
     """The result of a job that ends now with a failure, of which there is nothing to tell."""
     result = AttemptResult(claim, HISTORY, started, clock.now())
+    result.followed = job is not None and followers.is_followed(job)
     result.outcome, result.result = outcome, failure
     return result
 
@@ -261,7 +267,17 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         job._annotations = {**(job._annotations or {}), **result.annotations}
     if result.log:
         job._log = result.log
+    if result.outcome is not None:
+        _at_end(job)
     return True
+
+
+def _at_end(job: Job) -> None:
+    """Start what follows an end that is written into the job's own record; each such end
+    comes here.
+    """
+    if followers.is_followed(job):
+        followers.at_end(job)
 
 
 def _write_shared(
@@ -269,6 +285,9 @@ def _write_shared(
 ) -> list[AttemptResult]:
     by_key: dict[int, tuple[int, int, Any]] = {}
     written, ended = [], []
+    if shared.left:
+        written = write_each(record, [r for r in group if r.claim.key in shared.left])
+        group = [result for result in group if result.claim.key not in shared.left]
     for result in group:
         job = result.job = record.job_of(result.claim)
         if job is None:
@@ -278,7 +297,7 @@ def _write_shared(
         by_key[key] = (result.started, result.finished, result.result)
         ended.append((job, result.finished, False, result.finished - result.started))
         written.append(result)
-    if written:
+    if by_key:
         shared.add(by_key)
         shard: Shard = record._p_jar.get(group[0].claim.shard)
         shard.finish(ended)
@@ -308,6 +327,7 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
     for oid, ended in finished.items():
         shard = record._p_jar.get(oid)
         shard.finish(ended)
+    followers.settle_late(record)
 
 
 def _schedule(shard: Shard, job: Job) -> None:
@@ -327,6 +347,13 @@ def claim_of(key: int, job: Any) -> Claim:
 
 
 # A lease whose worker doesn't end the job
+
+
+def settle_late(record: WorkerRecord) -> bool:
+    """See to what was added to jobs while the worker held them; whether nothing is left but for
+    those that it still holds.
+    """
+    return followers.settle_late(record)
 
 
 def give_back(record: WorkerRecord, claim: Claim) -> None:
@@ -392,6 +419,7 @@ def _finish(job: Job, shard: Shard, outcome: str, error: Exception) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
     shard.finish([(job, now, True, 0)])
+    _at_end(job)
 
 
 # What people ask for
@@ -431,6 +459,10 @@ def remove(queue: Queue, job: Job) -> None:
 def retry(queue: Queue, job: Job) -> None:
     """What Queue.retry() does."""
     shard = _shard_in(queue, job)
+    if job.status == CALLBACKS:
+        raise BadStatus(
+            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
+        )
     if job._v_running:
         raise BadStatus(
             f"{job!r} runs here and can't put itself in again; give it a retry policy, "

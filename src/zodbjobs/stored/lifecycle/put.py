@@ -10,8 +10,8 @@ from zodbjobs import clock
 from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.interfaces import NEW
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle import followers
+from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
 
 if TYPE_CHECKING:
@@ -68,7 +68,15 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
             f"{job!r} is {job.status}, only a new one can be put into queue "
             f"{queue.name!r}; make another job"
         )
-    job._check(queue._p_jar)
+    if job._callback_of is not None:
+        raise BadStatus(
+            f"{job!r} is a callback of {job._callback_of!r}, whose end puts it; put another job "
+            f"into queue {queue.name!r}"
+        )
+    if job._callbacks:
+        followers.check_all(job, queue._p_jar)
+    else:
+        job._check(queue._p_jar)
     return job
 
 
@@ -76,19 +84,7 @@ def put(queue: Queue, job: Job, said: Options) -> None:
     """Put a checked job; joins the transaction of the queue's connection."""
     now = clock.now()
     after = job._begin_after if said.begin_after is None else said.begin_after
-    if after is not None:
-        # The past means now, behind those that wait already.
-        after = after if after > now else None
-        if after is not None:
-            job._created = now
-        if job._begin_after != after:
-            job._begin_after = after
     if said.begin_by is not None:
         job._begin_by = said.begin_by
     priority = job._priority if said.priority is None else said.priority
-    if after is None:
-        deliver(queue, job, keys.key_for_now(priority, now))
-    else:
-        deliver(queue, job, keys.key_for_later(priority, after))
-    if len(queue._p_jar.connections) > 1 and job._p_jar is None:
-        queue._p_jar.add(job)  # else any other database that refers to it may take it
+    enter(queue, job, now, after, priority)
