@@ -78,6 +78,10 @@ FAILURE_TEXT = 10_000
 #: Bytes that the pickle of its exception may have; a longer one isn't kept. Most have some 100.
 FAILURE_BYTES = 10_000
 
+#: Jobs that one gate counts. Each end of one writes it, so that it had better be those that one
+#: worker runs; a gate more is a record more.
+GATE_JOBS = 100
+
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01
 

@@ -121,10 +121,12 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("QUEUE")
-    for title in ("WAITING", "SCHEDULED", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED", "LAST HOUR"):
+    titles = ("WAITING", "SCHEDULED", "BLOCKED", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED")
+    for title in (*titles, "LAST HOUR"):
         table.add_column(title, justify="right", no_wrap=True)
     for queue in queues:
-        numbers = (queue.waiting, queue.scheduled, queue.parked, queue.assigned, queue.active)
+        waiting = (queue.waiting, queue.scheduled, queue.blocked, queue.parked)
+        numbers = (*waiting, queue.assigned, queue.active)
         done = sum(minute.finished for minute in queue.chart)
         bad = sum(minute.failed for minute in queue.chart)
         hour = f"{done:,}" + (f", {bad:,} failed" if bad else "")

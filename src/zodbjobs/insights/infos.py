@@ -13,6 +13,9 @@ from ZODB.blob import Blob
 MOST_RESULT = 10_000
 MOST_ARGUMENT = 200
 
+#: Jobs that a blocked one waits for, and of a tree, that are shown.
+MOST_BLOCKERS = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Info:
@@ -27,7 +30,8 @@ class Info:
 class JobInfo(Info):
     """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
 
-    `state` is one word for people: scheduled, waiting, assigned, active, parked, or the outcome.
+    `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs),
+    assigned, active, parked, or the outcome.
     """
 
     id: str
@@ -66,6 +70,9 @@ class JobDetails(JobInfo):
     traceback: str | None = None
     log: tuple[str, ...] = ()
     annotations: dict[str, Any] = dataclasses.field(default_factory=dict)
+    #: Ids of the first jobs that it still waits for, and of its callbacks.
+    waits_for: tuple[str, ...] = ()
+    callbacks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +95,7 @@ class QueueStats(Info):
     name: str
     waiting: int
     scheduled: int
+    blocked: int
     parked: int
     assigned: int
     active: int

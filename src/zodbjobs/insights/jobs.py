@@ -15,18 +15,25 @@ from ZODB.utils import p64, u64
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument
-from zodbjobs.insights.infos import MOST_ARGUMENT, MOST_RESULT, JobDetails, JobInfo, show
-from zodbjobs.insights.newest import PARKED, SCHEDULED, WAITING, newest
+from zodbjobs.insights.infos import (
+    MOST_ARGUMENT,
+    MOST_BLOCKERS,
+    MOST_RESULT,
+    JobDetails,
+    JobInfo,
+    show,
+)
+from zodbjobs.insights.newest import BLOCKED, PARKED, SCHEDULED, WAITING, newest
 from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import after, complete, followers
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
-#: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
-STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED)
+#: What jobs can be filtered by, beside their outcome. The last four are kinds of PENDING.
+STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED, BLOCKED)
 
 # Jobs that are looked at between two times that the connection forgets them.
 _FORGET_AFTER = 1_000
@@ -55,6 +62,8 @@ def job_details(job: Job) -> JobDetails:
         traceback=None if job.failure is None else job.failure.render(),
         log=job.log_lines,
         annotations=dict(job.annotations),
+        waits_for=tuple(str(before.id) for before in after.blockers(job)[:MOST_BLOCKERS]),
+        callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
     )
 
 
@@ -91,8 +100,8 @@ def list_jobs(
 
     A job's time is that of its end, else of its put, or when it is due if it was put for
     later. `status`: pending, assigned, active, completed, or a kind of pending: waiting,
-    scheduled, parked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob for the
-    description, such as ``*:export_*``. Raises BadArgument for other words.
+    scheduled, parked, blocked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob
+    for the description, such as ``*:export_*``. Raises BadArgument for other words.
 
     Reads from the newest on and stops at the limit, however many there are; a glob or an
     outcome that few jobs have makes it look further.
@@ -196,6 +205,8 @@ def _state(job: Job, status: str) -> str:
         return job.outcome or status
     if job.parked is not None:
         return PARKED
+    if after.is_blocked(job):
+        return BLOCKED
     due = job.due
     return SCHEDULED if due is not None and due > clock.to_datetime(clock.now()) else WAITING
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, PENDING
@@ -18,6 +19,8 @@ from zodbjobs.stored.shard import HISTORY_TIE, Shard
 WAITING = "waiting"
 SCHEDULED = "scheduled"
 PARKED = "parked"
+#: What waits for other jobs to end.
+BLOCKED = "blocked"
 
 # The microseconds by which a job is sorted, and the job.
 _Placed = tuple[int, Job]
@@ -42,6 +45,8 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
         for shard in queue.shards:
             if status in (None, PENDING, WAITING, SCHEDULED):
                 streams += _waiting(shard)
+            if status in (None, PENDING, BLOCKED):
+                streams += chain.from_iterable(map(_by_key, shard.blocked))
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
     return (job for _, job in _merged(streams))

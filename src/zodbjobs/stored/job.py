@@ -43,6 +43,7 @@ from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
 
 if TYPE_CHECKING:
     from zodbjobs.stored.callbacks import CallbackHandle
+    from zodbjobs.stored.gates import Gate, Predecessors
     from zodbjobs.stored.lifecycle.complete import Completion
     from zodbjobs.stored.lifecycle.root import ShardName
     from zodbjobs.stored.queue import Queue
@@ -54,14 +55,14 @@ if TYPE_CHECKING:
 _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
-    *("_parked", "_log", "_retry_at", "_callback_of"),
+    *("_parked", "_log", "_retry_at", "_callback_of", "_gate", "_predecessors"),
 )
 
 # What else a job has is looked at before it is stored.
 _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations"}
     | {"_priority", "_begin_after", "_begin_by", "_delay"}
-    | {"_callbacks", "_wanted_queue", "_failure_log_level"}
+    | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters"}
 )
 
 
@@ -115,6 +116,11 @@ class Job(Persistent):
     #: The name of a queue, and that of its database; settable while NEW.
     _wanted_queue: tuple[str, str] | None = None
     _failure_log_level = logging.ERROR
+    #: The gates of jobs that wait for it.
+    _waiters: tuple[Gate, ...] = ()
+    #: The gate that it waits behind, and what it was put after.
+    _gate: Gate | None = None
+    _predecessors: Predecessors | None = None
 
     #: An IRetryPolicy; None for no further attempt after an error.
     retry_policy: Any = None
@@ -318,7 +324,7 @@ class Job(Persistent):
 
     @property
     def outcome(self) -> str | None:
-        """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
+        """How it ended, one of OUTCOMES of the interfaces; None until then."""
         return None if self._completion() is None else self._unsuccessful or SUCCEEDED
 
     @property

@@ -8,6 +8,7 @@ from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from zodbjobs import clock
+from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.trees import WideTree, lasting_tree
@@ -86,11 +87,12 @@ class WorkerRecord(Persistent):
         self.late[place] = (key, job, target, follower)
 
     def has_late(self, job: Job) -> bool:
-        """Whether anything that was added to `job` waits for this worker."""
+        """Whether a callback that was added to `job` waits for this worker."""
         late = self.late
         if late.maxKey() == SENTINEL:
             return False
-        return any(entry[1] is job for entry in late.values(SENTINEL + 1))
+        entries = late.values(SENTINEL + 1)
+        return any(e[1] is job and not isinstance(e[3], Gate) for e in entries)
 
     def job_of(self, claim: Claim) -> Job | None:
         """The claimed job if the lease still holds it, else None."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import BadStatus, Cancelled
-from zodbjobs.interfaces import ABORTED, CALLBACKS, CANCELLED, SUCCEEDED
+from zodbjobs.errors import BadStatus, Cancelled, Skipped
+from zodbjobs.interfaces import ABORTED, CALLBACKS, CANCELLED, SKIPPED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import followers, keys
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -26,6 +26,7 @@ from zodbjobs.stored.lifecycle.storable import can_be_stored, is_short
 from zodbjobs.stored.shared_results import SharedResults
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.gates import Gate
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Ended, Shard
@@ -124,6 +125,7 @@ class AttemptResult:
         "failure",
         "finished",
         "followed",
+        "gates",
         "goes_to",
         "job",
         "log",
@@ -156,6 +158,8 @@ class AttemptResult:
         self.portable = True
         #: Whether something follows the end, so that its commit writes more than the job.
         self.followed = False
+        #: The object ids of the gates that count the end, when it is booked.
+        self.gates: tuple[bytes, ...] = ()
         #: The job as the connection has it that writes the result.
         self.job: Job | None = None
 
@@ -173,7 +177,9 @@ class AttemptResult:
     def share(self, job: Job) -> bool:
         """Let it go into the shared results of the job's bundle, if it may; whether it may."""
         shared = job._shared
-        if shared is None or shared.size < defaults.SHARED_TOGETHER or self.followed:
+        if shared is None or shared.size < defaults.SHARED_TOGETHER:
+            return False
+        if self.followed or job._waiters:
             return False
         told = self.annotations or self.log
         if self.outcome != SUCCEEDED or self.attempts > 1 or self.conflicts or told:
@@ -212,6 +218,7 @@ def _adopt(result: AttemptResult, job: Job) -> None:
     result.goes_to = HISTORY
     result.outcome = job._unsuccessful or SUCCEEDED
     result.started, result.finished = job._started or finished, finished
+    result.gates = _gate_oids(job)
 
 
 def write(record: WorkerRecord, results: Sequence[AttemptResult]) -> list[AttemptResult]:
@@ -269,6 +276,8 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         job._log = result.log
     if result.outcome is not None:
         _at_end(job)
+        if job._waiters:
+            result.gates = _gate_oids(job)
     return True
 
 
@@ -307,6 +316,7 @@ def _write_shared(
 def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
     """Take jobs of which the results are written off the lease, to where they go next."""
     finished: defaultdict[bytes, list[Ended]] = defaultdict(list)
+    counting: list[tuple[Gate, bool]] = []
     for result in results:
         claim = result.claim
         job = record.job_of(claim)
@@ -316,6 +326,8 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
         if result.goes_to is HISTORY:
             work = result.finished - result.started
             finished[claim.shard].append((job, result.finished, result.failed, work))
+            for gate in result.gates:
+                counting.append((record._p_jar.get(gate), not result.failed))
             continue
         shard: Shard = record._p_jar.get(claim.shard)
         if result.goes_to == PARKED:
@@ -327,7 +339,9 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
     for oid, ended in finished.items():
         shard = record._p_jar.get(oid)
         shard.finish(ended)
-    followers.settle_late(record)
+    if counting:
+        _count(counting)
+    settle_late(record)
 
 
 def _schedule(shard: Shard, job: Job) -> None:
@@ -353,7 +367,9 @@ def settle_late(record: WorkerRecord) -> bool:
     """See to what was added to jobs while the worker held them; whether nothing is left but for
     those that it still holds.
     """
-    return followers.settle_late(record)
+    done, counting = followers.settle_late(record)
+    _count(counting)
+    return done
 
 
 def give_back(record: WorkerRecord, claim: Claim) -> None:
@@ -389,6 +405,7 @@ def take_back(
     completion = completion_of(job)
     if completion is not None:
         shard.finish([_ended(job, completion)])  # committed; only its booking was missing
+        _count(_gates_of(job, not completion.failed))
         return False
     if isinstance(job, Broken) or job._p_changed is None or not can_be_stored(job):
         shard.park(key, job)
@@ -416,10 +433,72 @@ def _ended(job: Any, completion: Completion) -> Ended:
 
 
 def _finish(job: Job, shard: Shard, outcome: str, error: Exception) -> None:
+    _end_now(job, shard, outcome, error)
+    _count(_gates_of(job, False))
+
+
+def _end_now(job: Job, shard: Shard, outcome: str, error: Exception) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
     shard.finish([(job, now, True, 0)])
     _at_end(job)
+
+
+# Gates. An end is counted by whoever takes the ended job off its lease, or ends it elsewhere:
+# once, for of two who do so one conflicts.
+
+
+def _gate_oids(job: Job) -> tuple[bytes, ...]:
+    return tuple(gate._p_oid for gate in job._waiters)
+
+
+def _gates_of(job: Any, succeeded: bool) -> list[tuple[Gate, bool]]:
+    """The gates that count the end of a job, which may be one that can't be loaded here."""
+    found = state_of(job).get("_waiters") or ()
+    gates = [job._p_jar.get(g.oid) if isinstance(g, Reference) else g for g in found]
+    return [(gate, succeeded) for gate in gates]
+
+
+def _count(counting: list[tuple[Gate, bool]]) -> None:
+    """Let gates count an end, with whether it was a success; what is open by that goes on."""
+    while counting:
+        gate, succeeded = counting.pop()
+        opened = gate.ended(succeeded)
+        if opened is not None:
+            counting += open_gate(opened)
+
+
+def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
+    """Deliver the job behind an open gate, under its key, or end it as skipped; returns the
+    gates that are to count that end.
+    """
+    job = gate.job
+    shard, found = shard_of(job), state_of(job).get("_gate")
+    is_its_own = found is gate or (isinstance(found, Reference) and found.oid == gate._p_oid)
+    if shard is None or not is_its_own or not shard.unblock(_key_of(job), job):
+        return []  # it was taken out, or has ended
+    if not can_be_stored(job):
+        shard.park(_key_of(job), job)
+        return []
+    if not gate.skips or not gate.has_failed:
+        deliver(shard.queue, job, _key_of(job))
+        return []
+    why = Skipped(
+        f"job {job.id} of queue {shard.queue.name!r} was put after others with "
+        "on_failure='skip', and one of them ended without success, or was removed"
+    )
+    _end_now(job, shard, SKIPPED, why)
+    return _gates_of(job, False)
+
+
+def is_known(job: Job) -> bool:
+    """Whether a job that has ended is one of a queue still, and wasn't forgotten."""
+    shard, finished = shard_of(job), completion_of(job)
+    if shard is None or finished is None:
+        return False
+    if shard.has_ended(job, finished.finished) or shard.has_parked(_key_of(job), job):
+        return True
+    return shard.queue.holder(job) is not None
 
 
 # What people ask for
@@ -452,8 +531,10 @@ def remove(queue: Queue, job: Job) -> None:
     if shard is None or shard.queue is not queue or not shard.discard(_key_of(job), job):
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
     shard.keep_ids(job._p_oid or b"")
+    _count(_gates_of(job, False))
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
         job._renew()
+        _counted(job)
 
 
 def retry(queue: Queue, job: Job) -> None:
@@ -478,11 +559,15 @@ def retry(queue: Queue, job: Job) -> None:
     if shard.has_parked(_key_of(job), job):
         completion = completion_of(job)
         shard.discard(_key_of(job), job)
-        if completion is not None and not completion.failed:
-            shard.finish([_ended(job, completion)])
-            return
+        if completion is not None:
+            _count(_gates_of(job, not completion.failed))
+            _counted(job)
+            if not completion.failed:
+                shard.finish([_ended(job, completion)])
+                return
     elif job._unsuccessful is not None:
         _forget(job, shard, job._finished or 0)
+        _counted(job)
     else:
         raise BadStatus(
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
@@ -506,11 +591,20 @@ def forget(queue: Queue, job: Job) -> None:
 def _forget(job: Job, shard: Shard, finished: int) -> None:
     if shard.drop_ended(job, finished):
         return
-    if shard.has_parked(_key_of(job), job):
+    was_there = shard.has_parked(_key_of(job), job)
+    if was_there:
         shard.discard(_key_of(job), job)
     holder = shard.queue.holder(job)
     if holder is not None:  # which has ended it, and not booked it yet
         holder.release(_key_of(job))
+    if was_there or holder is not None:
+        _count(_gates_of(job, job.outcome == SUCCEEDED))
+
+
+def _counted(job: Job) -> None:
+    """Let no gate count another end of a job that is put in again."""
+    if job._waiters:
+        job._waiters = ()
 
 
 def _shard_in(queue: Queue, job: Job) -> Shard:

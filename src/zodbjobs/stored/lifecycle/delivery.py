@@ -143,6 +143,13 @@ def enter(queue: Queue, job: Job, now: int, after: int | None, priority: int) ->
 
     Microseconds. Joins the transaction of the queue's connection.
     """
+    deliver(queue, job, due_key(job, now, after, priority))
+    if len(queue._p_jar.connections) > 1 and job._p_jar is None:
+        queue._p_jar.add(job)  # else any other database that refers to it may take it
+
+
+def due_key(job: Job, now: int, after: int | None, priority: int) -> int:
+    """The key by which `job` is due at `after`, or at once; microseconds. Notes the time."""
     if after is not None:
         # The past means now, behind those that wait already.
         after = after if after > now else None
@@ -151,11 +158,15 @@ def enter(queue: Queue, job: Job, now: int, after: int | None, priority: int) ->
         if job._begin_after != after:
             job._begin_after = after
     if after is None:
-        deliver(queue, job, keys.key_for_now(priority, now))
-    else:
-        deliver(queue, job, keys.key_for_later(priority, after))
-    if len(queue._p_jar.connections) > 1 and job._p_jar is None:
-        queue._p_jar.add(job)  # else any other database that refers to it may take it
+        return keys.key_for_now(priority, now)
+    return keys.key_for_later(priority, after)
+
+
+def blocked_tree(queue: Queue) -> tuple[Shard, Any]:
+    """Where this producer puts what isn't to be delivered yet: a shard, and a tree of it."""
+    number, shards = _producer.number, queue.shards
+    shard: Shard = shards[number % len(shards)]
+    return shard, shard.blocked[number // len(shards) % len(shard.blocked)]
 
 
 def deliver(queue: Queue, job: Job, key: int) -> None:

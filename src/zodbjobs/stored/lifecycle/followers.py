@@ -18,6 +18,7 @@ from ZODB.broken import Broken
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
+from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
@@ -116,6 +117,12 @@ def _check(target: Target, callbacks: Iterable[Job]) -> None:
             end = next(n for n, above in enumerate(chain) if above is job) + 1
             shown = " <- ".join(repr(above) for above in chain[:end][:_SHOWN])
             raise BadArgument(f"{job!r} can't be a callback of what follows it: {shown}")
+        values = (*job._args, *(job._kwargs or {}).values())
+        if any(type(v) is ResultOf and v.job._completion() is None for v in values):
+            raise BadArgument(
+                f"{job!r} refers to the result of a job that hasn't ended, and a callback waits "
+                "for its parent only; put it with after= both of them"
+            )
         jar = target._p_jar
         if jar is not None:
             check_all(job, jar)
@@ -139,6 +146,13 @@ def with_callbacks(job: Job) -> Iterator[Job]:
         todo += found._callbacks
 
 
+def direct(job: Job) -> Iterator[Job]:
+    """The callbacks of a job; of a pair both."""
+    for found in _following(job):
+        both = (found.success, found.failure) if _is_handle(found) else (found,)
+        yield from (each for each in both if each is not None)
+
+
 def _upwards(target: Target) -> Iterator[Target]:
     """What a callback of `target` follows: that, what it is a callback of, and so on."""
     while target is not None:
@@ -152,8 +166,13 @@ def _adopt(target: Target, job: Job) -> None:
         job.failure_log_level = logging.CRITICAL
 
 
+def add_gate(job: Job, gate: Gate) -> None:
+    """Let a gate count the end of a job, which hasn't ended."""
+    _add(job, gate)
+
+
 def _add(target: Target, follower: Any, was_late: bool = False) -> None:
-    """Add a callback, or a handle, to a job or a handle, wherever that is.
+    """Add a callback, a handle or a gate to a job or a handle, wherever that is.
 
     `was_late`: it was added before the end, by way of a worker's record.
     """
@@ -169,7 +188,10 @@ def _add(target: Target, follower: Any, was_late: bool = False) -> None:
     root = next(t for t in _upwards(target) if not _is_handle(t) and not waits_for_parent(t))
     holder = None if root._v_running else root._holder()
     if holder is None:
-        target._callbacks = (*target._callbacks, follower)
+        if isinstance(follower, Gate):
+            target._waiters = (*target._waiters, follower)
+        else:
+            target._callbacks = (*target._callbacks, follower)
         if root is target and root._shared is not None:
             root._shared.leave(root._key or 0)
         return
@@ -194,14 +216,17 @@ def _leave_out(follower: Any) -> None:
             job._callback_of = None
 
 
-def settle_late(record: WorkerRecord) -> bool:
-    """See to what was added to the jobs of a worker's lease while it held them; whether there is
-    nothing left but for jobs that it holds.
+def settle_late(record: WorkerRecord) -> tuple[bool, list[tuple[Gate, bool]]]:
+    """See to what was added to the jobs of a worker's lease while it held them.
+
+    Returns whether there is nothing left but for jobs that it holds, and the gates that are to
+    count an end, with whether that was a success.
     """
     late = record.late
     if late.maxKey() == SENTINEL:
-        return True
+        return True, []
     done = True
+    counting: list[tuple[Gate, bool]] = []
     for place, (key, root, target, follower) in list(late.items(SENTINEL + 1)):
         if isinstance(root, Broken) or not can_be_stored(root):
             done = False
@@ -209,8 +234,11 @@ def settle_late(record: WorkerRecord) -> bool:
         if root._completion() is None and record.holds(key, root):
             continue
         del late[place]
-        _add(target, follower, was_late=True)
-    return done
+        if isinstance(follower, Gate) and target._completion() is not None:
+            counting.append((follower, target.outcome == SUCCEEDED))
+        else:
+            _add(target, follower, was_late=True)
+    return done, counting
 
 
 # Starting

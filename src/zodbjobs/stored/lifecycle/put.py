@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,8 +10,9 @@ from zodbjobs import clock
 from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.interfaces import NEW
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle import after as gated
 from zodbjobs.stored.lifecycle import followers
-from zodbjobs.stored.lifecycle.delivery import enter
+from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Options(NamedTuple):
     begin_after: int | None
     begin_by: int | None
     priority: int | None
+    after: tuple[Job, ...] = ()
+    on_failure: str = "run"
 
 
 def options(
@@ -31,6 +34,8 @@ def options(
     begin_after: datetime | timedelta | None,
     begin_by: timedelta | None,
     priority: int | None,
+    after: Iterable[Job | str] = (),
+    on_failure: str = "run",
 ) -> Options:
     """The options of a put into `queue`, checked.
 
@@ -45,7 +50,10 @@ def options(
         )
     if priority is not None:
         priority = checked_priority(priority)
-    return Options(due_micros(begin_after), duration_micros(begin_by), priority)
+    said = Options(due_micros(begin_after), duration_micros(begin_by), priority)
+    if after == () and on_failure == "run":
+        return said
+    return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
 
 
 def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
@@ -80,11 +88,27 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
     return job
 
 
-def put(queue: Queue, job: Job, said: Options) -> None:
-    """Put a checked job; joins the transaction of the queue's connection."""
+def predecessors(queue: Queue, job: Job, said: Options) -> tuple[Job, ...]:
+    """The jobs that a checked job is put after; BadArgument for what can't be waited for."""
+    referred = gated.referred(job) if job._args or job._kwargs else ()
+    if not referred and not said.after:
+        return ()
+    found = gated.checked(queue, (*said.after, *referred), said.on_failure)
+    gated.check_cycle(job, found)
+    return found
+
+
+def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
+    """Put a checked job after those that are its `predecessors`; joins the transaction of the
+    queue's connection.
+    """
     now = clock.now()
     after = job._begin_after if said.begin_after is None else said.begin_after
     if said.begin_by is not None:
         job._begin_by = said.begin_by
     priority = job._priority if said.priority is None else said.priority
+    if behind:
+        key = due_key(job, now, after, priority)
+        if gated.put_behind(queue, job, key, behind, said.on_failure):
+            return
     enter(queue, job, now, after, priority)
