@@ -600,3 +600,24 @@ def deposit_with_a_rival_that_adds(account: Account | None) -> str:
 def add_callback_to_itself(what: str) -> str:
     local.get_job().add_callback(zodbjobs.Job(note_all, what))
     return "added"
+
+
+def deposit_and_return(account: Account, job: zodbjobs.Job) -> zodbjobs.Job:
+    account.deposit(1)
+    return job
+
+
+def return_itself() -> zodbjobs.Job:
+    return local.get_job()
+
+
+def return_what_waits_for_it() -> zodbjobs.Job:
+    return local.get_queue().put(zodbjobs.Job(nothing), after=[local.get_job()])
+
+
+def outcomes(*jobs: Any) -> list[Any]:
+    return [getattr(job, "outcome", job) for job in jobs]
+
+
+def extend_whole(whole: Any) -> None:
+    whole.args.append(zodbjobs.Job(note, "more"))

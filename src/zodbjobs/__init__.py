@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zodbjobs.manager import JobManager, compute, get_job_id
     from zodbjobs.runtime import local
     from zodbjobs.runtime.worker import Worker
+    from zodbjobs.stored.composition import parallel, serial
     from zodbjobs.stored.container import JobContainer
     from zodbjobs.stored.failure import Failure
     from zodbjobs.stored.job import Job, ProgressableJob
@@ -44,6 +45,8 @@ _HOMES = {
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
     "get_job_id": "zodbjobs.manager",
+    "parallel": "zodbjobs.stored.composition",
+    "serial": "zodbjobs.stored.composition",
     "get_queue": "zodbjobs.stored.lifecycle.root",
     "get_queues": "zodbjobs.stored.lifecycle.root",
     "install": "zodbjobs.installer",
@@ -82,8 +85,10 @@ __all__ = [
     "local",
     "multidb_job_container_installer",
     "multidb_queue_installer",
+    "parallel",
     "queue_installer",
     "result_of",
+    "serial",
     "testing",
 ]
 

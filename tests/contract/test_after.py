@@ -216,7 +216,7 @@ def test_it_is_taken_out_itself(any_db: Any, queue: Any, mine: Any, how: str) ->
 def test_after_a_callback(any_db: Any, queue: Any, mine: Any) -> None:
     first = put(queue, sample.identity, 1)
     callback = first.add_callback(sample.note)
-    job = put(queue, sample.note, "last", after=[callback])
+    put(queue, sample.note, "last", after=[callback])
     mine.commit()
     assert run_jobs(any_db) == 3
     assert sample.noted == [1, "last"]
@@ -266,7 +266,7 @@ def test_a_cycle_is_refused(queue: Any, mine: Any) -> None:
     job = zodbjobs.Job(sample.nothing)
     callback = job.add_callback(sample.nothing)
     other = put(queue, sample.nothing, after=[callback])
-    with pytest.raises(BadArgument, match="would wait for itself: .* -> .* -> "):
+    with pytest.raises(BadArgument, match=r"would wait for itself: .* -> .* -> "):
         queue.put(job, after=[other])
     with pytest.raises(BadArgument, match="would wait for itself"):
         queue.put(job, after=[callback])

@@ -24,7 +24,7 @@ from zodbjobs.insights.infos import (
     show,
 )
 from zodbjobs.insights.newest import BLOCKED, PARKED, SCHEDULED, WAITING, newest
-from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
+from zodbjobs.interfaces import ACTIVE, COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after, complete, followers
 from zodbjobs.stored.lifecycle.calls import describe
@@ -201,6 +201,8 @@ def _unreadable(job: Any, why: str) -> dict[str, Any]:
 
 
 def _state(job: Job, status: str) -> str:
+    if status == ACTIVE and after.waits_for(job):
+        return WAITING
     if status != PENDING:
         return job.outcome or status
     if job.parked is not None:

@@ -15,7 +15,8 @@ from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import HISTORY_TIE, Shard
 
-#: Kinds of PENDING: due, not due yet, and one whose code is missing.
+#: Kinds of PENDING: due, not due yet, and one whose code is missing. WAITING is also said of an
+#: ACTIVE job that waits for the one that it has returned.
 WAITING = "waiting"
 SCHEDULED = "scheduled"
 PARKED = "parked"
@@ -45,6 +46,8 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
         for shard in queue.shards:
             if status in (None, PENDING, WAITING, SCHEDULED):
                 streams += _waiting(shard)
+            if status in (None, ACTIVE, WAITING):
+                streams += _by_key(shard.waiting)
             if status in (None, PENDING, BLOCKED):
                 streams += chain.from_iterable(map(_by_key, shard.blocked))
             if status in (None, PENDING, PARKED):

@@ -55,7 +55,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         blocked=sum(len(tree) - 1 for shard in queue.shards for tree in shard.blocked),
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
-        active=leased.count(True),
+        active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),
         finished=sum(shard.history_length() for shard in queue.shards),
         chart=_chart(queue, minutes, now),
     )

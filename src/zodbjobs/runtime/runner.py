@@ -24,9 +24,15 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import calls, complete, followers
+from zodbjobs.stored.lifecycle import after, calls, complete, followers
 from zodbjobs.stored.lifecycle.claim import Claim
-from zodbjobs.stored.lifecycle.complete import HISTORY, READY, SCHEDULED, AttemptResult
+from zodbjobs.stored.lifecycle.complete import (
+    HISTORY,
+    READY,
+    SCHEDULED,
+    WAITING,
+    AttemptResult,
+)
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
 log = logging.getLogger("zodbjobs")
@@ -158,6 +164,8 @@ class Runner:
         attempt = self._slot.attempt = Attempt(claim.key, job, now)
         try:
             value = self._call(attempt, function, args, kwargs)
+            if isinstance(value, Job) and not complete.has_own_end(job):
+                return self._returned(claim, attempt, value, conflicts)
             portable = is_simple(value)
             if not portable:
                 value, portable = portable_copy(value, f"the result of {job!r}")
@@ -226,6 +234,9 @@ class Runner:
             log.error("%r is parked: its class is missing in this process", job)
             self._report([complete.parked(claim, None, now)])
             return None
+        if complete.waits_for_returned(job):
+            self._report([complete.stored_wait(claim, now)])
+            return None
         if complete.has_own_end(job):
             # As after a commit of which the connection was lost before it was confirmed.
             log.error("%r had already ended when it was to be run", job)
@@ -269,6 +280,21 @@ class Runner:
             attempt.job._p_deactivate()
         elif result.portable and not calls.has_simple_arguments(attempt.job):
             attempt.job._p_invalidate()  # what it did to them isn't to be stored
+        return result
+
+    def _returned(
+        self, claim: Claim, attempt: Attempt, inner: Job, conflicts: int
+    ) -> AttemptResult:
+        """The result of a job that returned another one: it waits for that, and ends as it."""
+        gate = after.wait_for_returned(attempt.job, inner)
+        self._thread_session.check_joined()
+        result = self._result(
+            claim, HISTORY if gate is None else WAITING, attempt.started, conflicts
+        )
+        result.portable = False
+        result.gate = gate
+        if gate is None:
+            result.outcome, result.result = inner.outcome, inner.result
         return result
 
     def _cancelled(self, claim: Claim, attempt: Attempt) -> AttemptResult:

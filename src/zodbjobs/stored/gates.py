@@ -20,6 +20,8 @@ class Gate(Persistent):
     """
 
     has_failed = False
+    #: The job that the waiting one has returned, and of which it takes over the end.
+    adopts: Job | None = None
 
     def __init__(self, job: Job, missing: int, skips: bool, above: Gate | None = None) -> None:
         self.job = job

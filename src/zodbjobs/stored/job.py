@@ -62,7 +62,7 @@ _GIVEN_BY_THE_QUEUE = (
 _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations"}
     | {"_priority", "_begin_after", "_begin_by", "_delay"}
-    | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters"}
+    | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
 )
 
 
@@ -118,6 +118,9 @@ class Job(Persistent):
     _failure_log_level = logging.ERROR
     #: The gates of jobs that wait for it.
     _waiters: tuple[Gate, ...] = ()
+    #: Whether it belongs to a composition that hasn't put it yet; whether it is one.
+    _is_part = False
+    _is_composed = False
     #: The gate that it waits behind, and what it was put after.
     _gate: Gate | None = None
     _predecessors: Predecessors | None = None
@@ -298,7 +301,10 @@ class Job(Persistent):
             return PENDING if delivery.is_delivered(shard.queue, self) else NEW
         holder = shard.queue.holder(self)
         if holder is not None:
-            return ACTIVE if self._key in holder.running else ASSIGNED
+            is_active = self._key in holder.running or complete.waits_for_returned(self)
+            return ACTIVE if is_active else ASSIGNED
+        if complete.waits_for_returned(self) and shard.is_waiting(self._key or 0, self):
+            return ACTIVE
         return PENDING if shard.has(self._key or 0, self) else NEW
 
     def _holder(self) -> WorkerRecord | None:
@@ -572,6 +578,14 @@ class Job(Persistent):
         followers.call_by_hand(self, self._callbacks)
         return result
 
+    def _result_by_hand(self, outer: Job) -> Any:
+        """The result for a job that was called by hand and has returned this one."""
+        if self._completion() is None:
+            if self is outer or self.status != NEW:
+                raise BadStatus(f"{outer!r} returned {self!r}, which is {self.status}")
+            self()
+        return self.result
+
     def _call_here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run here and now, without the callbacks."""
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
@@ -582,6 +596,8 @@ class Job(Persistent):
             kwargs = {**(self._kwargs or {}), **kwargs}
             own_args, kwargs = calls.with_results(self._args, kwargs)
             result = calls.run(self.callable, (*own_args, *args), kwargs)
+            while isinstance(result, Job):
+                result = result._result_by_hand(self)
             check_storable(result, f"the result of {self!r}", self._p_jar)
         except BaseException as error:
             savepoint.rollback()

@@ -55,6 +55,7 @@ class Shard(Persistent):
         self.parked = LOBTree()  # key -> Job
         # What waits for other jobs, by producer: key -> Job
         self.blocked = tuple(lasting_tree() for _ in range(inboxes))
+        self.waiting = lasting_tree()  # what has returned another job: key -> Job
         self.deadlines = lasting_tree()  # of these: microseconds, tie -> key, Job
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
@@ -183,6 +184,23 @@ class Shard(Persistent):
                 del tree[key]
                 return True
         return False
+
+    def make_wait(self, key: int, job: Job) -> None:
+        """Put a job aside that waits for the one that it has returned."""
+        free = keys.free_key(self.waiting, key)
+        if self._rekey(job, key, free):
+            self.waiting[free] = job
+
+    def is_waiting(self, key: int, job: Job) -> bool:
+        """Whether `job` waits here for the one that it has returned."""
+        return self.waiting.get(key) is job
+
+    def unwait(self, key: int, job: Job) -> bool:
+        """Take out a job that waits for the one that it has returned; whether it was here."""
+        if not self.is_waiting(key, job):
+            return False
+        del self.waiting[key]
+        return True
 
     def _release_expired(self, now: int) -> None:
         """Let those run, to their end as expired, that may not be begun any more."""

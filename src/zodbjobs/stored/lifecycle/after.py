@@ -13,7 +13,7 @@ from ZODB.POSException import POSKeyError
 from ZODB.utils import p64
 
 from zodbjobs import defaults
-from zodbjobs.errors import BadArgument
+from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate, Predecessors
 from zodbjobs.stored.job import Job
@@ -79,7 +79,7 @@ def referred(job: Job) -> list[Job]:
 
 def check_cycle(job: Job, predecessors: Iterable[Job]) -> None:
     """Raise BadArgument if one of them waits, in the end, for `job`."""
-    if not job._callbacks:
+    if job._key is None and not job._callbacks:
         return  # nothing can wait for a new job but for its callbacks
     todo: list[tuple[Job, ...]] = [(found,) for found in predecessors]
     seen: set[int] = set()
@@ -94,6 +94,8 @@ def check_cycle(job: Job, predecessors: Iterable[Job]) -> None:
         seen.add(id(last))
         if followers.waits_for_parent(last):
             todo.append((*chain, followers.source_of(last)))
+        if last._gate is not None and last._gate.adopts is not None:
+            todo.append((*chain, last._gate.adopts))
         if last._predecessors is not None:
             todo += [(*chain, before) for before in last._predecessors.jobs]
 
@@ -149,8 +151,42 @@ def _wait_for(gate: Gate, jobs: Sequence[Job]) -> None:
         _wait_for(below, jobs[first : first + size])
 
 
+def wait_for_returned(outer: Job, inner: Job) -> Gate | None:
+    """Let a job wait for the one that it has returned, which is put if it is new.
+
+    None if that has ended already. Raises BadArgument for a cycle, or for a job of elsewhere.
+    """
+    shard = outer._shard
+    if inner is outer or shard is None:
+        raise BadArgument(f"{outer!r} returned itself, and would wait for itself for ever")
+    if inner._completion() is not None:
+        return None
+    if inner.status == NEW and not followers.waits_for_parent(inner):
+        wanted = inner.queue
+        (shard.queue if wanted is None else wanted).put(inner)
+    elif inner._p_jar not in (None, *outer._p_jar.connections.values()):
+        raise BadArgument(f"{outer!r} returned {inner!r}, which is of another connection")
+    check_cycle(outer, [inner])
+    gate = Gate(outer, 1, skips=False)
+    gate.adopts = inner
+    followers.add_gate(inner, gate)
+    return gate
+
+
+def wait_for_more(job: Job, jobs: Sequence[Job]) -> None:
+    """Let a blocked job wait for further ones, which haven't ended."""
+    gate, before = job._gate, job._predecessors
+    if gate is None or before is None:
+        raise BadStatus(f"{job!r} isn't blocked any more")
+    before.jobs = (*before.jobs, *jobs)
+    _wait_for(gate, jobs)
+
+
 def blockers(job: Job) -> list[Job]:
-    """The jobs that a blocked job still waits for."""
+    """The jobs that one still waits for which is blocked, or has returned another one."""
+    inner = waits_for(job)
+    if inner is not None:
+        return [inner]
     found = job._predecessors if is_blocked(job) else None
     return [] if found is None else [b for b in found.jobs if b._completion() is None]
 
@@ -159,3 +195,10 @@ def is_blocked(job: Job) -> bool:
     """Whether a job waits behind its gate."""
     shard = None if job._gate is None else job._shard
     return shard is not None and shard.is_blocked(job._key or 0, job)
+
+
+def waits_for(job: Job) -> Job | None:
+    """The job that `job` has returned, and waits for; None if there is none."""
+    if job._gate is None or job._completion() is not None:
+        return None
+    return job._gate.adopts

@@ -7,6 +7,7 @@ where it waits. Everything here works in the caller's transaction.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Cancelled, Skipped
-from zodbjobs.interfaces import ABORTED, CALLBACKS, CANCELLED, SKIPPED, SUCCEEDED
+from zodbjobs.interfaces import ABORTED, CALLBACKS, CANCELLED, FAILED, SKIPPED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import followers, keys
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -37,6 +38,7 @@ HISTORY = "history"
 PARKED = "parked"
 READY = "ready"
 SCHEDULED = "scheduled"
+WAITING = "waiting"  # for the job that it has returned
 
 
 class Completion(NamedTuple):
@@ -125,6 +127,7 @@ class AttemptResult:
         "failure",
         "finished",
         "followed",
+        "gate",
         "gates",
         "goes_to",
         "job",
@@ -158,6 +161,8 @@ class AttemptResult:
         self.portable = True
         #: Whether something follows the end, so that its commit writes more than the job.
         self.followed = False
+        #: That of a job which waits for the one that it has returned.
+        self.gate: Gate | None = None
         #: The object ids of the gates that count the end, when it is booked.
         self.gates: tuple[bytes, ...] = ()
         #: The job as the connection has it that writes the result.
@@ -213,6 +218,16 @@ def stored_end(claim: Claim, job: Job) -> AttemptResult:
     return result
 
 
+def waits_for_returned(job: Job) -> bool:
+    """Whether an attempt of the job, which hasn't ended, is stored that returned another job."""
+    return job._gate is not None and job._gate.adopts is not None
+
+
+def stored_wait(claim: Claim, now: int) -> AttemptResult:
+    """The result of a job that waits for another one already, and only was not booked."""
+    return AttemptResult(claim, WAITING, now, now)
+
+
 def _adopt(result: AttemptResult, job: Job) -> None:
     finished = job._finished or 0
     result.goes_to = HISTORY
@@ -256,10 +271,15 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         # An earlier commit, which seemed to fail, has stored an end already; that one counts.
         _adopt(result, job)
         return True
+    if waits_for_returned(job):
+        result.goes_to = WAITING
+        return True
     if result.outcome is not None:
         job._end(result.outcome, result.result, result.started, result.finished)
     elif result.goes_to == PARKED:
         job._parked = result.result
+    elif result.goes_to == WAITING:
+        job._gate, job._started = result.gate, result.started
     else:
         job._attempts = result.attempts
         job._started = result.started
@@ -334,6 +354,8 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
             shard.park(claim.key, job)
         elif result.goes_to == SCHEDULED:
             _schedule(shard, job)
+        elif result.goes_to == WAITING:
+            shard.make_wait(claim.key, job)
         else:
             shard.make_ready(claim.key, job)
     for oid, ended in finished.items():
@@ -415,6 +437,8 @@ def take_back(
         job._started = running.started
     if job._parked is not None:
         shard.park(key, job)
+    elif waits_for_returned(job):
+        shard.make_wait(key, job)
     elif job._retry_at is not None:
         _schedule(shard, job)
     else:
@@ -475,6 +499,8 @@ def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
     job = gate.job
     shard, found = shard_of(job), state_of(job).get("_gate")
     is_its_own = found is gate or (isinstance(found, Reference) and found.oid == gate._p_oid)
+    if gate.adopts is not None:
+        return _take_over(job, shard, gate.adopts) if is_its_own and shard is not None else []
     if shard is None or not is_its_own or not shard.unblock(_key_of(job), job):
         return []  # it was taken out, or has ended
     if not can_be_stored(job):
@@ -491,6 +517,30 @@ def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
     return _gates_of(job, False)
 
 
+def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
+    """End a job as the one ended that it has returned; returns the gates that count this."""
+    key = _key_of(job)
+    if not shard.unwait(key, job):
+        holder = shard.queue.holder(job)
+        if holder is None or has_own_end(job):
+            return []  # it was cancelled
+        holder.release(key)  # which hasn't booked it yet
+    if not can_be_stored(job):
+        shard.park(key, job)
+        return []
+    now = clock.now()
+    completion = completion_of(inner)
+    outcome, value = inner.outcome, None if completion is None else completion.result
+    if outcome is None:
+        outcome = FAILED
+        gone = BadStatus(f"{inner!r}, which {job!r} had returned, was taken out of its queue")
+        value = Failure.from_exception(gone)
+    job._end(outcome, value, None, now)
+    shard.finish([(job, now, outcome != SUCCEEDED, 0)])
+    _at_end(job)
+    return _gates_of(job, outcome == SUCCEEDED)
+
+
 def is_known(job: Job) -> bool:
     """Whether a job that has ended is one of a queue still, and wasn't forgotten."""
     shard, finished = shard_of(job), completion_of(job)
@@ -505,7 +555,26 @@ def is_known(job: Job) -> bool:
 
 
 def cancel(job: Job) -> None:
-    """What Job.cancel() does."""
+    """What Job.cancel() does; what the job has returned, and waits for, is cancelled as well."""
+    _cancel(job)
+    todo = _inner(job)
+    while todo:
+        inner = todo.pop()
+        with contextlib.suppress(BadStatus):  # it has ended, or can't be stored again
+            _cancel(inner)
+            todo += _inner(inner)
+
+
+def _inner(job: Job) -> list[Job]:
+    """The job that `job` waits for as it has returned it; the parts of a composition before."""
+    inner = None if job._gate is None else job._gate.adopts
+    if inner is None:
+        return []
+    parts = inner._predecessors if job._is_composed else None
+    return [*(() if parts is None else parts.jobs), inner]  # from the end: this one first
+
+
+def _cancel(job: Job) -> None:
     shard = shard_of(job)
     if shard is None or job._key is None or completion_of(job) is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a job in a queue can be cancelled")
@@ -519,7 +588,7 @@ def cancel(job: Job) -> None:
     holder = queue.holder(job)
     if holder is not None:
         holder.release(job._key)
-    elif not shard.discard(job._key, job):
+    elif not shard.unwait(job._key, job) and not shard.discard(job._key, job):
         raise BadStatus(f"{job!r} isn't in queue {queue.name!r} any more")
     # Written in every case: that is what keeps a runner from committing.
     _finish(job, shard, CANCELLED, error)

@@ -104,6 +104,8 @@ def _new(target: Target, callback: Job | Callable[..., Any]) -> Job:
     job = callback if isinstance(callback, Job) else Job(callback)
     if job._callback_of is not None:
         raise BadStatus(f"{job!r} is a callback of {job._callback_of!r}; make another job")
+    if job._is_part:
+        raise BadStatus(f"{job!r} belongs to a composition; make another job")
     if job.status != NEW or job._finished is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a new job can be a callback; make another")
     return job

@@ -81,6 +81,11 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
             f"{job!r} is a callback of {job._callback_of!r}, whose end puts it; put another job "
             f"into queue {queue.name!r}"
         )
+    if job._is_part:
+        raise BadStatus(
+            f"{job!r} belongs to a composition, which puts it; put another job into queue "
+            f"{queue.name!r}"
+        )
     if job._callbacks:
         followers.check_all(job, queue._p_jar)
     else:
