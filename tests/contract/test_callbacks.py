@@ -100,14 +100,17 @@ def test_one_of_a_pair_runs(any_db: Any, queue: Any, fails: bool) -> None:
     assert len(sample.noted) == 2
 
 
-@pytest.mark.promise(33)
-def test_they_are_chained(any_db: Any, queue: Any) -> None:
+@pytest.mark.promise(33, 40, 151)
+def test_they_are_chained(any_db: Any, queue: Any, caplog: pytest.LogCaptureFixture) -> None:
     job = put(queue, sample.fail, "no luck")
     handle = job.add_callbacks(failure=zodbjobs.Job(sample.identity_of_last, "mended"))
     last = handle.add_callback(sample.note)
     mine.commit()
     assert run_jobs(any_db) == 3
     assert sample.noted == ["mended"]
+    told = [(r.levelname, r.message) for r in caplog.records if "before what follows" in r.message]
+    assert [level for level, _ in told] == ["INFO", "INFO"]
+    assert handle.failure.id in told[0][1]
     assert seen(job, handle, last) == ["completed"] * 3
 
 

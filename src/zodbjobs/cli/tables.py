@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zodbjobs import clock
-from zodbjobs.insights import JobDetails, JobInfo, QueueStats, WorkerInfo
+from zodbjobs.insights import JobDetails, JobInfo, QueueStats, TreeRow, WorkerInfo
 from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -69,6 +69,16 @@ def _note(job: JobInfo) -> str:
     return f"{job.percent:.0f} % {job.message or ''}"
 
 
+def print_tree(rows: Sequence[TreeRow]) -> None:
+    """Print a job, and below it what it waits for and what follows it."""
+    out = console()
+    for row in rows:
+        relation = f"{row.relation} " if row.depth else ""
+        line = Text.assemble("  " * row.depth, (relation, "dim"), f"{row.job.id}  ")
+        line.append_text(state_text(row.job.state)).append(f"  {row.job.description}")
+        out.print(line, soft_wrap=True)
+
+
 def print_job(job: JobDetails) -> None:
     """Print all about one job."""
     out = console()
@@ -105,6 +115,8 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
         "attempts": str(job.attempts) if job.attempts > 1 else None,
         "interrupted": f"{job.interruptions} times" if job.interruptions else None,
         "worker": job.worker,
+        "waits for": ", ".join(job.waits_for),
+        "callbacks": ", ".join(job.callbacks),
     }
     return [(name, value) for name, value in fields.items() if value]
 

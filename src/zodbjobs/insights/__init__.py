@@ -10,17 +10,20 @@ from __future__ import annotations
 from zodbjobs.insights.infos import JobDetails, JobInfo, Minute, QueueStats, WorkerInfo
 from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
 from zodbjobs.insights.numbers import all_queue_stats, list_workers, queue_stats
+from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
     "JobDetails",
     "JobInfo",
     "Minute",
     "QueueStats",
+    "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
     "find_job",
     "job_details",
     "job_info",
+    "job_tree",
     "list_jobs",
     "list_workers",
     "queue_stats",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from typing import Any
 
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, PENDING
@@ -49,7 +48,7 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
             if status in (None, ACTIVE, WAITING):
                 streams += _by_key(shard.waiting)
             if status in (None, PENDING, BLOCKED):
-                streams += chain.from_iterable(map(_by_key, shard.blocked))
+                streams += _by_key(shard.blocked)
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
     return (job for _, job in _merged(streams))

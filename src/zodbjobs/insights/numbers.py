@@ -52,7 +52,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         name=queue.name,
         waiting=waiting,
         scheduled=scheduled,
-        blocked=sum(len(tree) - 1 for shard in queue.shards for tree in shard.blocked),
+        blocked=sum(len(shard.blocked) - 1 for shard in queue.shards),
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
         active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),

@@ -273,6 +273,8 @@ class Runner:
         result.outcome = FAILED if isinstance(value, Failure) else SUCCEEDED
         result.result = value
         result.portable = portable and untouched
+        if result.followed:
+            log.info("%r has ended, before what follows it: %.200r", attempt.job, value)
         if untouched:
             self._thread_session.reuse()
         if result.portable and result.share(attempt.job):

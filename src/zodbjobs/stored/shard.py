@@ -53,8 +53,7 @@ class Shard(Persistent):
         self.scheduled = LOBTree()  # scheduled key -> Job or Bundle
         self.interrupted = LOBTree()  # key -> times of interruption, Job
         self.parked = LOBTree()  # key -> Job
-        # What waits for other jobs, by producer: key -> Job
-        self.blocked = tuple(lasting_tree() for _ in range(inboxes))
+        self.blocked = lasting_tree()  # what waits for other jobs: key -> Job
         self.waiting = lasting_tree()  # what has returned another job: key -> Job
         self.deadlines = lasting_tree()  # of these: microseconds, tie -> key, Job
         self.history = LOBTree()  # end in microseconds, tie -> Job
@@ -175,15 +174,14 @@ class Shard(Persistent):
 
     def is_blocked(self, key: int, job: Job) -> bool:
         """Whether `job` waits here for others."""
-        return any(tree.get(key) is job for tree in self.blocked)
+        return self.blocked.get(key) is job
 
     def unblock(self, key: int, job: Job) -> bool:
         """Take out a job that waits for others; whether it was here."""
-        for tree in self.blocked:
-            if tree.get(key) is job:
-                del tree[key]
-                return True
-        return False
+        if not self.is_blocked(key, job):
+            return False
+        del self.blocked[key]
+        return True
 
     def make_wait(self, key: int, job: Job) -> None:
         """Put a job aside that waits for the one that it has returned."""
@@ -364,7 +362,7 @@ class Shard(Persistent):
         for bundle in self._bundles_with(key, scheduled):
             if bundle.has(key, job):
                 return bundle.jobs, bundle.place(key)
-        return next(((tree, key) for tree in self.blocked if tree.get(key) is job), None)
+        return (self.blocked, key) if self.is_blocked(key, job) else None
 
     def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
         """The bundles that may have a job of that key, the likeliest first."""

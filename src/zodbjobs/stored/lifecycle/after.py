@@ -18,7 +18,7 @@ from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate, Predecessors
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, followers, keys
-from zodbjobs.stored.lifecycle.delivery import blocked_tree
+from zodbjobs.stored.lifecycle.delivery import own_shard
 from zodbjobs.stored.lifecycle.options import deadline_of
 from zodbjobs.stored.result_of import ResultOf
 
@@ -114,9 +114,9 @@ def put_behind(
     )
     if not waits_for and not (skips and has_failed):
         return False
-    shard, tree = blocked_tree(queue)
-    key = keys.free_key(tree, key)
-    tree[key] = job
+    shard = own_shard(queue)
+    key = keys.free_key(shard.blocked, key)
+    shard.blocked[key] = job
     if job._p_jar is None:
         queue._p_jar.add(job)  # its status is told by the tree, and that goes by its id
     job._place(shard, key)

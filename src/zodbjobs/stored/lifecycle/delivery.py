@@ -162,11 +162,10 @@ def due_key(job: Job, now: int, after: int | None, priority: int) -> int:
     return keys.key_for_later(priority, after)
 
 
-def blocked_tree(queue: Queue) -> tuple[Shard, Any]:
-    """Where this producer puts what isn't to be delivered yet: a shard, and a tree of it."""
-    number, shards = _producer.number, queue.shards
-    shard: Shard = shards[number % len(shards)]
-    return shard, shard.blocked[number // len(shards) % len(shard.blocked)]
+def own_shard(queue: Queue) -> Shard:
+    """The shard of this producer, for what isn't to be delivered yet."""
+    shard: Shard = queue.shards[_producer.number % len(queue.shards)]
+    return shard
 
 
 def deliver(queue: Queue, job: Job, key: int) -> None:
