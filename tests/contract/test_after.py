@@ -213,6 +213,25 @@ def test_it_is_taken_out_itself(any_db: Any, queue: Any, mine: Any, how: str) ->
         assert run_jobs(any_db) == 1
 
 
+def test_put_again_it_waits_for_its_new_predecessors_only(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    old = put(queue, sample.note, "old")
+    new = put(queue, sample.note, "new", begin_after=timedelta(days=1))
+    job = put(queue, sample.note, "last", after=[old])
+    mine.commit()
+    queue.remove(job)
+    queue.put(job, after=[new])
+    mine.commit()
+    assert run_jobs(any_db) == 1
+    mine.begin()
+    assert insights.job_details(job).waits_for == (new.id,)
+    new.cancel()
+    mine.commit()
+    run_jobs(any_db)
+    assert sample.noted == ["old", "last"]
+
+
 def test_after_a_callback(any_db: Any, queue: Any, mine: Any) -> None:
     first = put(queue, sample.identity, 1)
     callback = first.add_callback(sample.note)

@@ -19,6 +19,7 @@ import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.runtime.tasks.rescue import rescue
+from zodbjobs.stored.lifecycle import complete
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -358,9 +359,8 @@ def test_jobs_put_together_end_in_their_own_records_if_they_have_any(
     assert [n for n, job in enumerate(jobs) if job._finished is not None][-2:] == [40, 50]
 
 
-@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "meanwhile"])
 def test_results_with_callbacks_wait_for_a_transaction_of_their_own(
-    any_db: Any, queue: Any, account: Any, meanwhile: bool
+    any_db: Any, queue: Any, account: Any
 ) -> None:
     """A conflict about what they write would run the writing job again."""
     first = put(queue, sample.identity, 1)
@@ -561,6 +561,33 @@ def test_a_worker_dies_between_the_end_and_the_booking(any_db: Any, queue: Any, 
         worker.runner.flush()
         leave(worker, "rescued", any_db)
     check_once(any_db, held)
+
+
+def test_a_rescue_that_is_not_complete(
+    any_db: Any, queue: Any, held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's record stays, for a job that can't be taken back; the others go on."""
+    stuck = put(queue, sample.identity, "stuck")
+    mine.commit()
+    take_back = complete.take_back
+
+    def fails(record: Any, key: int, job: Any, *args: Any) -> bool:
+        if job._p_oid == stuck._p_oid:
+            raise ValueError("it can't be taken back")
+        return take_back(record, key, job, *args)
+
+    with contextlib.suppress(Exception), bench(any_db) as worker:
+        worker.dispatcher.step(100)
+        add_elsewhere(any_db, held)
+        with monkeypatch.context() as patch:
+            patch.setattr(complete, "take_back", fails)
+            leave(worker, "rescued", any_db)
+        mine.begin()
+        assert [callback.status for callback in held.callbacks] == ["new"]
+        leave(worker, "rescued", any_db)
+    run_jobs(any_db)
+    assert seen(stuck, held) == ["completed"] * 2
+    assert sample.noted == [("late", held.result)]
 
 
 def test_added_while_it_is_claimed(any_db: Any, queue: Any, held: Any) -> None:

@@ -359,3 +359,26 @@ def test_a_composition_by_hand() -> None:
     jobs = [zodbjobs.Job(sample.note, n) for n in range(3)]
     assert zodbjobs.serial(*jobs, postprocess=sample.outcomes)() == ["succeeded"] * 3
     assert sample.noted == [0, 1, 2]
+
+
+def test_the_tree_shows_what_waits_for_what(any_db: Any, queue: Any, mine: Any) -> None:
+    parts = [zodbjobs.Job(sample.nothing) for _ in range(2)]
+    whole = queue.put(zodbjobs.parallel(*parts))
+    callback = whole.add_callback(sample.note)
+    last = put(queue, sample.nothing, after=[whole])
+    mine.commit()
+    with bench(any_db) as worker:
+        run_one(worker)
+    mine.begin()
+    rows = [(row.depth, row.relation, row.job.id) for row in insights.job_tree(queue, last.id)]
+    (post,) = insights.job_details(whole).waits_for
+    assert rows == [
+        (0, "itself", last.id),
+        (1, "waits for", whole.id),
+        (2, "waits for", post),
+        *((3, "waits for", part.id) for part in parts),
+        *((2, "part", part.id) for part in parts),
+        (2, "callback", callback.id),
+    ]
+    with pytest.raises(BadArgument, match="no job 1"):
+        insights.job_tree(queue, "1")
