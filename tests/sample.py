@@ -575,3 +575,82 @@ def cancel(job: zodbjobs.Job) -> None:
 def short_work() -> None:
     """Something that takes a moment of the processor's."""
     sum(range(20_000))
+
+
+# What only callbacks and composition need
+
+
+def plain(value: Any) -> Any:
+    """A result as it can be compared."""
+    return value.message if isinstance(value, zodbjobs.Failure) else value
+
+
+def note_all(*values: Any) -> Any:
+    """Note what it was called with; the first of it."""
+    noted.append(tuple(map(plain, values)))
+    return values[0]
+
+
+def identity_of_last(value: Any, last: Any) -> Any:
+    return value
+
+
+def identity_of_current(value: Any) -> str:
+    return str(local.get_job().id)
+
+
+def call_job(job: zodbjobs.Job, value: Any) -> None:
+    job()
+
+
+def fail_until_passed(value: int) -> int:
+    noted.append("tried")
+    if len(noted) < value:
+        raise ValueError("not yet")
+    return value
+
+
+def deposit_with_a_rival_that_adds(account: Account | None) -> str:
+    """Somebody else adds a callback meanwhile."""
+    noted.append("ran")
+    if account is not None:
+        account.deposit(1)
+    job = local.get_job()
+    manager = transaction.TransactionManager()
+    connection = job._p_jar.db().open(manager)
+    connection.get(job._p_oid).add_callback(zodbjobs.Job(note_all, "late"))
+    manager.commit()
+    connection.close()
+    noted.append("added")
+    return "deposited"
+
+
+def add_callback_to_itself(what: str) -> str:
+    local.get_job().add_callback(zodbjobs.Job(note_all, what))
+    return "added"
+
+
+def deposit_and_return(account: Account, job: zodbjobs.Job) -> zodbjobs.Job:
+    account.deposit(1)
+    return job
+
+
+def return_itself() -> zodbjobs.Job:
+    return local.get_job()
+
+
+def return_what_waits_for_it() -> zodbjobs.Job:
+    return local.get_queue().put(zodbjobs.Job(nothing), after=[local.get_job()])
+
+
+def outcomes(*jobs: Any) -> list[Any]:
+    return [getattr(job, "outcome", job) for job in jobs]
+
+
+def extend_whole(whole: Any) -> None:
+    whole.args.append(zodbjobs.Job(note, "more"))
+
+
+def note_number(number: int, result: Any = None) -> int:
+    noted.append(number)
+    return number

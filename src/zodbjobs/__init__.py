@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from zodbjobs.manager import JobManager, compute, get_job_id
     from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
+    from zodbjobs.stored.composition import parallel, serial
     from zodbjobs.stored.container import JobContainer
     from zodbjobs.stored.failure import Failure
     from zodbjobs.stored.job import Job, ProgressableJob
     from zodbjobs.stored.lifecycle.root import get_queue, get_queues
+    from zodbjobs.stored.result_of import result_of
     from zodbjobs.stored.retry import NeverRetry, Retry, RetryForever
 
 # Where each public name lives; loaded when it is first asked for.
@@ -43,9 +45,12 @@ _HOMES = {
     "Retry": "zodbjobs.stored.retry",
     "RetryForever": "zodbjobs.stored.retry",
     "Snooze": "zodbjobs.errors",
+    "result_of": "zodbjobs.stored.result_of",
     "Worker": "zodbjobs.runtime.worker",
     "compute": "zodbjobs.manager",
     "get_job_id": "zodbjobs.manager",
+    "parallel": "zodbjobs.stored.composition",
+    "serial": "zodbjobs.stored.composition",
     "get_queue": "zodbjobs.stored.lifecycle.root",
     "get_queues": "zodbjobs.stored.lifecycle.root",
     "install": "zodbjobs.installer",
@@ -89,7 +94,10 @@ __all__ = [
     "local",
     "multidb_job_container_installer",
     "multidb_queue_installer",
+    "parallel",
     "queue_installer",
+    "result_of",
+    "serial",
     "testing",
 ]
 

@@ -85,6 +85,10 @@ PAST_ATTEMPTS = 20
 #: its first and its last lines. The job has the last failure in full.
 PAST_FAILURE_TEXT = 1_000
 
+#: Jobs that one gate counts. Each end of one writes it, so that it had better be those that one
+#: worker runs; a gate more is a record more.
+GATE_JOBS = 100
+
 #: Seconds between two looks at the storage's last transaction; a read in memory, except ...
 POLL_SECONDS = 0.01
 

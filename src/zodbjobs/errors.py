@@ -83,5 +83,9 @@ class Cancelled(ZodbjobsError):
     """The job was cancelled."""
 
 
+class Skipped(ZodbjobsError):
+    """A job that it was put after ended without success."""
+
+
 class Expired(ZodbjobsError, TimeoutError):
     """The job wasn't begun within its begin_by."""

@@ -27,7 +27,9 @@ CANCELLED = "cancelled"
 EXPIRED = "expired"
 ABORTED = "aborted"
 
-OUTCOMES = (SUCCEEDED, FAILED, CANCELLED, EXPIRED, ABORTED)
+SKIPPED = "skipped"
+
+OUTCOMES = (SUCCEEDED, FAILED, CANCELLED, EXPIRED, ABORTED, SKIPPED)
 
 
 class IProgressable(Interface):
@@ -61,7 +63,10 @@ class IJob(IContained):
         "followed by another one; else None."
     )
     id = Attribute("The decimal object id as str; None before the job is stored.")
-    queue = Attribute("The IQueue that the job was put into, or None.")
+    queue = Attribute(
+        "The IQueue that the job was put into, or None. Settable while NEW: where a callback is "
+        "put, which is its parent's queue otherwise."
+    )
     description = Attribute("What is called, as text: 'module:function' or 'Class.method'.")
     priority = Attribute("Int from -8 to 7, larger first, 0 by default; settable while NEW.")
     begin_after = Attribute(
@@ -84,7 +89,10 @@ class IJob(IContained):
     progress = Attribute("The last Progress(percent, message) that was reported.")
     log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
-    callbacks = Attribute("Tuple of the callbacks; empty in this release, else BadArgument.")
+    callbacks = Attribute("Tuple of the callbacks, jobs and handles, in the order of adding.")
+    failure_log_level = Attribute(
+        "Level of logging at which its failure is told; ERROR, for callbacks CRITICAL. Settable."
+    )
     quota_names = Attribute("Tuple of quota names; empty in this release, else BadArgument.")
     conflicts = Attribute("How many attempts were made again at once after a conflict.")
     retry_policy = Attribute(
@@ -104,7 +112,8 @@ class IJob(IContained):
 
         Only from NEW, else BadStatus. Stores the result or the Failure, and returns
         it; the caller's changes are kept, the job's own are rolled back on failure.
-        Conflicts, Snooze and what isn't an Exception reach the caller, and leave the job NEW.
+        Its callbacks are called in the same way. Conflicts, Snooze and what isn't an Exception
+        reach the caller, and leave the job NEW.
         """
 
     def fail(error=None):
@@ -113,6 +122,23 @@ class IJob(IContained):
 
         A worker that begins it meanwhile can't commit it. Joins the current transaction. Raises
         BadStatus when the job is ACTIVE or COMPLETED.
+        """
+
+    def add_callback(callback, *, failure_log_level=None, retry_policy=None):
+        """Put `callback`, a new IJob or a callable, when this job ends, however; return it.
+
+        It is put in the transaction that ends this job, and called with the result, or the
+        Failure, after its own arguments. Status CALLBACKS until it has ended, with its own
+        callbacks. Whatever becomes of it the result stays. Added to a job that has ended it is
+        put at once, and the status stays COMPLETED. Joins the current transaction. Raises
+        BadStatus for a job that isn't new or is a callback already, BadArgument for a cycle.
+        """
+
+    def add_callbacks(success=None, failure=None):
+        """Put one of two when this job ends: `success`, or `failure` for any other outcome.
+
+        Returns a handle: `success`, `failure`, `chosen`, `status`, `outcome`, `result`, and
+        these two methods, which chain. A missing one passes result and outcome on to these.
         """
 
     def cancel():
@@ -162,17 +188,21 @@ class IQueue(Interface):
         "None: the database's."
     )
 
-    def put(job, *, begin_after=None, begin_by=None, priority=None):
+    def put(job, *, begin_after=None, begin_by=None, priority=None, after=(), on_failure="run"):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
         `begin_after`: aware datetime, or a timedelta from now; past means now.
         `begin_by`: timedelta after begin_after within which the job must begin; without
         it the job waits for as long as it takes.
         `priority`: int from -8 to 7, larger first.
+        `after`: jobs, or their ids, of the queue's database; the job waits until each has
+        ended. Jobs whose `result_of` is an argument are waited for as well. Time, priority and
+        begin_by count from the put. `on_failure`: 'skip' ends the job as SKIPPED if one of them
+        ended without success, or was removed; 'run' runs it.
 
         Raises TypeError (not callable), BadArgument (can't be pickled; naive or
-        negative time; priority out of range), BadStatus (not NEW), before anything
-        is written. Joins the transaction of the queue's connection.
+        negative time; priority out of range; what can't be waited for), BadStatus (not NEW),
+        before anything is written. Joins the transaction of the queue's connection.
         """
 
     def put_many(jobs, *, begin_after=None, begin_by=None, priority=None):

@@ -30,7 +30,7 @@ from zodbjobs.errors import BadArgument, BadStatus, MissingCode, ZodbjobsError
 from zodbjobs.insights import find_job, job_info
 from zodbjobs.insights.infos import Info
 from zodbjobs.insights.jobs import unreadable_reason
-from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED
+from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -100,7 +100,7 @@ def _remove(root: Any, queue: Queue, job: Job) -> None:
         queue.remove(job)
         return
     status = job.status
-    if status == COMPLETED:
+    if status in (CALLBACKS, COMPLETED):
         raise BadStatus(f"{job!r} has ended, it doesn't wait in queue {queue.name!r}; forget it")
     if status in (ASSIGNED, ACTIVE):
         raise BadStatus(

@@ -48,6 +48,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.put(zodbjobs.Job(sample.snooze_once, timedelta(seconds=5)))
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
+        _use_what_follows(queue)
         transaction.commit()
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")
@@ -67,6 +68,21 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run_jobs(db)
     transaction.abort()
     connection.close()
+
+
+def _use_what_follows(queue: Any) -> None:
+    """Callbacks, what is put after others, compositions."""
+    job = queue.put(zodbjobs.Job(sample.identity, 1))
+    job.add_callback(sample.note, failure_log_level=10).add_callbacks(success=sample.note)
+    elsewhere = zodbjobs.Job(sample.note)
+    elsewhere.queue, elsewhere.begin_after = queue, timedelta(0)
+    job.add_callback(elsewhere)
+    last = queue.put(sample.nothing, after=[job], begin_by=timedelta(hours=1))
+    queue.put(zodbjobs.Job(sample.identity, zodbjobs.result_of(last)), on_failure="skip")
+    queue.put(zodbjobs.serial(sample.nothing, sample.nothing, postprocess=sample.outcomes))
+    many = queue.put_many([sample.nothing] * 30)
+    transaction.commit()
+    many[25].add_callback(sample.note)
 
 
 def stored_classes(db: Any) -> dict[str, list[str]]:

@@ -41,7 +41,16 @@ class Entry:
     priority: int = 0
     due: datetime = START
     turn: int = 0
+    #: "callback": one whose job hasn't ended; "gone": one that was taken out.
     state: str = "pending"
+    callbacks: list[int] = dataclasses.field(default_factory=list)
+    #: Whether it is a callback, and whether its job isn't COMPLETED before it has ended.
+    is_callback: bool = False
+    counts: bool = False
+    #: What it waits for, whether any of that ended without success, and matters.
+    waits: set[int] = dataclasses.field(default_factory=set)
+    skips: bool = False
+    has_failed: bool = False
 
     def order(self) -> Any:
         return (-self.priority, self.due, self.turn)
@@ -64,10 +73,43 @@ class Model:
     def put(self, entry: Entry, priority: int, due: datetime) -> None:
         self.turn += 1
         entry.state, entry.priority, entry.due, entry.turn = "pending", priority, due, self.turn
+        entry.waits, entry.skips, entry.has_failed = set(), False, False
+
+    def end(self, entry: Entry, state: str, now: datetime) -> None:
+        """An entry has ended; what follows it goes on."""
+        entry.state = state
+        self.history.append(entry.number)
+        for number in entry.callbacks:
+            callback = self.entries[number]
+            if callback.state == "callback":
+                self.put(callback, 0, now)
+        self.count(entry, state == "succeeded", now)
+
+    def count(self, entry: Entry, succeeded: bool, now: datetime) -> None:
+        for waiting in self.entries:
+            if entry.number in waiting.waits and waiting.state == "blocked":
+                waiting.waits.remove(entry.number)
+                waiting.has_failed = waiting.has_failed or not succeeded
+                if not waiting.waits:
+                    self.open(waiting, now)
+
+    def open(self, entry: Entry, now: datetime) -> None:
+        if entry.skips and entry.has_failed:
+            self.end(entry, "skipped", now)
+        else:
+            entry.state = "pending"
+
+    def is_live(self, entry: Entry) -> bool:
+        """Whether its status is CALLBACKS, if it has ended."""
+        found = [self.entries[number] for number in entry.callbacks]
+        return any(e.counts and (e.state not in ENDED or self.is_live(e)) for e in found)
 
 
 def job_of(number: int, fails: bool) -> zodbjobs.Job:
     return zodbjobs.Job(sample.note_and_fail if fails else sample.note, number)
+
+
+ENDED = ("succeeded", "failed", "cancelled", "skipped")
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -128,6 +170,40 @@ class QueueMachine(RuleBasedStateMachine):
         for _, entry in made:
             self.model.put(entry, priority, self.due(delay))
 
+    @precondition(lambda self: self.may_be_followed())
+    @rule(data=st.data(), skips=st.booleans(), fails=st.booleans(), priority=PRIORITIES)
+    def put_after(self, data: Any, skips: bool, fails: bool, priority: int) -> None:
+        before = data.draw(st.lists(st.sampled_from(self.may_be_followed()), min_size=1))
+        before = [e for e in before if e.state != "new"]
+        job, entry = self.make(fails)
+        on_failure = "skip" if skips else "run"
+        after = [self.jobs[e.number] for e in before]
+        self.queue.put(job, priority=priority, after=after, on_failure=on_failure)
+        self.model.put(entry, priority, self.due(None))
+        entry.skips = skips
+        entry.waits = {e.number for e in before if e.state not in ENDED}
+        entry.has_failed = any(e.state in ENDED and e.state != "succeeded" for e in before)
+        entry.state = "blocked"
+        if not entry.waits:
+            self.model.open(entry, self.due(None))
+
+    @precondition(lambda self: self.may_be_followed())
+    @rule(data=st.data())
+    def add_callback(self, data: Any) -> None:
+        parent = data.draw(st.sampled_from(self.may_be_followed()))
+        callback, entry = self.make(False)
+        callback.callable = sample.note_number
+        assert self.jobs[parent.number].add_callback(callback) is callback
+        entry.is_callback = True
+        parent.callbacks.append(entry.number)
+        if parent.state in ENDED:
+            self.model.put(entry, 0, self.due(None))
+        else:
+            entry.state, entry.counts = "callback", True
+
+    def may_be_followed(self) -> list[Entry]:
+        return [e for e in self.model.entries if e.state not in ("forgotten", "gone")]
+
     @rule(delay=DELAYS)
     def put_and_roll_back(self, delay: float | None) -> None:
         savepoint = transaction.savepoint()
@@ -158,14 +234,16 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def run(self) -> None:
         self.commit()
-        due = [e for e in self.model.waiting(self.clock.datetime()) if e.due <= self.due(None)]
+        now = self.clock.datetime()
         sample.noted.clear()
-        assert run_in_groups(self.db) == len(due)
+        number = run_in_groups(self.db)
         transaction.begin()
-        assert sample.noted == [entry.number for entry in due]
-        for entry in due:
-            entry.state = "failed" if entry.fails else "succeeded"
-            self.model.history.append(entry.number)
+        ran: list[int] = []
+        while batch := [e for e in self.model.waiting(now) if e.due <= now][:100]:
+            ran += [entry.number for entry in batch]
+            for entry in batch:
+                self.model.end(entry, "failed" if entry.fails else "succeeded", now)
+        assert (sample.noted, number) == (ran, len(ran))
         self.committed = copy.deepcopy(self.model)
 
     @precondition(lambda self: self.model.waiting(self.clock.datetime()))
@@ -178,7 +256,8 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.queue.pull(index) is self.jobs[entry.number]
         else:
             self.queue.remove(self.jobs[entry.number])
-        entry.state = "new"
+        entry.state, entry.counts = "gone" if entry.is_callback else "new", False
+        self.model.count(entry, False, self.due(None))
 
     @precondition(lambda self: any(e.state == "new" for e in self.model.entries))
     @rule(priority=PRIORITIES)
@@ -192,14 +271,16 @@ class QueueMachine(RuleBasedStateMachine):
     def cancel(self, data: Any) -> None:
         entry = data.draw(st.sampled_from(self.model.waiting(self.clock.datetime())))
         self.jobs[entry.number].cancel()
-        entry.state = "cancelled"
-        self.model.history.append(entry.number)
+        self.model.end(entry, "cancelled", self.due(None))
 
-    @precondition(lambda self: any(e.state in RETRIED for e in self.model.entries))
+    def may_be_retried(self) -> list[Entry]:
+        ended = [e for e in self.model.entries if e.state in RETRIED and not e.is_callback]
+        return [e for e in ended if not self.model.is_live(e)]
+
+    @precondition(lambda self: self.may_be_retried())
     @rule(data=st.data())
     def retry(self, data: Any) -> None:
-        ended = [e for e in self.model.entries if e.state in RETRIED]
-        entry = data.draw(st.sampled_from(ended))
+        entry = data.draw(st.sampled_from(self.may_be_retried()))
         self.queue.retry(self.jobs[entry.number])
         self.model.history.remove(entry.number)
         self.model.put(entry, entry.priority, self.due(None))
@@ -223,12 +304,17 @@ class QueueMachine(RuleBasedStateMachine):
         for entry in self.model.entries:
             job = self.jobs[entry.number]
             if entry.state != "forgotten":
-                assert (job.outcome or job.status) == entry.state
+                shown = SHOWN.get(entry.state, entry.state)
+                assert (job.outcome or job.status) == shown
+            if entry.state in ENDED:
+                status = "callbacks" if self.model.is_live(entry) else "completed"
+                assert job.status == status
             if entry.state == "succeeded":
                 assert job.result == entry.number
 
 
-RETRIED = ("failed", "cancelled")
+RETRIED = ("failed", "cancelled", "skipped")
+SHOWN = {"blocked": "pending", "callback": "new", "gone": "new"}
 
 _quick = settings(
     max_examples=25,

@@ -38,6 +38,7 @@ PUBLIC = {
     ),
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
     *("queue_installer", "testing", "errors", "insights", "interfaces"),
+    *("parallel", "result_of", "serial"),
 }
 
 

@@ -111,7 +111,7 @@ def test_a_callable_that_is_refused_changes_nothing() -> None:
 # What a later release brings
 
 
-@pytest.mark.parametrize("name", ["callbacks", "quota_names"])
+@pytest.mark.parametrize("name", ["quota_names"])
 def test_what_has_no_effect_yet_is_refused(name: str) -> None:
     job = zodbjobs.Job(sample.nothing)
     for empty in ((), [], None):

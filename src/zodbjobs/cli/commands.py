@@ -27,6 +27,7 @@ from zodbjobs.insights import (
     find_job,
     job_details,
     job_info,
+    job_tree,
     list_jobs,
     list_workers,
 )
@@ -178,6 +179,9 @@ def put(
 @click.option("--queue", metavar="NAME")
 @click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--tree", "root", metavar="ID", help="One job, with what it waits for and follows it."
+)
 @_read_only
 @_json
 def jobs(
@@ -187,10 +191,14 @@ def jobs(
     queue: str | None,
     pattern: str | None,
     limit: int,
+    root: str | None,
     read_only: bool,
     as_json: bool,
 ) -> None:
     """List jobs, the newest first."""
+    if root is not None:
+        _print_tree(database, root, read_only, as_json)
+        return
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         found = list_jobs(
             connection, status=status, outcome=outcome, queue=queue, callable=pattern, limit=limit
@@ -199,6 +207,16 @@ def jobs(
         tables.print_json([job.as_json() for job in found])
     else:
         tables.print_jobs(found, limit)
+
+
+def _print_tree(database: str, root: str, read_only: bool, as_json: bool) -> None:
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        _found(connection, database, root)
+        rows = job_tree(connection, root)
+    if as_json:
+        tables.print_json([row.as_json() for row in rows])
+    else:
+        tables.print_tree(rows)
 
 
 @cli.command()

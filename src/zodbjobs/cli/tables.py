@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zodbjobs import clock
-from zodbjobs.insights import JobDetails, JobInfo, QueueStats, WorkerInfo
+from zodbjobs.insights import JobDetails, JobInfo, QueueStats, TreeRow, WorkerInfo
 from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -67,6 +67,16 @@ def _note(job: JobInfo) -> str:
     if job.percent is None or job.outcome:
         return job.message or ""
     return f"{job.percent:.0f} % {job.message or ''}"
+
+
+def print_tree(rows: Sequence[TreeRow]) -> None:
+    """Print a job, and below it what it waits for and what follows it."""
+    out = console()
+    for row in rows:
+        relation = f"{row.relation} " if row.depth else ""
+        line = Text.assemble("  " * row.depth, (relation, "dim"), f"{row.job.id}  ")
+        line.append_text(state_text(row.job.state)).append(f"  {row.job.description}")
+        out.print(line, soft_wrap=True)
 
 
 def print_job(job: JobDetails) -> None:
@@ -131,6 +141,8 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
         "interrupted": f"{job.interruptions} times" if job.interruptions else None,
         "policy": job.retry_policy,
         "worker": job.worker,
+        "waits for": ", ".join(job.waits_for),
+        "callbacks": ", ".join(job.callbacks),
     }
     return [(name, value) for name, value in fields.items() if value]
 
@@ -147,10 +159,12 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("QUEUE")
-    for title in ("WAITING", "SCHEDULED", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED", "LAST HOUR"):
+    titles = ("WAITING", "SCHEDULED", "BLOCKED", "PARKED", "ASSIGNED", "ACTIVE", "FINISHED")
+    for title in (*titles, "LAST HOUR"):
         table.add_column(title, justify="right", no_wrap=True)
     for queue in queues:
-        numbers = (queue.waiting, queue.scheduled, queue.parked, queue.assigned, queue.active)
+        waiting = (queue.waiting, queue.scheduled, queue.blocked, queue.parked)
+        numbers = (*waiting, queue.assigned, queue.active)
         done = sum(minute.finished for minute in queue.chart)
         bad = sum(minute.failed for minute in queue.chart)
         hour = f"{done:,}" + (f", {bad:,} failed" if bad else "")

@@ -17,6 +17,7 @@ from zodbjobs.insights.infos import (
 )
 from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
 from zodbjobs.insights.numbers import all_queue_stats, list_workers, queue_stats
+from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
     "AttemptInfo",
@@ -24,11 +25,13 @@ __all__ = [
     "JobInfo",
     "Minute",
     "QueueStats",
+    "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
     "find_job",
     "job_details",
     "job_info",
+    "job_tree",
     "list_jobs",
     "list_workers",
     "queue_stats",

@@ -13,6 +13,9 @@ from ZODB.blob import Blob
 MOST_RESULT = 10_000
 MOST_ARGUMENT = 200
 
+#: Jobs that a blocked one waits for, and of a tree, that are shown.
+MOST_BLOCKERS = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Info:
@@ -27,7 +30,8 @@ class Info:
 class JobInfo(Info):
     """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
 
-    `state` is one word for people: scheduled, waiting, assigned, active, parked, or the outcome.
+    `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs),
+    assigned, active, parked, or the outcome.
     """
 
     id: str
@@ -81,6 +85,9 @@ class JobDetails(JobInfo):
     conflicts: int = 0
     retry_policy: str | None = None
     past_attempts: tuple[AttemptInfo, ...] = ()
+    #: Ids of the first jobs that it still waits for, and of its callbacks.
+    waits_for: tuple[str, ...] = ()
+    callbacks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +110,7 @@ class QueueStats(Info):
     name: str
     waiting: int
     scheduled: int
+    blocked: int
     parked: int
     assigned: int
     active: int

@@ -17,23 +17,24 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.infos import (
     MOST_ARGUMENT,
+    MOST_BLOCKERS,
     MOST_RESULT,
     AttemptInfo,
     JobDetails,
     JobInfo,
     show,
 )
-from zodbjobs.insights.newest import PARKED, SCHEDULED, WAITING, newest
-from zodbjobs.interfaces import COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
+from zodbjobs.insights.newest import BLOCKED, PARKED, SCHEDULED, WAITING, newest
+from zodbjobs.interfaces import ACTIVE, COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import after, complete, followers
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
-#: What jobs can be filtered by, beside their outcome. The last three are kinds of PENDING.
-STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED)
+#: What jobs can be filtered by, beside their outcome. The last four are kinds of PENDING.
+STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED, BLOCKED)
 
 # Jobs that are looked at between two times that the connection forgets them.
 _FORGET_AFTER = 1_000
@@ -74,6 +75,8 @@ def job_details(job: Job) -> JobDetails:
             )
             for past in job.past_attempts
         ),
+        waits_for=tuple(str(before.id) for before in after.blockers(job)[:MOST_BLOCKERS]),
+        callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
     )
 
 
@@ -112,8 +115,8 @@ def list_jobs(
 
     A job's time is that of its end, else of its put, or when it is due if it was put for
     later. `status`: pending, assigned, active, completed, or a kind of pending: waiting,
-    scheduled, parked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob for the
-    description, such as ``*:export_*``. Raises BadArgument for other words.
+    scheduled, parked, blocked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob
+    for the description, such as ``*:export_*``. Raises BadArgument for other words.
 
     Reads from the newest on and stops at the limit, however many there are; a glob or an
     outcome that few jobs have makes it look further.
@@ -213,10 +216,14 @@ def _unreadable(job: Any, why: str) -> dict[str, Any]:
 
 
 def _state(job: Job, status: str) -> str:
+    if status == ACTIVE and after.waits_for(job):
+        return WAITING
     if status != PENDING:
         return job.outcome or status
     if job.parked is not None:
         return PARKED
+    if after.is_blocked(job):
+        return BLOCKED
     due = job.due
     return SCHEDULED if due is not None and due > clock.to_datetime(clock.now()) else WAITING
 

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED, PENDING
+from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, PENDING
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
@@ -14,10 +14,13 @@ from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import HISTORY_TIE, Shard, job_of
 
-#: Kinds of PENDING: due, not due yet, and one whose code is missing.
+#: Kinds of PENDING: due, not due yet, and one whose code is missing. WAITING is also said of an
+#: ACTIVE job that waits for the one that it has returned.
 WAITING = "waiting"
 SCHEDULED = "scheduled"
 PARKED = "parked"
+#: What waits for other jobs to end.
+BLOCKED = "blocked"
 
 # The microseconds by which a job is sorted, and the job.
 _Placed = tuple[int, Job]
@@ -33,15 +36,19 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
     """
     streams: list[_Stream] = []
     for queue in queues:
-        if status in (None, COMPLETED):
+        if status in (None, CALLBACKS, COMPLETED):
             streams += map(_history, queue.shards)
-        if status in (None, ASSIGNED, ACTIVE, COMPLETED):
+        if status in (None, ASSIGNED, ACTIVE, CALLBACKS, COMPLETED):
             streams.append(_leased(queue))
         if ended_only:
             continue
         for shard in queue.shards:
             if status in (None, PENDING, WAITING, SCHEDULED):
                 streams += _waiting(shard)
+            if status in (None, ACTIVE, WAITING):
+                streams += _by_key(shard.waiting)
+            if status in (None, PENDING, BLOCKED):
+                streams += _by_key(shard.blocked)
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
     return (job for _, job in _merged(streams))

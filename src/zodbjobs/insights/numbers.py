@@ -52,9 +52,10 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         name=queue.name,
         waiting=waiting,
         scheduled=scheduled,
+        blocked=sum(len(shard.blocked) - 1 for shard in queue.shards),
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
-        active=leased.count(True),
+        active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),
         finished=sum(shard.history_length() for shard in queue.shards),
         chart=_chart(queue, minutes, now),
     )

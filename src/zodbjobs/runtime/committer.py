@@ -87,6 +87,11 @@ class Committer:
         Each into its own record: a conflict about shared results would run that job again. One
         that can't be stored goes back to wait: it would make that job fail.
         """
+        # What follows their ends is written by others as well.
+        followed = [result for result in group if result.followed]
+        if followed:
+            group[:] = [result for result in group if not result.followed]
+            self._slot.group.give_back(followed)
         written = complete.write_each(record, group)
         for result in list(written):
             job = result.job

@@ -267,6 +267,7 @@ class Dispatcher:
         with self.lock, self._session.manager:
             for claim in claims:
                 complete.give_back(self._session.record, claim)
+            complete.settle_late(self._session.record)
         for claim in claims:
             self._outstanding.pop(claim.oid, None)
 

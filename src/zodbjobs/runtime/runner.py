@@ -27,9 +27,15 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import calls, complete
+from zodbjobs.stored.lifecycle import after, calls, complete, followers
 from zodbjobs.stored.lifecycle.claim import Claim
-from zodbjobs.stored.lifecycle.complete import HISTORY, READY, SCHEDULED, AttemptResult
+from zodbjobs.stored.lifecycle.complete import (
+    HISTORY,
+    READY,
+    SCHEDULED,
+    WAITING,
+    AttemptResult,
+)
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
 log = logging.getLogger("zodbjobs")
@@ -182,7 +188,8 @@ class Runner:
             return None
         expired = policy.after_expiry(job, now, conflicts)
         if expired is not None:
-            return complete.unsuccessful(claim, EXPIRED, Failure.from_exception(expired), now)
+            failure = Failure.from_exception(expired)
+            return complete.unsuccessful(claim, EXPIRED, failure, now, job)
         try:
             function, args, kwargs = calls.resolve(job)
         except (MissingCode, POSKeyError) as error:
@@ -191,6 +198,8 @@ class Runner:
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
             value = self._call(attempt, function, args, kwargs)
+            if isinstance(value, Job) and not complete.has_own_end(job):
+                return self._returned(claim, attempt, value, conflicts)
             portable = is_simple(value)
             if not portable:
                 value, portable = portable_copy(value, f"the result of {job!r}")
@@ -262,6 +271,9 @@ class Runner:
             log.error("%r is parked: its class is missing in this process", job)
             self._report([complete.parked(claim, None, now)])
             return None
+        if complete.waits_for_returned(job):
+            self._report([complete.stored_wait(claim, now)])
+            return None
         if complete.has_own_end(job):
             # As after a commit of which the connection was lost before it was confirmed.
             log.error("%r had already ended when it was to be run", job)
@@ -277,6 +289,7 @@ class Runner:
         result.conflicts = conflicts
         attempt = self._slot.attempt
         if attempt is not None:
+            result.followed = followers.is_followed(attempt.job)
             attempts, earlier_conflicts = complete.attempts_before(attempt.job)
             result.attempts = attempts + 1
             result.conflicts += earlier_conflicts
@@ -297,6 +310,8 @@ class Runner:
         result.outcome = FAILED if isinstance(value, Failure) else SUCCEEDED
         result.result = value
         result.portable = portable and untouched
+        if result.followed:
+            log.info("%r has ended, before what follows it: %.200r", attempt.job, value)
         if untouched:
             self._thread_session.reuse()
         if result.portable and result.share(attempt.job):
@@ -304,6 +319,21 @@ class Runner:
             attempt.job._p_deactivate()
         elif result.portable and not calls.has_simple_arguments(attempt.job):
             attempt.job._p_invalidate()  # what it did to them isn't to be stored
+        return result
+
+    def _returned(
+        self, claim: Claim, attempt: Attempt, inner: Job, conflicts: int
+    ) -> AttemptResult:
+        """The result of a job that returned another one: it waits for that, and ends as it."""
+        gate = after.wait_for_returned(attempt.job, inner)
+        self._thread_session.check_joined()
+        result = self._result(
+            claim, HISTORY if gate is None else WAITING, attempt.started, conflicts
+        )
+        result.portable = False
+        result.gate = gate
+        if gate is None:
+            result.outcome, result.result = inner.outcome, inner.result
         return result
 
     def _cancelled(self, claim: Claim, attempt: Attempt) -> AttemptResult:
@@ -339,7 +369,8 @@ class Runner:
         if verdict.micros is None:
             if verdict.error is not None:
                 failure = _led_to(verdict.error, failure)
-            log.error("%r failed: %s", job, failure)
+            level = logging.ERROR if attempt is None else attempt.job.failure_log_level
+            log.log(level, "%r failed: %s", job, failure)
             result.outcome, result.result = FAILED, failure
             return result
         log.info("%r is run again in %s us: %s", job, verdict.micros, failure or error)

@@ -6,6 +6,7 @@ them. The record is written at put, at the end, and when something unusual happe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from zodbjobs.errors import BadArgument, BadStatus, Snooze
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
+    CALLBACKS,
     COMPLETED,
     FAILED,
     NEW,
@@ -29,7 +31,7 @@ from zodbjobs.interfaces import (
     IProgressable,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import calls, complete, delivery, keys, location
+from zodbjobs.stored.lifecycle import calls, complete, delivery, followers, keys, location
 from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
     checked_percent,
@@ -42,6 +44,8 @@ from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
 from zodbjobs.stored.retry import checked_policy
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.callbacks import CallbackHandle
+    from zodbjobs.stored.gates import Gate, Predecessors
     from zodbjobs.stored.lifecycle.complete import Completion
     from zodbjobs.stored.lifecycle.location import ContainerName
     from zodbjobs.stored.lifecycle.root import ShardName
@@ -55,13 +59,14 @@ _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
-    "_snoozed",
+    *("_snoozed", "_callback_of", "_gate", "_predecessors"),
 )
 
 # What else a job has is looked at before it is stored.
 _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
-    | {"_priority", "_begin_after", "_begin_by"}
+    | {"_priority", "_begin_after", "_begin_by", "_delay"}
+    | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
 )
 
 
@@ -92,9 +97,11 @@ class Job(Persistent):
     _shard_name: ShardName | None = None
     _shared: SharedResults | None = None
     _v_shard: Shard | None = None
+    _v_queue: Queue | None = None
     _priority = 0
     _created: int | None = None
     _begin_after: int | None = None
+    _delay: int | None = None  # begin_after, if it was given from then
     _begin_by: int | None = None
     _unsuccessful: str | None = None
     _result: Any = None
@@ -115,6 +122,21 @@ class Job(Persistent):
     _past: tuple[Any, ...] = ()
     _worker: str | None = None  # whose attempt ended it, where that is worth a place
     _snoozed = False
+    #: Jobs and handles, in the order of adding.
+    _callbacks: tuple[Any, ...] = ()
+    #: The job or handle that it was added to before that had ended.
+    _callback_of: Any = None
+    #: The name of a queue, and that of its database; settable while NEW.
+    _wanted_queue: tuple[str, str] | None = None
+    _failure_log_level = logging.ERROR
+    #: The gates of jobs that wait for it.
+    _waiters: tuple[Gate, ...] = ()
+    #: Whether it belongs to a composition that hasn't put it yet; whether it is one.
+    _is_part = False
+    _is_composed = False
+    #: The gate that it waits behind, and what it was put after.
+    _gate: Gate | None = None
+    _predecessors: Predecessors | None = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
@@ -203,15 +225,6 @@ class Job(Persistent):
         return calls.describe(self._call)
 
     @property
-    def callbacks(self) -> tuple[Any, ...]:
-        """Empty; BadArgument when set to anything else, for a later release brings them."""
-        return ()
-
-    @callbacks.setter
-    def callbacks(self, value: Any) -> None:
-        _require_empty("callbacks", value)
-
-    @property
     def quota_names(self) -> tuple[str, ...]:
         """Empty; BadArgument when set to anything else, for a later release brings them."""
         return ()
@@ -276,15 +289,37 @@ class Job(Persistent):
 
     @property
     def queue(self) -> Queue | None:
-        """The queue that the job was put into; None for a copy of a job, and before the put."""
+        """The queue that the job was put into; None for a copy of a job, and before the put.
+
+        Settable while NEW, to a stored queue: there the job is put if it is a callback, whose
+        queue is that of its parent otherwise.
+        """
         shard = self._shard
-        return None if shard is None or self.status == NEW else shard.queue
+        if shard is not None and self.status != NEW:
+            return shard.queue
+        if self._wanted_queue is None:
+            return None
+        if self._v_queue is None and self._p_jar is not None:
+            self._v_queue = followers.wanted_queue(self, self._p_jar)
+        return self._v_queue
+
+    @queue.setter
+    def queue(self, value: Queue | None) -> None:
+        self._require("its queue can be set", NEW)
+        if value is not None and getattr(value, "_p_jar", None) is None:
+            raise BadArgument(
+                f"the queue of {self!r} must be one of zodbjobs.get_queue(), not {value!r}"
+            )
+        self._v_queue = value
+        self._wanted_queue = (
+            None if value is None else (value.name, value._p_jar.db().database_name)
+        )
 
     @property
     def status(self) -> str:
-        """NEW, PENDING, ASSIGNED, ACTIVE or COMPLETED, derived from where the job is."""
+        """One of STATUSES of the interfaces, derived from where the job is."""
         if self._completion() is not None:
-            return COMPLETED
+            return CALLBACKS if followers.are_running(self) else COMPLETED
         if self._v_running:
             return ACTIVE
         shard = self._shard
@@ -294,7 +329,10 @@ class Job(Persistent):
             return PENDING if delivery.is_delivered(shard.queue, self) else NEW
         holder = complete.holder_of(shard.queue, self)
         if holder is not None:
-            return ACTIVE if self._key in holder.running else ASSIGNED
+            is_active = self._key in holder.running or complete.waits_for_returned(self)
+            return ACTIVE if is_active else ASSIGNED
+        if complete.waits_for_returned(self) and shard.is_waiting(self._key or 0, self):
+            return ACTIVE
         return PENDING if shard.has(self._key or 0, self) else NEW
 
     def _holder(self) -> WorkerRecord | None:
@@ -320,7 +358,7 @@ class Job(Persistent):
 
     @property
     def outcome(self) -> str | None:
-        """How it ended: succeeded, failed, cancelled, expired or aborted; None until then."""
+        """How it ended, one of OUTCOMES of the interfaces; None until then."""
         return None if self._completion() is None else self._unsuccessful or SUCCEEDED
 
     @property
@@ -438,6 +476,57 @@ class Job(Persistent):
         """
         complete.cancel(self)
 
+    # What follows its end
+
+    @property
+    def callbacks(self) -> tuple[Any, ...]:
+        """The callbacks, jobs and handles, in the order of adding; also those that have ended."""
+        return self._callbacks
+
+    @property
+    def failure_log_level(self) -> int:
+        """The level, of `logging`, at which it is told that the job failed.
+
+        ERROR by default, CRITICAL for callbacks. Settable; BadArgument for anything but an int.
+        """
+        return self._failure_log_level
+
+    @failure_log_level.setter
+    def failure_log_level(self, value: int) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise BadArgument(f"failure_log_level must be a level of logging, not {value!r}")
+        self._failure_log_level = int(value)
+
+    def add_callback(
+        self,
+        callback: Job | Callable[..., Any],
+        *,
+        failure_log_level: int | None = None,
+        retry_policy: Any = None,
+    ) -> Job:
+        """Put `callback`, a new job or a callable, when this job ends, however it ends; return it.
+
+        It is put in the transaction that ends this job, into the same queue unless its own was
+        set, and called with the result, or the Failure, after its own arguments. Joins the
+        current transaction. If the job has ended already it is put at once. Raises BadStatus
+        for a job that isn't new or has a parent already, BadArgument for a cycle.
+        """
+        return followers.add_callback(
+            self, callback, failure_log_level=failure_log_level, retry_policy=retry_policy
+        )
+
+    def add_callbacks(
+        self,
+        success: Job | Callable[..., Any] | None = None,
+        failure: Job | Callable[..., Any] | None = None,
+    ) -> CallbackHandle:
+        """Put one of two when this job ends: `success`, or for any other outcome `failure`.
+
+        Either may be missing. Returns a handle, with `success`, `failure`, `chosen`, `status`,
+        `result`, and methods like these. Raises as `add_callback`.
+        """
+        return followers.add_callbacks(self, success, failure)
+
     # Time
 
     @property
@@ -477,6 +566,9 @@ class Job(Persistent):
     def begin_after(self, value: datetime | timedelta | None) -> None:
         self._require("begin_after can be set", NEW)
         self._begin_after = due_micros(value)
+        self._delay = None
+        if isinstance(value, timedelta):
+            self._delay = value // timedelta(microseconds=1)
 
     @property
     def due(self) -> datetime | None:
@@ -548,16 +640,33 @@ class Job(Persistent):
         database is rolled back, not what the caller changed before. Conflicts, and other errors
         after which a transaction is to be tried again, Snooze, and what isn't an Exception
         (KeyboardInterrupt, SystemExit) are rolled back as well and reach the caller; the job
-        is NEW then.
+        is NEW then. Its callbacks are called as well, here and now.
         """
         self._require("it can be called", NEW)
+        result = self._call_here(args, kwargs)
+        followers.call_by_hand(self, self._callbacks)
+        return result
+
+    def _result_by_hand(self, outer: Job) -> Any:
+        """The result for a job that was called by hand and has returned this one."""
+        if self._completion() is None:
+            if self is outer or self.status != NEW:
+                raise BadStatus(f"{outer!r} returned {self!r}, which is {self.status}")
+            self()
+        return self.result
+
+    def _call_here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run here and now, without the callbacks."""
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
         savepoint = manager.savepoint(optimistic=True)
         started = clock.now()
         self._v_running = True
         try:
             kwargs = {**(self._kwargs or {}), **kwargs}
-            result = calls.run(self.callable, (*self._args, *args), kwargs)
+            own_args, kwargs = calls.with_results(self._args, kwargs)
+            result = calls.run(self.callable, (*own_args, *args), kwargs)
+            while isinstance(result, Job):
+                result = result._result_by_hand(self)
             check_storable(result, f"the result of {self!r}", self._p_jar)
         except BaseException as error:
             savepoint.rollback()

@@ -47,11 +47,13 @@ class Queue(GivesPolicy, Persistent):
         begin_after: datetime | timedelta | None = None,
         begin_by: timedelta | None = None,
         priority: int | None = None,
+        after: Iterable[Job | str] = (),
+        on_failure: str = "run",
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority)
+        options = put.options(self, begin_after, begin_by, priority, after, on_failure)
         job = put.checked(self, job)
-        put.put(self, job, options)
+        put.put(self, job, options, put.predecessors(self, job, options))
         return job
 
     def put_many(
@@ -67,8 +69,9 @@ class Queue(GivesPolicy, Persistent):
         checked = [put.checked(self, job) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
-        for job in checked:
-            put.put(self, job, options)
+        behind = [put.predecessors(self, job, options) for job in checked]
+        for job, before in zip(checked, behind, strict=True):
+            put.put(self, job, options, before)
         return checked
 
     # Look up

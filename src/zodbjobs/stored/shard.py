@@ -58,6 +58,9 @@ class Shard(Persistent):
         self.scheduled = LOBTree()  # scheduled key -> Job, Bundle, or as in `interrupted`
         self.interrupted = LOBTree()  # key -> times of interruption, Job
         self.parked = LOBTree()  # key -> Job
+        self.blocked = lasting_tree()  # what waits for other jobs: key -> Job
+        self.waiting = lasting_tree()  # what has returned another job: key -> Job
+        self.deadlines = lasting_tree()  # of these: microseconds, tie -> key, Job
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
         self.minutes = LOBTree()  # minute -> (finished, failed, microseconds of work)
@@ -77,6 +80,8 @@ class Shard(Persistent):
         drained in several transactions.
         """
         complete = LAST
+        if self.deadlines.maxKey() != SENTINEL:
+            self._release_expired(now)
         filled = [inbox for inbox in self.inboxes if inbox.maxKey() != SENTINEL]
         # Each claim also writes the inner nodes of a long inbox, so it had better be a large one.
         most = max(defaults.DRAIN_PER_INBOX, room // max(1, len(filled)))
@@ -159,8 +164,59 @@ class Shard(Persistent):
                 self.make_ready(keys.from_scheduled(place), item)
 
     def next_due(self) -> int | None:
-        """When the first scheduled job is due, in microseconds; None if there is none."""
-        return keys.scheduled_micros(self.scheduled.minKey()) if self.scheduled else None
+        """When the first scheduled job is due, or the first that is blocked expires, in
+        microseconds; None if there is none.
+        """
+        due = keys.scheduled_micros(self.scheduled.minKey()) if self.scheduled else None
+        if self.deadlines.maxKey() == SENTINEL:
+            return due
+        expires: int = (self.deadlines.minKey(SENTINEL + 1) >> HISTORY_TIE) + 1
+        return expires if due is None else min(due, expires)
+
+    # What waits for other jobs
+
+    def add_deadline(self, deadline: int, key: int, job: Job) -> None:
+        """Let a blocked job be looked at once it may not be begun any more."""
+        place = deadline << HISTORY_TIE
+        while not self.deadlines.insert(place, (key, job)):
+            place += 1
+
+    def is_blocked(self, key: int, job: Job) -> bool:
+        """Whether `job` waits here for others."""
+        return self.blocked.get(key) is job
+
+    def unblock(self, key: int, job: Job) -> bool:
+        """Take out a job that waits for others; whether it was here."""
+        if not self.is_blocked(key, job):
+            return False
+        del self.blocked[key]
+        return True
+
+    def make_wait(self, key: int, job: Job) -> None:
+        """Put a job aside that waits for the one that it has returned."""
+        free = keys.free_key(self.waiting, key)
+        if self._rekey(job, key, free):
+            self.waiting[free] = job
+
+    def is_waiting(self, key: int, job: Job) -> bool:
+        """Whether `job` waits here for the one that it has returned."""
+        return self.waiting.get(key) is job
+
+    def unwait(self, key: int, job: Job) -> bool:
+        """Take out a job that waits for the one that it has returned; whether it was here."""
+        if not self.is_waiting(key, job):
+            return False
+        del self.waiting[key]
+        return True
+
+    def _release_expired(self, now: int) -> None:
+        """Let those run, to their end as expired, that may not be begun any more."""
+        last = (now << HISTORY_TIE) - 1
+        expired = list(islice(self.deadlines.items(SENTINEL + 1, last), defaults.DRAIN_PER_INBOX))
+        for place, (key, job) in expired:
+            del self.deadlines[place]
+            if self.unblock(key, job):  # else it waits no more
+                self.make_ready(key, job)
 
     # From ready to a lease
 
@@ -322,7 +378,7 @@ class Shard(Persistent):
         for bundle in self._bundles_with(key, scheduled):
             if bundle.has(key, job):
                 return bundle.jobs, bundle.place(key)
-        return None
+        return (self.blocked, key) if self.is_blocked(key, job) else None
 
     def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
         """The bundles that may have a job of that key, the likeliest first."""

@@ -17,7 +17,8 @@ class SharedResults(Persistent):
 
     `by_key`: start and end in microseconds, and the result, by the key of the job. A result is
     added by the transaction that takes the job off its lease, never by another: that is what
-    keeps two workers from ending one job, for neither writes the job.
+    keeps two workers from ending one job, for neither writes the job. `left`: the keys of jobs
+    that got callbacks since their put, and so end in their own record.
 
     Each job refers to this record, so a copy or an export of a job takes it along: at most
     ``defaults.BUNDLE_JOBS`` results of ``defaults.SHORT_RESULT`` characters, and nothing else.
@@ -27,10 +28,18 @@ class SharedResults(Persistent):
     shard_name: tuple[str, int] | None = None
     size = 0
     by_key: Mapping[int, tuple[int, int, Any]] = MappingProxyType({})
+    left: frozenset[int] = frozenset()
 
     def __init__(self, shard_name: tuple[str, int]) -> None:
         self.shard_name = shard_name
         self.by_key = {}
+
+    def leave(self, key: int) -> None:
+        """Let the job of that key end in its own record.
+
+        Written here too, so that an end of it that is added at the same time conflicts.
+        """
+        self.left = self.left | {key}
 
     def add(self, results: Mapping[int, tuple[int, int, Any]]) -> None:
         """Add results by the keys of the jobs."""

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+from zodbjobs import clock
+from zodbjobs.stored.gates import Gate
+from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.keys import SENTINEL
-from zodbjobs.stored.trees import WideTree
+from zodbjobs.stored.trees import WideTree, lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -30,7 +33,9 @@ class WorkerRecord(Persistent):
 
     `lease`: the jobs that it has claimed and not yet booked, by key. `running`: what runs
     right now, by key. `heartbeat` grows every `heartbeat_seconds`. `queues`: the names of those
-    that it works for, None for all.
+    that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
+    of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
+    added.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
@@ -62,6 +67,7 @@ class WorkerRecord(Persistent):
         self.lease = WideTree()
         self.lease[SENTINEL] = None
         self.running = LOBTree()
+        self.late = lasting_tree()
 
     def serves(self, queue: str) -> bool:
         """Whether it works for the queue of that name."""
@@ -74,6 +80,19 @@ class WorkerRecord(Persistent):
     def leased(self) -> list[tuple[int, Job]]:
         """The keys and jobs of the lease."""
         return list(self.lease.items(SENTINEL + 1))
+
+    def add_late(self, key: int, job: Job, target: Any, follower: Any) -> None:
+        """Note what is added to a job that it holds, or to a callback of that."""
+        place = keys.free_key(self.late, keys.key_for_now(0, clock.now()))
+        self.late[place] = (key, job, target, follower)
+
+    def has_late(self, job: Job) -> bool:
+        """Whether a callback that was added to `job` waits for this worker."""
+        late = self.late
+        if late.maxKey() == SENTINEL:
+            return False
+        entries = late.values(SENTINEL + 1)
+        return any(e[1] is job and not isinstance(e[3], Gate) for e in entries)
 
     def job_of(self, claim: Claim) -> Job | None:
         """The claimed job if the lease still holds it, else None."""

@@ -100,6 +100,7 @@ def take_back(queues: Queues, record: WorkerRecord, leased: list[tuple[int, Job]
         parks = complete.take_back(record, key, job, _any_shard(queues), policy.after_interruption)
         if parks:
             log.critical("job %s can't be loaded or stored again: it is parked", u64(job._p_oid))
+    complete.settle_late(record)
 
 
 def _any_shard(queues: Queues) -> Any:
@@ -109,8 +110,13 @@ def _any_shard(queues: Queues) -> Any:
 def strike_off(queues: Queues, record: WorkerRecord) -> None:
     """Remove the record of a worker whose lease is empty; joins the transaction.
 
-    The sentinel goes too, so that a claim of that worker, should it be alive after all,
-    conflicts with this: else what it had claimed would be lost with the record.
+    The sentinels go too, so that a claim of that worker, should it be alive after all,
+    conflicts with this, and so does who adds to a job that it held: else what it had claimed, or
+    what was added, would be lost with the record. It stays while a job to which something was
+    added can't be loaded here.
     """
+    if not complete.settle_late(record):
+        return
     del record.lease[SENTINEL]
+    del record.late[SENTINEL]
     del queues.workers[record.id]

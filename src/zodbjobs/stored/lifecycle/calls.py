@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
 
-from zodbjobs.errors import BadArgument, MissingCode
+from zodbjobs.errors import BadArgument, BadStatus, MissingCode
 from zodbjobs.stored.lifecycle.storable import (
     can_be_stored,
     check_context,
@@ -25,7 +25,9 @@ from zodbjobs.stored.lifecycle.storable import (
     check_storable,
     is_simple,
     missing_class,
+    portable_copy,
 )
+from zodbjobs.stored.result_of import ResultOf
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -178,8 +180,12 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
     args, kwargs = job._args, job._kwargs or {}
     policy = job.retry_policy
     plain = policy is None
+    refers = False
     check_whole(policy)  # asked for after the attempt, when it is too late to park it
     for value in (*args, *kwargs.values()):
+        if type(value) is ResultOf:
+            refers = True
+            continue
         check_whole(value)
         plain = plain and (is_simple(value) or isinstance(value, Persistent))
     if not plain and not can_be_stored(job):
@@ -188,7 +194,42 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
             "in this process, so it can't be run: a class or function among its arguments, or "
             "its retry policy, is missing; install it, restart the worker, then retry the job"
         )
+    if refers:
+        try:
+            args, kwargs = with_results(args, kwargs)
+        except BadStatus as error:
+            return functools.partial(_refuse, error), (), {}
     return function, args, kwargs
+
+
+def with_results(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with the results of other jobs where they refer to these.
+
+    Raises BadStatus if such a job has none, MissingCode if it can't be loaded here.
+    """
+    return tuple(map(_value, args)), {name: _value(value) for name, value in kwargs.items()}
+
+
+def _value(value: Any) -> Any:
+    if type(value) is not ResultOf:
+        return value
+    job = value.job
+    if not can_be_stored(job):
+        raise MissingCode(
+            "the job of which the result is an argument can't be loaded in this process; install "
+            "the code that it needs, restart the worker, then retry this job"
+        )
+    if job.outcome is None:
+        raise BadStatus(f"{job!r} is {job.status}; it has no result to be an argument")
+    result = job.result
+    # A copy, for the call may change it, and the other job is not to change.
+    return result if is_simple(result) else portable_copy(result, f"the result of {job!r}")[0]
+
+
+def _refuse(error: Exception) -> Any:
+    raise error
 
 
 def has_simple_arguments(job: Job) -> bool:

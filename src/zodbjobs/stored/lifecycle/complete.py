@@ -7,6 +7,7 @@ where it waits. Everything here works in the caller's transaction.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,19 +15,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import BadArgument, BadStatus, Cancelled, TimedOut
+from zodbjobs.errors import BadArgument, BadStatus, Cancelled, Skipped, TimedOut
 from zodbjobs.interfaces import (
     ABORTED,
     ACTIVE,
+    CALLBACKS,
     CANCELLED,
     COMPLETED,
     EXPIRED,
     FAILED,
     NEW,
+    SKIPPED,
     SUCCEEDED,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempts, keys
+from zodbjobs.stored.lifecycle import attempts, followers, keys
 from zodbjobs.stored.lifecycle.attempts import INTERRUPTED, SNOOZED, Verdict
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.delivery import deliver
@@ -36,6 +39,7 @@ from zodbjobs.stored.lifecycle.storable import can_be_stored, is_short
 from zodbjobs.stored.shared_results import SharedResults
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.gates import Gate
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Ended, Shard
@@ -46,6 +50,7 @@ HISTORY = "history"
 PARKED = "parked"
 READY = "ready"
 SCHEDULED = "scheduled"
+WAITING = "waiting"  # for the job that it has returned
 
 
 class Completion(NamedTuple):
@@ -149,6 +154,9 @@ class AttemptResult:
         "conflicts",
         "failure",
         "finished",
+        "followed",
+        "gate",
+        "gates",
         "goes_to",
         "job",
         "log",
@@ -184,6 +192,12 @@ class AttemptResult:
         self.shared: bytes | None = None
         #: Whether any connection may write it, for the job wrote nothing to the database.
         self.portable = True
+        #: Whether something follows the end, so that its commit writes more than the job.
+        self.followed = False
+        #: That of a job which waits for the one that it has returned.
+        self.gate: Gate | None = None
+        #: The object ids of the gates that count the end, when it is booked.
+        self.gates: tuple[bytes, ...] = ()
         #: The job as the connection has it that writes the result.
         self.job: Job | None = None
 
@@ -203,6 +217,8 @@ class AttemptResult:
         shared = job._shared
         if shared is None or shared.size < defaults.SHARED_TOGETHER:
             return False
+        if self.followed or job._waiters:
+            return False
         told = self.annotations or self.log or job._past
         if self.outcome != SUCCEEDED or self.attempts > 1 or self.conflicts or told:
             return False
@@ -218,9 +234,12 @@ def parked(claim: Claim, reason: str | None, now: int) -> AttemptResult:
     return result
 
 
-def unsuccessful(claim: Claim, outcome: str, failure: Failure, started: int) -> AttemptResult:
+def unsuccessful(
+    claim: Claim, outcome: str, failure: Failure, started: int, job: Job | None = None
+) -> AttemptResult:
     """The result of a job that ends now with a failure, of which there is nothing to tell."""
     result = AttemptResult(claim, HISTORY, started, clock.now())
+    result.followed = job is not None and followers.is_followed(job)
     result.outcome, result.result = outcome, failure
     return result
 
@@ -232,11 +251,22 @@ def stored_end(claim: Claim, job: Job) -> AttemptResult:
     return result
 
 
+def waits_for_returned(job: Job) -> bool:
+    """Whether an attempt of the job, which hasn't ended, is stored that returned another job."""
+    return job._gate is not None and job._gate.adopts is not None
+
+
+def stored_wait(claim: Claim, now: int) -> AttemptResult:
+    """The result of a job that waits for another one already, and only was not booked."""
+    return AttemptResult(claim, WAITING, now, now)
+
+
 def _adopt(result: AttemptResult, job: Job) -> None:
     finished = job._finished or 0
     result.goes_to = HISTORY
     result.outcome = job._unsuccessful or SUCCEEDED
     result.started, result.finished = job._started or finished, finished
+    result.gates = _gate_oids(job)
 
 
 def write(record: WorkerRecord, results: Sequence[AttemptResult]) -> list[AttemptResult]:
@@ -274,12 +304,17 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         # An earlier commit, which seemed to fail, has stored an end already; that one counts.
         _adopt(result, job)
         return True
+    if waits_for_returned(job):
+        result.goes_to = WAITING
+        return True
     if result.outcome is not None:
         job._end(result.outcome, result.result, result.started, result.finished)
         if (result.failed or job._past) and result.outcome != EXPIRED:
             job._worker = record.id
     elif result.goes_to == PARKED:
         job._parked = result.result
+    elif result.goes_to == WAITING:
+        job._gate, job._started = result.gate, result.started
     else:
         _write_again(record, job, result)
     if result.policy_data is not None:
@@ -292,6 +327,10 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         job._annotations = {**(job._annotations or {}), **result.annotations}
     if result.log:
         job._log = result.log
+    if result.outcome is not None:
+        _at_end(job)
+        if job._waiters:
+            result.gates = _gate_oids(job)
     return True
 
 
@@ -308,11 +347,22 @@ def _write_again(record: WorkerRecord, job: Job, result: AttemptResult) -> None:
     attempts.note(job, record.id, outcome, result.started, result.finished, result.failure)
 
 
+def _at_end(job: Job) -> None:
+    """Start what follows an end that is written into the job's own record; each such end
+    comes here.
+    """
+    if followers.is_followed(job):
+        followers.at_end(job)
+
+
 def _write_shared(
     record: WorkerRecord, shared: SharedResults, group: Sequence[AttemptResult]
 ) -> list[AttemptResult]:
     by_key: dict[int, tuple[int, int, Any]] = {}
     written, ended = [], []
+    if shared.left:
+        written = write_each(record, [r for r in group if r.claim.key in shared.left])
+        group = [result for result in group if result.claim.key not in shared.left]
     for result in group:
         job = result.job = record.job_of(result.claim)
         if job is None:
@@ -322,7 +372,7 @@ def _write_shared(
         by_key[key] = (result.started, result.finished, result.result)
         ended.append((job, result.finished, False, result.finished - result.started))
         written.append(result)
-    if written:
+    if by_key:
         shared.add(by_key)
         shard: Shard = record._p_jar.get(group[0].claim.shard)
         shard.finish(ended)
@@ -332,6 +382,7 @@ def _write_shared(
 def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
     """Take jobs of which the results are written off the lease, to where they go next."""
     finished: defaultdict[bytes, list[Ended]] = defaultdict(list)
+    counting: list[tuple[Gate, bool]] = []
     for result in results:
         claim = result.claim
         job = record.job_of(claim)
@@ -341,17 +392,24 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
         if result.goes_to is HISTORY:
             work = result.finished - result.started
             finished[claim.shard].append((job, result.finished, result.failed, work))
+            for gate in result.gates:
+                counting.append((record._p_jar.get(gate), not result.failed))
             continue
         shard: Shard = record._p_jar.get(claim.shard)
         if result.goes_to == PARKED:
             shard.park(claim.key, job)
         elif result.goes_to == SCHEDULED:
             _schedule(shard, job)
+        elif result.goes_to == WAITING:
+            shard.make_wait(claim.key, job)
         else:
             shard.make_ready(claim.key, job)
     for oid, ended in finished.items():
         shard = record._p_jar.get(oid)
         shard.finish(ended)
+    if counting:
+        _count(counting)
+    settle_late(record)
 
 
 def _schedule(shard: Shard, job: Job) -> None:
@@ -377,6 +435,15 @@ def claim_of(key: int, job: Any) -> Claim:
 
 
 # A lease whose worker doesn't end the job
+
+
+def settle_late(record: WorkerRecord) -> bool:
+    """See to what was added to jobs while the worker held them; whether nothing is left but for
+    those that it still holds.
+    """
+    done, counting = followers.settle_late(record)
+    _count(counting)
+    return done
 
 
 def give_back(record: WorkerRecord, claim: Claim) -> None:
@@ -412,6 +479,7 @@ def take_back(
     completion = completion_of(job)
     if completion is not None:
         shard.finish([_ended(job, completion)])  # committed; only its booking was missing
+        _count(_gates_of(job, not completion.failed))
         return False
     if isinstance(job, Broken) or job._p_changed is None or not can_be_stored(job):
         shard.park(key, job)
@@ -421,6 +489,8 @@ def take_back(
         job._started = running.started
     if job._parked is not None:
         shard.park(key, job)
+    elif waits_for_returned(job):
+        shard.make_wait(key, job)
     elif job._retry_at is not None:
         _schedule(shard, job)
     else:
@@ -452,16 +522,124 @@ def _ended(job: Any, completion: Completion) -> Ended:
 
 
 def _finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
+    _end_now(job, shard, outcome, error)
+    _count(_gates_of(job, False))
+
+
+def _end_now(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
     shard.finish([(job, now, True, 0)])
+    _at_end(job)
+
+
+# Gates. An end is counted by whoever takes the ended job off its lease, or ends it elsewhere:
+# once, for of two who do so one conflicts.
+
+
+def _gate_oids(job: Job) -> tuple[bytes, ...]:
+    return tuple(gate._p_oid for gate in job._waiters)
+
+
+def _gates_of(job: Any, succeeded: bool) -> list[tuple[Gate, bool]]:
+    """The gates that count the end of a job, which may be one that can't be loaded here."""
+    found = state_of(job).get("_waiters") or ()
+    gates = [job._p_jar.get(g.oid) if isinstance(g, Reference) else g for g in found]
+    return [(gate, succeeded) for gate in gates]
+
+
+def _count(counting: list[tuple[Gate, bool]]) -> None:
+    """Let gates count an end, with whether it was a success; what is open by that goes on."""
+    while counting:
+        gate, succeeded = counting.pop()
+        opened = gate.ended(succeeded)
+        if opened is not None:
+            counting += open_gate(opened)
+
+
+def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
+    """Deliver the job behind an open gate, under its key, or end it as skipped; returns the
+    gates that are to count that end.
+    """
+    job = gate.job
+    shard, found = shard_of(job), state_of(job).get("_gate")
+    is_its_own = found is gate or (isinstance(found, Reference) and found.oid == gate._p_oid)
+    if gate.adopts is not None:
+        return _take_over(job, shard, gate.adopts) if is_its_own and shard is not None else []
+    if shard is None or not is_its_own or not shard.unblock(_key_of(job), job):
+        return []  # it was taken out, or has ended
+    if not can_be_stored(job):
+        shard.park(_key_of(job), job)
+        return []
+    if not gate.skips or not gate.has_failed:
+        deliver(shard.queue, job, _key_of(job))
+        return []
+    why = Skipped(
+        f"job {job.id} of queue {shard.queue.name!r} was put after others with "
+        "on_failure='skip', and one of them ended without success, or was removed"
+    )
+    _end_now(job, shard, SKIPPED, why)
+    return _gates_of(job, False)
+
+
+def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
+    """End a job as the one ended that it has returned; returns the gates that count this."""
+    key = _key_of(job)
+    if not shard.unwait(key, job):
+        holder = holder_of(shard.queue, job)
+        if holder is None or has_own_end(job):
+            return []  # it was cancelled
+        holder.release(key)  # which hasn't booked it yet
+    if not can_be_stored(job):
+        shard.park(key, job)
+        return []
+    now = clock.now()
+    completion = completion_of(inner)
+    outcome, value = inner.outcome, None if completion is None else completion.result
+    if outcome is None:
+        outcome = FAILED
+        gone = BadStatus(f"{inner!r}, which {job!r} had returned, was taken out of its queue")
+        value = Failure.from_exception(gone)
+    job._end(outcome, value, None, now)
+    shard.finish([(job, now, outcome != SUCCEEDED, 0)])
+    _at_end(job)
+    return _gates_of(job, outcome == SUCCEEDED)
+
+
+def is_known(job: Job) -> bool:
+    """Whether a job that has ended is one of a queue still, and wasn't forgotten."""
+    shard, finished = shard_of(job), completion_of(job)
+    if shard is None or finished is None:
+        return False
+    if shard.has_ended(job, finished.finished) or shard.has_parked(_key_of(job), job):
+        return True
+    return holder_of(shard.queue, job) is not None
 
 
 # What people ask for
 
 
 def cancel(job: Job) -> None:
-    """What Job.cancel() does."""
+    """What Job.cancel() does; what the job has returned, and waits for, is cancelled as well."""
+    _cancel(job)
+    todo = _inner(job)
+    while todo:
+        inner = todo.pop()
+        with contextlib.suppress(BadStatus):  # it has ended, or can't be stored again
+            _cancel(inner)
+            todo += _inner(inner)
+
+
+def _inner(job: Job) -> list[Job]:
+    """The job that `job` waits for as it has returned it; the parts of a composition before."""
+    inner = None if job._gate is None else job._gate.adopts
+    if inner is None:
+        return []
+    parts = inner._predecessors if job._is_composed else None
+    return [*(() if parts is None else parts.jobs), inner]  # from the end: this one first
+
+
+def _cancel(job: Job) -> None:
     shard = shard_of(job)
     if shard is None or job._key is None or completion_of(job) is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a job in a queue can be cancelled")
@@ -505,7 +683,7 @@ def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> 
         if running is not None:
             job._started, job._worker = running.started, holder.id
         holder.release(key)
-    elif not shard.discard(key, job):
+    elif not shard.unwait(key, job) and not shard.discard(key, job):
         raise BadStatus(f"{job!r} isn't in queue {queue.name!r} any more")
     # Written in every case: that is what keeps a runner from committing.
     _finish(job, shard, outcome, error)
@@ -517,13 +695,19 @@ def remove(queue: Queue, job: Job) -> None:
     if shard is None or shard.queue is not queue or not shard.discard(_key_of(job), job):
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
     shard.keep_ids(job._p_oid or b"")
+    _count(_gates_of(job, False))
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
         job._renew()
+        _counted(job)
 
 
 def retry(queue: Queue, job: Job) -> None:
     """What Queue.retry() does."""
     shard = _shard_in(queue, job)
+    if job.status == CALLBACKS:
+        raise BadStatus(
+            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
+        )
     if job._v_running:
         raise BadStatus(
             f"{job!r} runs here and can't put itself in again; give it a retry policy, "
@@ -539,11 +723,15 @@ def retry(queue: Queue, job: Job) -> None:
     if shard.has_parked(_key_of(job), job):
         completion = completion_of(job)
         shard.discard(_key_of(job), job)
-        if completion is not None and not completion.failed:
-            shard.finish([_ended(job, completion)])
-            return
+        if completion is not None:
+            _count(_gates_of(job, not completion.failed))
+            _counted(job)
+            if not completion.failed:
+                shard.finish([_ended(job, completion)])
+                return
     elif job._unsuccessful is not None:
         _forget(job, shard, job._finished or 0)
+        _counted(job)
     elif not drop_undone(job):
         raise BadStatus(
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
@@ -589,11 +777,20 @@ def _undone(job: Job) -> tuple[Shard | None, list[int]]:
 def _forget(job: Job, shard: Shard, finished: int) -> None:
     if shard.drop_ended(job, finished):
         return
-    if shard.has_parked(_key_of(job), job):
+    was_there = shard.has_parked(_key_of(job), job)
+    if was_there:
         shard.discard(_key_of(job), job)
     holder = holder_of(shard.queue, job)
     if holder is not None:  # which has ended it, and not booked it yet
         holder.release(_key_of(job))
+    if was_there or holder is not None:
+        _count(_gates_of(job, job.outcome == SUCCEEDED))
+
+
+def _counted(job: Job) -> None:
+    """Let no gate count another end of a job that is put in again."""
+    if job._waiters:
+        job._waiters = ()
 
 
 def _shard_in(queue: Queue, job: Job) -> Shard:

@@ -138,6 +138,36 @@ class _Delivery:
             _producer.draw()
 
 
+def enter(queue: Queue, job: Job, now: int, after: int | None, priority: int) -> None:
+    """Give `job` the key by which it is due, at `after` or at once, and deliver it.
+
+    Microseconds. Joins the transaction of the queue's connection.
+    """
+    deliver(queue, job, due_key(job, now, after, priority))
+    if len(queue._p_jar.connections) > 1 and job._p_jar is None:
+        queue._p_jar.add(job)  # else any other database that refers to it may take it
+
+
+def due_key(job: Job, now: int, after: int | None, priority: int) -> int:
+    """The key by which `job` is due at `after`, or at once; microseconds. Notes the time."""
+    if after is not None:
+        # The past means now, behind those that wait already.
+        after = after if after > now else None
+        if after is not None:
+            job._created = now
+        if job._begin_after != after:
+            job._begin_after = after
+    if after is None:
+        return keys.key_for_now(priority, now)
+    return keys.key_for_later(priority, after)
+
+
+def own_shard(queue: Queue) -> Shard:
+    """The shard of this producer, for what isn't to be delivered yet."""
+    shard: Shard = queue.shards[_producer.number % len(queue.shards)]
+    return shard
+
+
 def deliver(queue: Queue, job: Job, key: int) -> None:
     """Put `job` into an inbox of `queue` under `key`, or the next free one.
 

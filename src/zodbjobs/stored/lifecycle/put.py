@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,9 +11,10 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.interfaces import NEW
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import after as gated
+from zodbjobs.stored.lifecycle import followers
 from zodbjobs.stored.lifecycle.complete import drop_undone
-from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Options(NamedTuple):
     begin_by: int | None
     priority: int | None
     policy: Any
+    after: tuple[Job, ...] = ()
+    on_failure: str = "run"
 
 
 def options(
@@ -37,6 +40,8 @@ def options(
     begin_after: datetime | timedelta | None,
     begin_by: timedelta | None,
     priority: int | None,
+    after: Iterable[Job | str] = (),
+    on_failure: str = "run",
 ) -> Options:
     """The options of a put into `queue`, checked.
 
@@ -53,7 +58,10 @@ def options(
     if priority is not None:
         priority = checked_priority(priority)
     policy = default_policy(queue, queue.parent)
-    return Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    if after == () and on_failure == "run":
+        return said
+    return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
 
 
 def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
@@ -77,29 +85,46 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
             f"{job!r} is {job.status}, only a new one can be put into queue "
             f"{queue.name!r}; make another job"
         )
-    job._check(queue._p_jar)
+    if job._callback_of is not None:
+        raise BadStatus(
+            f"{job!r} is a callback of {job._callback_of!r}, whose end puts it; put another job "
+            f"into queue {queue.name!r}"
+        )
+    if job._is_part:
+        raise BadStatus(
+            f"{job!r} belongs to a composition, which puts it; put another job into queue "
+            f"{queue.name!r}"
+        )
+    if job._callbacks:
+        followers.check_all(job, queue._p_jar)
+    else:
+        job._check(queue._p_jar)
     return job
 
 
-def put(queue: Queue, job: Job, said: Options) -> None:
-    """Put a checked job; joins the transaction of the queue's connection."""
+def predecessors(queue: Queue, job: Job, said: Options) -> tuple[Job, ...]:
+    """The jobs that a checked job is put after; BadArgument for what can't be waited for."""
+    referred = gated.referred(job) if job._args or job._kwargs else ()
+    if not referred and not said.after:
+        return ()
+    found = gated.checked(queue, (*said.after, *referred), said.on_failure)
+    gated.check_cycle(job, found)
+    return found
+
+
+def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
+    """Put a checked job after those that are its `predecessors`; joins the transaction of the
+    queue's connection.
+    """
     now = clock.now()
     after = job._begin_after if said.begin_after is None else said.begin_after
-    if after is not None:
-        # The past means now, behind those that wait already.
-        after = after if after > now else None
-        if after is not None:
-            job._created = now
-        if job._begin_after != after:
-            job._begin_after = after
     if said.begin_by is not None:
         job._begin_by = said.begin_by
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
     priority = job._priority if said.priority is None else said.priority
-    if after is None:
-        deliver(queue, job, keys.key_for_now(priority, now))
-    else:
-        deliver(queue, job, keys.key_for_later(priority, after))
-    if len(queue._p_jar.connections) > 1 and job._p_jar is None:
-        queue._p_jar.add(job)  # else any other database that refers to it may take it
+    if behind:
+        key = due_key(job, now, after, priority)
+        if gated.put_behind(queue, job, key, behind, said.on_failure):
+            return
+    enter(queue, job, now, after, priority)
