@@ -180,8 +180,8 @@ async def later(value: Any) -> Any:
     return value
 
 
-def conflicts(times: int) -> int:
-    """Raise a ConflictError `times` times, then return how often it ran."""
+def conflicts(times: int, outcome: Any = None) -> int:
+    """Raise a ConflictError `times` times, then return how often it ran; also as a callback."""
     noted.append("ran")
     if len(noted) <= times:
         raise ConflictError("of the job's own making")

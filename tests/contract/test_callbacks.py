@@ -628,3 +628,23 @@ def count_commits(worker: Bench) -> list[str]:
 
     worker.manager.commit = counting
     return seen
+
+
+@pytest.mark.promise(41)
+def test_without_a_policy_of_its_own_it_outlasts_any_conflicts(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "CONFLICT_ATTEMPTS", 2)
+    queue.retry_policy = zodbjobs.NeverRetry()
+    job = put(queue, sample.nothing)
+    stubborn = job.add_callback(zodbjobs.Job(sample.conflicts, 5))
+    failing = job.add_callback(sample.note_and_fail)
+    own = zodbjobs.Job(sample.conflicts, 500)
+    own.retry_policy = zodbjobs.NeverRetry()
+    job.add_callback(own)
+    mine.commit()
+    with moving_clock() as clock:
+        while run_jobs(any_db):
+            clock.advance(60)
+    assert seen(job, stubborn, failing, own) == ["completed"] * 4
+    assert (stubborn.outcome, failing.outcome, own.outcome) == ("succeeded", "failed", "failed")

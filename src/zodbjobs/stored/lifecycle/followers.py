@@ -26,6 +26,7 @@ from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.result_of import ResultOf
+from zodbjobs.stored.retry import RetryForever
 
 if TYPE_CHECKING:
     from zodbjobs.stored.callbacks import CallbackHandle
@@ -299,6 +300,8 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
             shard.park(keys.key_for_now(0, now), callback)
         return
     callback._args = (*callback._args, ResultOf(source))
+    if callback.retry_policy is None:
+        callback._given_policy = RetryForever()  # nobody looks at what becomes of it
     try:
         queue = wanted_queue(callback, shard.queue._p_jar)
     except ZodbjobsError as error:
