@@ -271,7 +271,7 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         # An earlier commit, which seemed to fail, has stored an end already; that one counts.
         _adopt(result, job)
         return True
-    if waits_for_returned(job):
+    if job._gate is not None and waits_for_returned(job):
         result.goes_to = WAITING
         return True
     if result.outcome is not None:
@@ -296,7 +296,7 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         job._log = result.log
     if result.outcome is not None:
         _at_end(job)
-        if job._waiters:
+        if job._waiters != ():
             result.gates = _gate_oids(job)
     return True
 

@@ -45,7 +45,7 @@ def is_followed(job: Job) -> bool:
     """Whether something follows the end of the job, or it is a callback: then its end is
     written into its own record. Cheap, as a runner asks for each job.
     """
-    return bool(job._callbacks) or job._callback_of is not None
+    return job._callbacks != () or job._callback_of is not None
 
 
 def is_callback(job: Job) -> bool:
