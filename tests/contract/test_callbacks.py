@@ -290,6 +290,25 @@ def test_without_its_queue_it_is_parked(any_db: Any, queue: Any) -> None:
     assert sample.noted == [3]
 
 
+def test_one_that_cannot_be_loaded_is_parked(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = put(queue, sample.identity, 3)
+    callback = job.add_callback(zodbjobs.Job(sample.identity_of_last, sample.Brittle()))
+    sibling = job.add_callback(sample.note)
+    mine.commit()
+    queue._p_jar.cacheMinimize()
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "brittle", True)
+        assert run_jobs(any_db) == 2
+    mine.begin()
+    assert (job.outcome, job.status, sibling.outcome) == ("succeeded", "callbacks", "succeeded")
+    queue.retry(callback)
+    mine.commit()
+    assert run_jobs(any_db) == 1
+    assert seen(job, callback) == ["completed"] * 2
+
+
 def test_what_is_refused(queue: Any) -> None:
     job, other = put(queue, sample.nothing), put(queue, sample.nothing)
     callback = job.add_callback(sample.note)

@@ -608,6 +608,8 @@ def remove(queue: Queue, job: Job) -> None:
 
 def retry(queue: Queue, job: Job) -> None:
     """What Queue.retry() does."""
+    if followers.start_parked(job, queue):
+        return
     shard = _shard_in(queue, job)
     if job.status == CALLBACKS:
         raise BadStatus(

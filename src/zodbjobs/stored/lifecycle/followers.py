@@ -312,6 +312,23 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
     enter(queue, callback, now, after, callback._priority)
 
 
+def start_parked(callback: Job, queue: Queue) -> bool:
+    """Put a callback that was parked unwritten, as it couldn't be loaded when its parent ended;
+    whether it was.
+    """
+    state = state_of(callback)
+    if state.get("_callback_of") is None or state.get("_key") is not None:
+        return False
+    if not can_be_stored(callback):
+        return False
+    source = source_of(callback)
+    shard = source._shard
+    if shard is None or shard.queue is not queue or not shard.discard(0, callback):
+        return False
+    _start(callback, source, shard)
+    return True
+
+
 def wanted_queue(job: Job, connection: Any) -> Queue | None:
     """The queue that was set on a new job; None if there was none.
 
