@@ -18,6 +18,7 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.lifecycle import complete
 from zodbjobs.testing import moving_clock, run_jobs
@@ -528,7 +529,7 @@ def leave(worker: Bench, how: str, db: Any) -> None:
 
 @pytest.mark.parametrize("how", ["given back", "dropped", "rescued"])
 def test_added_before_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, how: str) -> None:
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         add_elsewhere(any_db, held)
         leave(worker, how, any_db)
@@ -542,7 +543,7 @@ def test_added_before_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, h
 @pytest.mark.parametrize("how", ["given back", "dropped", "rescued"])
 def test_added_while_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, how: str) -> None:
     """Whoever comes second conflicts, or its entry is found later."""
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         mine.begin()
         held.add_callback(zodbjobs.Job(sample.note_all, "late"))
@@ -560,7 +561,7 @@ def test_added_while_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, ho
 def test_the_worker_leaves_it_while_one_is_added(
     any_db: Any, queue: Any, held: Any, how: str
 ) -> None:
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         manager = worker.registration.manager
         if how != "rescued":
@@ -574,7 +575,7 @@ def test_the_worker_leaves_it_while_one_is_added(
 
 
 def test_a_worker_dies_between_the_end_and_the_booking(any_db: Any, queue: Any, held: Any) -> None:
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.run(100)
         add_elsewhere(any_db, held)
         worker.runner.flush()
@@ -595,7 +596,7 @@ def test_a_rescue_that_is_not_complete(
             raise ValueError("it can't be taken back")
         return take_back(record, key, job, *args)
 
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         add_elsewhere(any_db, held)
         with monkeypatch.context() as patch:
