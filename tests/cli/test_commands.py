@@ -192,6 +192,19 @@ def test_a_job_is_one_line_of_a_pipe(run: Run, path: Path, busy: dict[str, str])
     assert "a message that is long a message" in "".join(lines)
 
 
+def test_jobs_shows_what_waits_for_what(run: Run, path: Path, put: Put) -> None:
+    (first,) = put(zodbjobs.Job(sample.nothing))
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        job = zodbjobs.get_queue(connection).put(zodbjobs.Job(sample.add, 1), after=[first])
+        last = str(job.id)
+    told = run("jobs", path, "--tree", last).out.splitlines()
+    assert told[0].split() == [last, "blocked", "sample:add"]
+    assert told[1].split() == ["waits", "for", first, "waiting", "sample:nothing"]
+    listed = json.loads(run("jobs", path, "--tree", last, "--json").out)
+    assert [(row["depth"], row["job"]["id"]) for row in listed] == [(0, last), (1, first)]
+    assert json.loads(run("jobs", path, "--status", "blocked", "--json").out)[0]["id"] == last
+
+
 def test_jobs_tells_of_the_limit(run: Run, path: Path, busy: dict[str, str]) -> None:
     assert "the newest 2; --limit shows more" in run("jobs", path, "--limit", "2").out
     assert "--limit" not in run("jobs", path).out

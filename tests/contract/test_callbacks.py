@@ -18,6 +18,7 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.lifecycle import complete
 from zodbjobs.testing import moving_clock, run_jobs
@@ -290,6 +291,25 @@ def test_without_its_queue_it_is_parked(any_db: Any, queue: Any) -> None:
     assert sample.noted == [3]
 
 
+def test_one_that_cannot_be_loaded_is_parked(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = put(queue, sample.identity, 3)
+    callback = job.add_callback(zodbjobs.Job(sample.identity_of_last, sample.Brittle()))
+    sibling = job.add_callback(sample.note)
+    mine.commit()
+    queue._p_jar.cacheMinimize()
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "brittle", True)
+        assert run_jobs(any_db) == 2
+    mine.begin()
+    assert (job.outcome, job.status, sibling.outcome) == ("succeeded", "callbacks", "succeeded")
+    queue.retry(callback)
+    mine.commit()
+    assert run_jobs(any_db) == 1
+    assert seen(job, callback) == ["completed"] * 2
+
+
 def test_what_is_refused(queue: Any) -> None:
     job, other = put(queue, sample.nothing), put(queue, sample.nothing)
     callback = job.add_callback(sample.note)
@@ -509,7 +529,7 @@ def leave(worker: Bench, how: str, db: Any) -> None:
 
 @pytest.mark.parametrize("how", ["given back", "dropped", "rescued"])
 def test_added_before_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, how: str) -> None:
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         add_elsewhere(any_db, held)
         leave(worker, how, any_db)
@@ -523,7 +543,7 @@ def test_added_before_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, h
 @pytest.mark.parametrize("how", ["given back", "dropped", "rescued"])
 def test_added_while_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, how: str) -> None:
     """Whoever comes second conflicts, or its entry is found later."""
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         mine.begin()
         held.add_callback(zodbjobs.Job(sample.note_all, "late"))
@@ -541,7 +561,7 @@ def test_added_while_the_worker_leaves_it(any_db: Any, queue: Any, held: Any, ho
 def test_the_worker_leaves_it_while_one_is_added(
     any_db: Any, queue: Any, held: Any, how: str
 ) -> None:
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         manager = worker.registration.manager
         if how != "rescued":
@@ -555,7 +575,7 @@ def test_the_worker_leaves_it_while_one_is_added(
 
 
 def test_a_worker_dies_between_the_end_and_the_booking(any_db: Any, queue: Any, held: Any) -> None:
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.run(100)
         add_elsewhere(any_db, held)
         worker.runner.flush()
@@ -576,7 +596,7 @@ def test_a_rescue_that_is_not_complete(
             raise ValueError("it can't be taken back")
         return take_back(record, key, job, *args)
 
-    with contextlib.suppress(Exception), bench(any_db) as worker:
+    with contextlib.suppress(Fenced), bench(any_db) as worker:
         worker.dispatcher.step(100)
         add_elsewhere(any_db, held)
         with monkeypatch.context() as patch:
@@ -648,3 +668,18 @@ def test_without_a_policy_of_its_own_it_outlasts_any_conflicts(
             clock.advance(60)
     assert seen(job, stubborn, failing, own) == ["completed"] * 4
     assert (stubborn.outcome, failing.outcome, own.outcome) == ("succeeded", "failed", "failed")
+
+
+def test_what_has_some_is_put_before_it_is_made_to_fail(any_db: Any, queue: Any) -> None:
+    job = zodbjobs.Job(sample.nothing)
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    with pytest.raises(BadArgument, match="put it first"):
+        job.fail()
+    queue.put(job)
+    mine.commit()
+    job.fail()
+    mine.commit()
+    assert seen(job, callback) == ["callbacks", "pending"]
+    assert run_jobs(any_db) == 1
+    assert seen(job, callback) == ["completed"] * 2
+    assert job.outcome == "failed"

@@ -304,7 +304,7 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         # An earlier commit, which seemed to fail, has stored an end already; that one counts.
         _adopt(result, job)
         return True
-    if waits_for_returned(job):
+    if job._gate is not None and waits_for_returned(job):
         result.goes_to = WAITING
         return True
     if result.outcome is not None:
@@ -329,7 +329,7 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
         job._log = result.log
     if result.outcome is not None:
         _at_end(job)
-        if job._waiters:
+        if job._waiters != ():
             result.gates = _gate_oids(job)
     return True
 
@@ -659,6 +659,10 @@ def fail(job: Job, error: BaseException | None) -> None:
         )
     shard = None if job._key is None else shard_of(job)
     if status == NEW or shard is None:
+        if job._callbacks:
+            raise BadArgument(
+                f"{job!r} isn't in a queue that its callbacks could be put into; put it first"
+            )
         error = error or TimedOut(f"{job!r} was made to fail before it was put")
         job._renew()
         job._end(FAILED, Failure.from_exception(error), None, clock.now())
@@ -703,6 +707,8 @@ def remove(queue: Queue, job: Job) -> None:
 
 def retry(queue: Queue, job: Job) -> None:
     """What Queue.retry() does."""
+    if followers.start_parked(job, queue):
+        return
     shard = _shard_in(queue, job)
     if job.status == CALLBACKS:
         raise BadStatus(

@@ -46,7 +46,7 @@ def is_followed(job: Job) -> bool:
     """Whether something follows the end of the job, or it is a callback: then its end is
     written into its own record. Cheap, as a runner asks for each job.
     """
-    return bool(job._callbacks) or job._callback_of is not None
+    return job._callbacks != () or job._callback_of is not None
 
 
 def is_callback(job: Job) -> bool:
@@ -313,6 +313,23 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
     after = callback._begin_after if callback._delay is None else now + callback._delay
     queue = shard.queue if queue is None else queue  # an empty one is false
     enter(queue, callback, now, after, callback._priority)
+
+
+def start_parked(callback: Job, queue: Queue) -> bool:
+    """Put a callback that was parked unwritten, as it couldn't be loaded when its parent ended;
+    whether it was.
+    """
+    state = state_of(callback)
+    if state.get("_callback_of") is None or state.get("_key") is not None:
+        return False
+    if not can_be_stored(callback):
+        return False
+    source = source_of(callback)
+    shard = source._shard
+    if shard is None or shard.queue is not queue or not shard.discard(0, callback):
+        return False
+    _start(callback, source, shard)
+    return True
 
 
 def wanted_queue(job: Job, connection: Any) -> Queue | None:

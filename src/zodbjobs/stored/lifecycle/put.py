@@ -107,7 +107,9 @@ def predecessors(queue: Queue, job: Job, said: Options) -> tuple[Job, ...]:
     referred = gated.referred(job) if job._args or job._kwargs else ()
     if not referred and not said.after:
         return ()
-    found = gated.checked(queue, (*said.after, *referred), said.on_failure)
+    found = said.after
+    if referred:
+        found = tuple(dict.fromkeys((*found, *gated.checked(queue, referred, said.on_failure))))
     gated.check_cycle(job, found)
     return found
 
