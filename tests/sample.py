@@ -375,6 +375,14 @@ class OwnPolicy:
         return self._answer("interrupted", data)
 
 
+def fail_then_store_unpicklable(account: Account) -> None:
+    """By turns."""
+    noted.append("stores" if len(noted) % 2 else "fails")
+    if noted[-1] == "fails":
+        raise ValueError("not yet")
+    account.extra = Unpicklable()  # type: ignore[attr-defined]
+
+
 def snooze_once(when: Any) -> int:
     """Snooze the first time, then return how often it ran."""
     noted.append("ran")

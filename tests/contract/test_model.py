@@ -102,7 +102,7 @@ class Model:
     def is_live(self, entry: Entry) -> bool:
         """Whether its status is CALLBACKS, if it has ended."""
         found = [self.entries[number] for number in entry.callbacks]
-        return any(e.counts and (e.state not in ENDED or self.is_live(e)) for e in found)
+        return any(e.counts and (e.state not in OVER or self.is_live(e)) for e in found)
 
 
 def job_of(number: int, fails: bool) -> zodbjobs.Job:
@@ -110,6 +110,7 @@ def job_of(number: int, fails: bool) -> zodbjobs.Job:
 
 
 ENDED = ("succeeded", "failed", "cancelled", "skipped")
+OVER = (*ENDED, "forgotten")
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -275,7 +276,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     def may_be_retried(self) -> list[Entry]:
         ended = [e for e in self.model.entries if e.state in RETRIED and not e.is_callback]
-        return [e for e in ended if not self.model.is_live(e)]
+        entries = self.model.entries
+        return [
+            entry
+            for entry in ended
+            if not self.model.is_live(entry)
+            and all(entries[n].state in (*OVER, "gone", "callback") for n in entry.callbacks)
+        ]
 
     @precondition(lambda self: self.may_be_retried())
     @rule(data=st.data())

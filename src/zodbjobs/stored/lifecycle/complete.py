@@ -710,7 +710,9 @@ def retry(queue: Queue, job: Job) -> None:
     if followers.start_parked(job, queue):
         return
     shard = _shard_in(queue, job)
-    if job.status == CALLBACKS:
+    # Also of one that was added later, and doesn't count: it is to be called with the end.
+    late = any(each.status not in (NEW, COMPLETED) for each in followers.direct(job))
+    if late or job.status == CALLBACKS:
         raise BadStatus(
             f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
         )
