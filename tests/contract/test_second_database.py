@@ -17,7 +17,7 @@ import transaction
 import ZODB.config
 from patience import wait_for
 from storages import MAKERS
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, InvalidObjectReference
 
 import zodbjobs
 from zodbjobs.testing import run_jobs
@@ -187,6 +187,33 @@ def test_results_may_be_in_either(main: Any, queue: Any, account: Any) -> None:
     transaction.begin()
     assert old.result is account
     assert (name_of(new.result), new.result.balance) == ("async", 5)
+
+
+def test_a_new_object_that_both_refer_to_is_put_where_it_belongs(
+    main: Any, queue: Any, account: Any
+) -> None:
+    jobs = [queue.put(zodbjobs.Job(sample.new_partner, account, says)) for says in (False, True)]
+    transaction.commit()
+    run_jobs(main)
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["failed", "succeeded"]
+    assert "reachable from multiple databases" in str(jobs[0].failure)
+    assert jobs[1].result is account.partner
+    assert name_of(account.partner) == "main"
+
+
+def test_a_new_object_of_the_site_is_put_where_it_belongs(
+    main: Any, queue: Any, account: Any
+) -> None:
+    queue.put(zodbjobs.Job(sample.new_partner(account, says_where=False).deposit, 5))
+    with pytest.raises(InvalidObjectReference):
+        transaction.commit()
+    transaction.abort()
+    job = queue.put(zodbjobs.Job(sample.new_partner(account, says_where=True).deposit, 5))
+    transaction.commit()
+    run_jobs(main)
+    transaction.begin()
+    assert (job.result, account.partner.balance, name_of(account.partner)) == (6, 6, "main")
 
 
 def test_what_a_job_reads_is_not_older_than_its_put(main: Any, queue: Any, account: Any) -> None:

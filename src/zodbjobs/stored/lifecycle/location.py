@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ZODB.POSException import POSKeyError
+from ZODB.POSException import ConnectionStateError, POSKeyError
 
 from zodbjobs.interfaces import IJobContainer
 
@@ -26,8 +26,6 @@ def name_of(container: Any, job: Job) -> ContainerName | None:
     jar = getattr(container, "_p_jar", None)
     if jar is None or not IJobContainer.providedBy(container):
         return None
-    if container._p_oid is None:
-        jar.add(container)
     oid: bytes = container._p_oid
     if job._p_jar is None or job._p_jar.db() is jar.db():
         return (oid,)
@@ -42,6 +40,10 @@ def container_of(job: Job) -> Any:
         container: Any = _find(connection, name) if connection and name else job._v_container
         has_it = IJobContainer.providedBy(container) and container.get(job.__name__) is job
     except POSKeyError:  # the container was removed, and the database packed
+        return None
+    except ConnectionStateError:  # the addition was aborted, and the connection closed
+        if connection is not None:
+            raise
         return None
     return container if has_it else None
 
