@@ -429,7 +429,7 @@ def remove(queue: Queue, job: Job) -> None:
     shard = shard_of(job)
     if shard is None or shard.queue is not queue or not shard.discard(_key_of(job), job):
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
-    shard.keep_ids(job._p_oid or b"")
+    shard.keep_ids([job])
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
         job._renew()
 
