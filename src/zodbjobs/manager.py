@@ -124,7 +124,11 @@ class JobManager:
         return iter(self._get_container(self._get_site(site)).items())
 
     def remove(self, job_id: str, site: Any = None) -> None:
-        """Forget a job; its execution goes on. Unknown ids are ignored."""
+        """Forget a job; its execution goes on. Unknown ids are ignored.
+
+        The job is written: one that runs, and writes to the database, begins again, as after any
+        conflict.
+        """
         container = self._get_container(self._get_site(site))
         if job_id in container:
             del container[job_id]

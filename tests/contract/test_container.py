@@ -273,3 +273,14 @@ def test_a_job_that_cannot_be_read_or_written_can_be_deleted(
     assert events == [("ContainerModifiedEvent", jobs)]
     transaction.begin()
     assert "5" not in container
+
+
+def test_a_job_whose_record_is_lost_can_be_deleted(db: Any, container: Any) -> None:
+    job = container["5"] = zodbjobs.Job(sample.nothing)
+    transaction.commit()
+    del db.storage._index[job._p_oid]  # as after damage to the file
+    resetCaches()
+    with db.transaction() as fresh:
+        del fresh.root()["zodbjobs.jobs"]["5"]
+    transaction.begin()
+    assert "5" not in container

@@ -73,6 +73,14 @@ def test_it_can_be_forgotten(db: Any, queue: Any, undone: Any) -> None:
     assert undone not in history(db, queue)
 
 
+def test_it_can_be_called_by_hand(db: Any, queue: Any, undone: Any) -> None:
+    """It is as if it had never been put."""
+    assert undone() == 5
+    transaction.commit()
+    assert (undone.outcome, undone.queue) == ("succeeded", None)
+    assert undone not in history(db, queue)
+
+
 def last_change(db: Any, of: Any) -> bytes:
     """The id for undo of the last transaction that wrote `of`."""
     transaction.begin()

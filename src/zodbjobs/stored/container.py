@@ -9,6 +9,7 @@ from typing import Any
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 from ZODB.broken import Broken
+from ZODB.POSException import POSKeyError
 from zope.container.contained import (
     Contained,
     notifyContainerModified,
@@ -94,12 +95,20 @@ class JobContainer(Contained, Persistent):
             # As zope.container does, which would look for the parent in the record.
             notify(ObjectRemovedEvent(job, self, name))
             notifyContainerModified(self)
-        elif can_be_stored(job):
+        elif _is_whole(job):
             uncontained(job, self, name)
         else:
             notifyContainerModified(self)  # no subscriber could read the job
         number = int(name)
         del self._tree(number)[number]
+
+
+def _is_whole(job: Any) -> bool:
+    """Whether it can be read, and written again."""
+    try:
+        return can_be_stored(job)
+    except POSKeyError:  # its record is lost
+        return False
 
 
 def _number(name: object) -> int | None:

@@ -484,6 +484,15 @@ def is_undone(job: Job) -> bool:
     return bool(_undone(job)[1])
 
 
+def renew(job: Job) -> None:
+    """Make a NEW job one that was never put: the transaction of its put was aborted, its end
+    undone, or it is a copy.
+    """
+    if job._key is not None:
+        drop_undone(job)
+        job._renew()
+
+
 def drop_undone(job: Job) -> bool:
     """Take a job whose end was undone out of the history; whether it was one."""
     shard, places = _undone(job)
