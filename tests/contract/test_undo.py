@@ -47,8 +47,10 @@ def history(db: Any, queue: Any) -> list[zodbjobs.Job]:
 def test_it_is_new(db: Any, queue: Any, undone: Any) -> None:
     assert (undone.status, undone.outcome, undone.result) == ("new", None, None)
     assert len(list(insights.list_jobs(queue))) == 2
-    with pytest.raises(BadStatus, match="isn't in queue"):
+    with pytest.raises(BadStatus, match="isn't in queue '' any more; if its end was undone"):
         undone.cancel()
+    (removed,) = operations.remove(db, [undone.id or ""])
+    assert "its end was undone; retry or forget it" in str(removed.refused)
     assert run_jobs(db) == 0
 
 

@@ -419,7 +419,10 @@ def cancel(job: Job) -> None:
     if holder is not None:
         holder.release(job._key)
     elif not shard.discard(job._key, job):
-        raise BadStatus(f"{job!r} isn't in queue {queue.name!r} any more")
+        raise BadStatus(
+            f"{job!r} isn't in queue {queue.name!r} any more; if its end was undone, retry or "
+            "forget it"
+        )
     # Written in every case: that is what keeps a runner from committing.
     _finish(job, shard, CANCELLED, error)
 
