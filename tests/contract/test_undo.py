@@ -111,6 +111,19 @@ def test_an_end_that_was_booked_with_it_is_undone(db: Any, queue: Any) -> None:
     assert (job.outcome, job.result, list(queue)) == ("succeeded", 5, [])
 
 
+def test_what_a_worker_had_that_has_stopped_cannot_come_back(db: Any, queue: Any) -> None:
+    """The job would be in a lease that nobody looks at."""
+    with zodbjobs.Worker(db, threads=1):
+        job = queue.put(zodbjobs.Job(sample.note, 5))
+        transaction.commit()
+        wait_for(job)
+    db.undo(last_change(db, job))
+    with pytest.raises(UndoError):
+        transaction.commit()
+    transaction.abort()
+    assert history(db, queue) == [job]
+
+
 def test_a_claim_is_undone_while_the_job_runs(db: Any, queue: Any, account: Any) -> None:
     with zodbjobs.Worker(db, threads=1):
         job = queue.put(zodbjobs.Job(sample.deposit_and_wait, account, 5))
