@@ -503,6 +503,7 @@ class Job(Persistent):
         is NEW then.
         """
         self._require("it can be called", NEW)
+        complete.renew(self)
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
         savepoint = manager.savepoint(optimistic=True)
         started = clock.now()

@@ -110,7 +110,8 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
     """Remove the record of a worker whose lease is empty; joins the transaction.
 
     The sentinel goes too, so that a claim of that worker, should it be alive after all,
-    conflicts with this: else what it had claimed would be lost with the record.
+    conflicts with this: else what it had claimed would be lost with the record. So does an undo
+    that would give it a job back.
     """
     del record.lease[SENTINEL]
     del queues.workers[record.id]
