@@ -246,6 +246,14 @@ def new_account(balance: int) -> Account:
     return Account(balance)
 
 
+def new_partner(account: Account, says_where: bool) -> Account:
+    """A new account, which `account` refers to."""
+    partner = account.partner = Account(1)
+    if says_where:
+        account._p_jar.add(partner)
+    return partner
+
+
 def new_account_for(accounts: list[Account]) -> Account:
     for account in accounts:
         account.deposit(0)

@@ -51,6 +51,19 @@ def get_job_id(persisted_job: Any) -> str:
     return str(u64(oid))
 
 
+def _check_database(job: Job, container: JobContainer) -> None:
+    """Raise BadArgument if the id of `job` may be that of another job of the container."""
+    if job._p_jar is None:
+        return
+    mine, theirs = container._p_jar.db(), job._p_jar.db()
+    if theirs is not mine and theirs in mine.databases.values():
+        raise BadArgument(
+            f"{job!r} can't be put through the job manager: the job container is in the database "
+            f"{mine.database_name!r}, where its id may be that of another job; put it before you "
+            "store it elsewhere, or put it with zodbjobs.get_queue(site).put(job)"
+        )
+
+
 @implementer(IJobManager)
 class JobManager:
     """Puts jobs into the default queue, and keeps them in the job container.
@@ -83,13 +96,15 @@ class JobManager:
 
         Joins the caller's transaction; the caller commits. Returns None, with nothing
         stored, when a registered ILoadGuard says no. Raises TypeError unless `job`
-        provides IJob, LookupError without a site, and what Queue.put raises.
+        provides IJob, LookupError without a site, BadArgument if the job is stored in another
+        database than the container, and what Queue.put raises.
         """
         if not isinstance(job, Job) or not IJob.providedBy(job):
             raise TypeError(f"the job manager puts jobs, not {job!r}; wrap it: Job({job!r})")
         site = self._get_site(site)
         container = self._get_container(site)
         queue = get_queue(site)
+        _check_database(job, container)
         guard = queryUtility(ILoadGuard)
         if guard is not None and not guard(job):
             log.warning("the load guard refused %r", job)
@@ -109,7 +124,11 @@ class JobManager:
         return iter(self._get_container(self._get_site(site)).items())
 
     def remove(self, job_id: str, site: Any = None) -> None:
-        """Forget a job; its execution goes on. Unknown ids are ignored."""
+        """Forget a job; its execution goes on. Unknown ids are ignored.
+
+        The job is written: one that runs, and writes to the database, begins again, as after any
+        conflict.
+        """
         container = self._get_container(self._get_site(site))
         if job_id in container:
             del container[job_id]

@@ -30,7 +30,7 @@ from zodbjobs.errors import BadArgument, BadStatus, MissingCode, ZodbjobsError
 from zodbjobs.insights import find_job, job_info
 from zodbjobs.insights.infos import Info
 from zodbjobs.insights.jobs import unreadable_reason
-from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED
+from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.complete import shard_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -105,6 +105,10 @@ def _remove(root: Any, queue: Queue, job: Job) -> None:
     if status in (ASSIGNED, ACTIVE):
         raise BadStatus(
             f"{job!r} of queue {queue.name!r} is {status}; cancel it first, then forget it"
+        )
+    if status == NEW:
+        raise BadStatus(
+            f"{job!r} doesn't wait in queue {queue.name!r}: its end was undone; retry or forget it"
         )
     _drop_from_container(root, job)
     queue.remove(job)

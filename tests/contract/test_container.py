@@ -12,6 +12,7 @@ import sample
 import transaction
 import zope.event
 from storages import MAKERS
+from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 from zope.container.btree import BTreeContainer
 from zope.container.interfaces import IContainer
@@ -211,3 +212,75 @@ def test_another_kind_of_container_is_a_parent_too(connection: Any) -> None:
     transaction.commit()
     connection.cacheMinimize()
     assert (job.__parent__, job.__name__) == (None, None)
+
+
+def test_an_aborted_addition_leaves_no_parent_after_the_connection_was_closed(db: Any) -> None:
+    connection = db.open()
+    container = connection.root()["zodbjobs.jobs"]
+    job = container["5"] = zodbjobs.Job(sample.note, 1)
+    transaction.abort()
+    container._p_deactivate()
+    connection.close()
+    assert job.__parent__ is None
+
+
+@pytest.fixture
+def events() -> Iterator[list[tuple[str, Any]]]:
+    """The kinds and objects of events."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(event: Any) -> None:
+        seen.append((type(event).__name__, event.object))
+
+    zope.event.subscribers.append(note)
+    yield seen
+    zope.event.subscribers.remove(note)
+
+
+def test_a_job_whose_class_is_missing_can_be_deleted(
+    db: Any, container: Any, monkeypatch: pytest.MonkeyPatch, events: list[tuple[str, Any]]
+) -> None:
+    container["5"] = sample.SpecialJob(sample.nothing)
+    transaction.commit()
+    monkeypatch.delattr(sample, "SpecialJob")
+    resetCaches()
+    with db.transaction() as fresh:
+        jobs = fresh.root()["zodbjobs.jobs"]
+        job, events[:] = jobs["5"], []
+        del jobs["5"]
+    assert events == [("ObjectRemovedEvent", job), ("ContainerModifiedEvent", jobs)]
+    transaction.begin()
+    assert "5" not in container
+
+
+@pytest.mark.parametrize(("name", "value"), [("brittle", ValueError), ("unstorable", True)])
+def test_a_job_that_cannot_be_read_or_written_can_be_deleted(
+    db: Any,
+    container: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[tuple[str, Any]],
+    name: str,
+    value: Any,
+) -> None:
+    container["5"] = zodbjobs.Job(sample.identity, sample.Brittle())
+    transaction.commit()
+    monkeypatch.setattr(sample, name, value)
+    resetCaches()
+    events[:] = []
+    with db.transaction() as fresh:
+        jobs = fresh.root()["zodbjobs.jobs"]
+        del jobs["5"]
+    assert events == [("ContainerModifiedEvent", jobs)]
+    transaction.begin()
+    assert "5" not in container
+
+
+def test_a_job_whose_record_is_lost_can_be_deleted(db: Any, container: Any) -> None:
+    job = container["5"] = zodbjobs.Job(sample.nothing)
+    transaction.commit()
+    del db.storage._index[job._p_oid]  # as after damage to the file
+    resetCaches()
+    with db.transaction() as fresh:
+        del fresh.root()["zodbjobs.jobs"]["5"]
+    transaction.begin()
+    assert "5" not in container

@@ -12,6 +12,7 @@ from bench import run_in_groups
 from persistent.mapping import PersistentMapping
 from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
+from ZODB.utils import u64
 
 import zodbjobs
 from zodbjobs.testing import run_jobs
@@ -104,3 +105,46 @@ def test_a_job_of_the_container_takes_no_others_along(connection: Any, account: 
     assert (copy.result, copy.__parent__, job.__parent__) == (1, None, container)
     connection.cacheMinimize()
     assert (copy.__parent__, job.__parent__) == (None, container)
+
+
+def test_a_copy_looks_at_no_other_object_of_the_number_of_the_container(
+    connection: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the other database that is an object which can't be loaded."""
+    manager = zodbjobs.JobManager()
+    job_id = manager.put(zodbjobs.ProgressableJob(sample.identity, 1), account)
+    transaction.commit()
+    job: Any = manager.get(job_id or "", account)
+    data = exported(job)
+    number = u64(job.__parent__._p_oid)
+    other = DB(MappingStorage())
+    there = other.open()
+    while u64(there.new_oid()) < number - 1:
+        pass
+    there.add(unreadable := PersistentMapping({"brittle": sample.Brittle()}))
+    assert u64(unreadable._p_oid) == number
+    copy = imported(there, data)
+    unreadable._p_deactivate()
+    monkeypatch.setattr(sample, "brittle", ValueError)
+    assert (copy.__parent__, copy.__name__) == (None, job_id)
+    transaction.abort()
+    there.close()
+    other.close()
+
+
+def test_a_copy_of_the_container_itself(connection: Any, account: Any) -> None:
+    """Its jobs name the other one, until they are told."""
+    manager = zodbjobs.JobManager()
+    job_id = manager.put(zodbjobs.ProgressableJob(sample.identity, 1), account) or ""
+    transaction.commit()
+    container = connection.root()["zodbjobs.jobs"]
+    copy = imported(connection, exported(container))
+    assert (list(copy), copy[job_id].__parent__) == ([job_id], None)
+    copy[job_id].__parent__ = copy
+    transaction.commit()
+    connection.cacheMinimize()
+    assert copy[job_id].__parent__ is copy
+    assert container[job_id].__parent__ is container
+    del copy[job_id]
+    transaction.commit()
+    assert (list(copy), list(container)) == ([], [job_id])

@@ -17,9 +17,11 @@ import transaction
 import ZODB.config
 from patience import wait_for
 from storages import MAKERS
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, InvalidObjectReference
+from ZODB.utils import u64
 
 import zodbjobs
+from zodbjobs.errors import BadArgument
 from zodbjobs.testing import run_jobs
 
 
@@ -189,6 +191,33 @@ def test_results_may_be_in_either(main: Any, queue: Any, account: Any) -> None:
     assert (name_of(new.result), new.result.balance) == ("async", 5)
 
 
+def test_a_new_object_that_both_refer_to_is_put_where_it_belongs(
+    main: Any, queue: Any, account: Any
+) -> None:
+    jobs = [queue.put(zodbjobs.Job(sample.new_partner, account, says)) for says in (False, True)]
+    transaction.commit()
+    run_jobs(main)
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["failed", "succeeded"]
+    assert "reachable from multiple databases" in str(jobs[0].failure)
+    assert jobs[1].result is account.partner
+    assert name_of(account.partner) == "main"
+
+
+def test_a_new_object_of_the_site_is_put_where_it_belongs(
+    main: Any, queue: Any, account: Any
+) -> None:
+    queue.put(zodbjobs.Job(sample.new_partner(account, says_where=False).deposit, 5))
+    with pytest.raises(InvalidObjectReference):
+        transaction.commit()
+    transaction.abort()
+    job = queue.put(zodbjobs.Job(sample.new_partner(account, says_where=True).deposit, 5))
+    transaction.commit()
+    run_jobs(main)
+    transaction.begin()
+    assert (job.result, account.partner.balance, name_of(account.partner)) == (6, 6, "main")
+
+
 def test_what_a_job_reads_is_not_older_than_its_put(main: Any, queue: Any, account: Any) -> None:
     with zodbjobs.Worker(main):
         for number in range(1, 30):
@@ -215,3 +244,33 @@ def test_a_job_of_the_main_one_among_many(main: Any, connection: Any) -> None:
     assert run_jobs(main) == 31
     transaction.begin()
     assert (job.outcome, job.result) == ("succeeded", 1)
+
+
+def test_the_ids_of_the_main_one_are_not_counted_in_the_other(
+    main: Any, connection: Any, queue: Any
+) -> None:
+    """It has very many objects, say."""
+    for _ in range(5_000):
+        last = u64(connection.new_oid())
+    jobs = [zodbjobs.Job(sample.nothing) for _ in range(2)]
+    connection.root()["jobs"] = jobs
+    transaction.commit()
+    assert all(u64(job._p_oid) > last for job in jobs)
+    queue.put_many(jobs)
+    transaction.commit()
+    queue.remove(jobs[0])
+    transaction.commit()
+    run_jobs(main)
+    transaction.begin()
+    queue.forget(jobs[1])
+    transaction.commit()
+    assert u64(queue._p_jar.new_oid()) < 5_000
+
+
+def test_the_manager_refuses_a_job_of_the_main_one(connection: Any, account: Any) -> None:
+    """Its id may be that of a job in the container, which is in the other one."""
+    job = connection.root()["job"] = zodbjobs.ProgressableJob(sample.nothing)
+    transaction.savepoint()
+    with pytest.raises(BadArgument, match="in the database 'async', where its id may be"):
+        zodbjobs.JobManager().put(job, account)
+    assert job.status == "new"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from BTrees.LOBTree import LOBTree
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +75,16 @@ def test_a_free_key_is_of_the_same_kind(chosen: list[Any], times: int) -> None:
             assert keys.is_for_later(free) == keys.is_for_later(key)
             assert keys.priority_of(free) == keys.priority_of(key)
             tree[free] = None
+
+
+@pytest.mark.parametrize("priority", [-8, 0, 7])
+@pytest.mark.parametrize("make", [keys.key_for_now, keys.key_for_later])
+def test_where_a_millisecond_is_full_the_next_one_serves(make: Any, priority: int) -> None:
+    last = keys.last_like(make(priority, 1_000_000))
+    free = keys.free_key(LOBTree({last: None}), last)
+    place = keys.scheduled_key(last)
+    scheduled = keys.from_scheduled(keys.free_scheduled_key(LOBTree({place: None}), place))
+    for key in (free, scheduled):
+        assert keys.priority_of(key) == priority
+        assert keys.is_for_later(key) == keys.is_for_later(last)
+        assert key > last

@@ -206,6 +206,21 @@ def test_a_job_whose_class_is_missing_stops_no_other(
     assert "the class sample.SpecialJob is missing in this process" in reason(results[2])
 
 
+def test_a_job_of_the_container_whose_class_is_missing_is_removed(
+    db: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = zodbjobs.JobManager().put(sample.SpecialJob(sample.nothing), account)
+    assert job_id is not None
+    transaction.commit()
+    monkeypatch.delattr(sample, "SpecialJob")
+    resetCaches()
+    assert done(operations.remove(db, [job_id])) == [True]
+    with db.transaction() as connection:
+        assert len(connection.root()["zodbjobs.jobs"]) == 0
+    monkeypatch.undo()
+    resetCaches()
+
+
 def test_a_job_whose_record_is_lost_stops_no_other(db: Any, queue: Any) -> None:
     jobs = queue.put_many([sample.nothing] * 3)
     transaction.commit()

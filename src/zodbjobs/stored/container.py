@@ -8,13 +8,23 @@ from typing import Any
 
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
-from zope.container.contained import Contained, setitem, uncontained
+from ZODB.broken import Broken
+from ZODB.POSException import POSKeyError
+from zope.container.contained import (
+    Contained,
+    notifyContainerModified,
+    setitem,
+    uncontained,
+)
+from zope.event import notify
 from zope.interface import implementer
+from zope.lifecycleevent import ObjectRemovedEvent
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import IJobContainer
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
+from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.trees import lasting_tree
 
 
@@ -80,9 +90,25 @@ class JobContainer(Contained, Persistent):
         setitem(self, lambda _, contained: tree.insert(number, contained), name, value)
 
     def __delitem__(self, name: str) -> None:
-        uncontained(self[name], self, name)
+        job = self[name]
+        if isinstance(job, Broken):
+            # As zope.container does, which would look for the parent in the record.
+            notify(ObjectRemovedEvent(job, self, name))
+            notifyContainerModified(self)
+        elif _is_whole(job):
+            uncontained(job, self, name)
+        else:
+            notifyContainerModified(self)  # no subscriber could read the job
         number = int(name)
         del self._tree(number)[number]
+
+
+def _is_whole(job: Any) -> bool:
+    """Whether it can be read, and written again."""
+    try:
+        return can_be_stored(job)
+    except POSKeyError:  # its record is lost
+        return False
 
 
 def _number(name: object) -> int | None:

@@ -643,6 +643,7 @@ class Job(Persistent):
         is NEW then. Its callbacks are called as well, here and now.
         """
         self._require("it can be called", NEW)
+        complete.renew(self)
         result = self._call_here(args, kwargs)
         followers.call_by_hand(self, self._callbacks)
         return result

@@ -316,7 +316,7 @@ class Shard(Persistent):
         """Take the entries of the history with these keys out of it."""
         if not places:
             return
-        self.keep_ids(max(self.history[place]._p_oid or b"" for place in places))
+        self.keep_ids(self.history[place] for place in places)
         for place in places:
             del self.history[place]
         self.history_length.change(-len(places))
@@ -326,9 +326,13 @@ class Shard(Persistent):
         for minute in list(islice(self.minutes.keys(None, before // MINUTE - 1), limit)):
             del self.minutes[minute]
 
-    def keep_ids(self, oid: bytes) -> None:
-        """See to it that no new object gets the object id of a job that is dropped."""
+    def keep_ids(self, jobs: Iterable[Job]) -> None:
+        """See to it that no new object gets the object id of one of `jobs`, which are dropped.
+
+        The id of a job that another database has is counted there, and may be far ahead.
+        """
         keepers, jar = self.id_keepers, self._p_jar
+        oid = max((job._p_oid or b"" for job in jobs if job._p_jar is jar), default=b"")
         if jar is None or not oid or (keepers and keepers.maxKey() > u64(oid)):
             return
         while jar.new_oid() < oid:  # another client of a server may be far ahead

@@ -688,7 +688,10 @@ def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> 
             job._started, job._worker = running.started, holder.id
         holder.release(key)
     elif not shard.unwait(key, job) and not shard.discard(key, job):
-        raise BadStatus(f"{job!r} isn't in queue {queue.name!r} any more")
+        raise BadStatus(
+            f"{job!r} isn't in queue {queue.name!r} any more; if its end was undone, retry or "
+            "forget it"
+        )
     # Written in every case: that is what keeps a runner from committing.
     _finish(job, shard, outcome, error)
 
@@ -698,7 +701,7 @@ def remove(queue: Queue, job: Job) -> None:
     shard = shard_of(job)
     if shard is None or shard.queue is not queue or not shard.discard(_key_of(job), job):
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
-    shard.keep_ids(job._p_oid or b"")
+    shard.keep_ids([job])
     _count(_gates_of(job, False))
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
         job._renew()
@@ -767,6 +770,15 @@ def forget(queue: Queue, job: Job) -> None:
 def is_undone(job: Job) -> bool:
     """Whether somebody has undone the transaction of its end: it is NEW, and in the history."""
     return bool(_undone(job)[1])
+
+
+def renew(job: Job) -> None:
+    """Make a NEW job one that was never put: the transaction of its put was aborted, its end
+    undone, or it is a copy.
+    """
+    if job._key is not None:
+        drop_undone(job)
+        job._renew()
 
 
 def drop_undone(job: Job) -> bool:

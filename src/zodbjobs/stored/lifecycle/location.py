@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ZODB.POSException import POSKeyError
+from ZODB.POSException import ConnectionStateError, POSKeyError
 
 from zodbjobs.interfaces import IJobContainer
 
@@ -24,10 +24,8 @@ def name_of(container: Any, job: Job) -> ContainerName | None:
     isn't stored yet.
     """
     jar = getattr(container, "_p_jar", None)
-    if jar is None or not IJobContainer.providedBy(container):
+    if jar is None or not _is_job_container(container):
         return None
-    if container._p_oid is None:
-        jar.add(container)
     oid: bytes = container._p_oid
     if job._p_jar is None or job._p_jar.db() is jar.db():
         return (oid,)
@@ -40,10 +38,19 @@ def container_of(job: Job) -> Any:
     try:
         # Without a connection it was put there in this transaction, and not stored yet.
         container: Any = _find(connection, name) if connection and name else job._v_container
-        has_it = IJobContainer.providedBy(container) and container.get(job.__name__) is job
+        has_it = _is_job_container(container) and container.get(job.__name__) is job
     except POSKeyError:  # the container was removed, and the database packed
         return None
+    except ConnectionStateError:  # the addition was aborted, and the connection closed
+        if connection is not None:
+            raise
+        return None
     return container if has_it else None
+
+
+def _is_job_container(found: Any) -> bool:
+    # By its class: to ask the object would load it, and another database has another one there.
+    return bool(IJobContainer.implementedBy(type(found)))
 
 
 def _find(connection: Any, name: ContainerName) -> Any:

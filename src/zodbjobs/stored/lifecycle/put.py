@@ -13,7 +13,7 @@ from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
 from zodbjobs.stored.lifecycle import followers
-from zodbjobs.stored.lifecycle.complete import drop_undone
+from zodbjobs.stored.lifecycle.complete import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
 
@@ -78,8 +78,7 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
             f"be put into queue {queue.name!r}: ZODB has dropped what was in it; make another"
         )
     if job._key is not None and job.status == NEW:
-        drop_undone(job)
-        job._renew()  # the transaction of its put was aborted, its end undone, or it is a copy
+        renew(job)
     if job._key is not None or job._finished is not None:  # the latter if called by hand
         raise BadStatus(
             f"{job!r} is {job.status}, only a new one can be put into queue "
