@@ -16,11 +16,12 @@ from meanwhile import commit_meanwhile, committed
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle.keys import LAST
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -663,9 +664,9 @@ def test_without_a_policy_of_its_own_it_outlasts_any_conflicts(
     own.retry_policy = zodbjobs.NeverRetry()
     job.add_callback(own)
     mine.commit()
-    with moving_clock() as clock:
+    with moving_clock() as moved:
         while run_jobs(any_db):
-            clock.advance(60)
+            moved.advance(60)
     assert seen(job, stubborn, failing, own) == ["completed"] * 4
     assert (stubborn.outcome, failing.outcome, own.outcome) == ("succeeded", "failed", "failed")
 
@@ -683,3 +684,50 @@ def test_what_has_some_is_put_before_it_is_made_to_fail(any_db: Any, queue: Any)
     assert run_jobs(any_db) == 1
     assert seen(job, callback) == ["completed"] * 2
     assert job.outcome == "failed"
+
+
+def test_a_retry_waits_for_one_that_was_added_after_the_end(any_db: Any, queue: Any) -> None:
+    """It would be called without an end otherwise."""
+    job = put(queue, sample.fail)
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    late = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    with pytest.raises(BadStatus, match="its callbacks haven't"):
+        queue.retry(job)
+    mine.commit()
+    run_jobs(any_db)
+    assert seen(job, late) == ["completed"] * 2
+    queue.retry(job)
+    mine.commit()
+    assert seen(job) == ["pending"]
+
+
+def test_a_parked_job_with_some_can_be_retried(any_db: Any, queue: Any) -> None:
+    job = put(queue, sample.note, 1)
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    mine.commit()
+    job._shard.drain(clock.now(), 100)
+    ((key, taken),) = job._shard.take(LAST, 1)
+    job._shard.park(key, taken)
+    mine.commit()
+    queue.retry(job)
+    mine.commit()
+    run_jobs(any_db)
+    assert seen(job, callback) == ["completed"] * 2
+
+
+def test_the_end_of_one_that_is_not_booked_stays(db: Any, queue: Any) -> None:
+    """Whoever wants to let it fail comes too late."""
+    job = put(queue, sample.note, 1)
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    mine.commit()
+    with bench(db) as worker:
+        assert worker.run() == 1
+        worker.runner.flush()
+        assert seen(job) == ["callbacks"]
+        for end in (job.fail, job.cancel):
+            with pytest.raises(BadStatus):
+                end()
+    assert seen(job, callback) == ["callbacks", "pending"]
+    assert job.outcome == "succeeded"

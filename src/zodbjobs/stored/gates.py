@@ -40,7 +40,7 @@ class Gate(Persistent):
 
 
 class Predecessors(Persistent):
-    """The jobs that a job was put after; a record of its own, which is never rewritten."""
+    """The jobs that a job was put after; a record of its own, which no end rewrites."""
 
     def __init__(self, jobs: tuple[Any, ...]) -> None:
         self.jobs = jobs

@@ -652,7 +652,7 @@ def fail(job: Job, error: BaseException | None) -> None:
     if error is not None and not isinstance(error, BaseException):
         raise BadArgument(f"{job!r} can be made to fail with an exception, not with {error!r}")
     status = job.status
-    if status in (ACTIVE, COMPLETED):
+    if status in (ACTIVE, CALLBACKS, COMPLETED):
         raise BadStatus(
             f"{job!r} is {status}; only a job that hasn't begun can be made to fail, one that "
             "runs is taken from its worker by cancel()"
@@ -713,12 +713,6 @@ def retry(queue: Queue, job: Job) -> None:
     if followers.start_parked(job, queue):
         return
     shard = _shard_in(queue, job)
-    # Also of one that was added later, and doesn't count: it is to be called with the end.
-    late = any(each.status not in (NEW, COMPLETED) for each in followers.direct(job))
-    if late or job.status == CALLBACKS:
-        raise BadStatus(
-            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
-        )
     if job._v_running:
         raise BadStatus(
             f"{job!r} runs here and can't put itself in again; give it a retry policy, "
@@ -730,6 +724,10 @@ def retry(queue: Queue, job: Job) -> None:
         raise BadStatus(
             f"{job!r} can't be retried: it can't be stored again with the code that is here; "
             "mend the code, or take the job out with remove()"
+        )
+    if job.status == CALLBACKS or _has_waiting_callback(job):
+        raise BadStatus(
+            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
         )
     if shard.has_parked(_key_of(job), job):
         completion = completion_of(job)
@@ -754,6 +752,16 @@ def retry(queue: Queue, job: Job) -> None:
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
+
+
+def _has_waiting_callback(job: Job) -> bool:
+    """Whether a callback is still to be called with the end of `job`; also one that was added
+    after the end, and doesn't count for the status.
+    """
+    return completion_of(job) is not None and any(
+        state_of(callback).get("_key") is not None and completion_of(callback) is None
+        for callback in followers.direct(job)
+    )
 
 
 def forget(queue: Queue, job: Job) -> None:

@@ -49,11 +49,6 @@ def is_followed(job: Job) -> bool:
     return job._callbacks != () or job._callback_of is not None
 
 
-def is_callback(job: Job) -> bool:
-    """Whether the job was added to another one that hadn't ended."""
-    return job._callback_of is not None
-
-
 def waits_for_parent(job: Job) -> bool:
     """Whether it is a callback of which the parent hasn't ended."""
     return job._callback_of is not None and job._key is None and job._finished is None
