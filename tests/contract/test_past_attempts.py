@@ -9,24 +9,12 @@ import pytest
 import sample
 import transaction
 from bench import die, make_doomed
+from with_policy import put, run
 
 import zodbjobs
 from zodbjobs import insights
 from zodbjobs.errors import BadArgument, BadStatus
-from zodbjobs.testing import moving_clock, run_jobs
-
-
-def put(queue: Any, job: zodbjobs.Job, policy: Any = None, **terms: Any) -> zodbjobs.Job:
-    job.retry_policy = policy
-    queue.put(job, **terms)
-    transaction.commit()
-    return job
-
-
-def run(db: Any) -> int:
-    number = run_jobs(db)
-    transaction.begin()
-    return number
+from zodbjobs.testing import moving_clock
 
 
 @pytest.mark.promise(119)

@@ -9,27 +9,14 @@ import pytest
 import sample
 import transaction
 from patience import wait_for
+from with_policy import put, run
 from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus
-from zodbjobs.testing import moving_clock, run_jobs
-
-
-def put(queue: Any, job: zodbjobs.Job, policy: Any, **terms: Any) -> zodbjobs.Job:
-    """Put with a policy, and commit."""
-    job.retry_policy = policy
-    queue.put(job, **terms)
-    transaction.commit()
-    return job
-
-
-def run(db: Any) -> int:
-    number = run_jobs(db)
-    transaction.begin()
-    return number
+from zodbjobs.testing import moving_clock
 
 
 @pytest.mark.promise(109)

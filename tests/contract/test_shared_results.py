@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import sample
 import transaction
 from bench import Bench, bench, run_in_groups
+from meanwhile import commit_meanwhile, committed
 from ZODB.POSException import ConflictError
 
 import zodbjobs
@@ -53,18 +54,6 @@ def jobs(queue: Any, number: int) -> list[zodbjobs.Job]:
     queue.put_many(made)
     transaction.commit()
     return made
-
-
-@contextlib.contextmanager
-def committed(db: Any) -> Iterator[Any]:
-    """The queue in another connection, and a commit at the end."""
-    manager = transaction.TransactionManager()
-    connection = db.open(manager)
-    try:
-        with manager:
-            yield zodbjobs.get_queue(connection)
-    finally:
-        connection.close()
 
 
 def check_history(queue: Any, jobs: list[zodbjobs.Job]) -> None:
@@ -206,23 +195,10 @@ def claimed(worker: Bench, number: int, name: str = "") -> list[Claim]:
 def flush(worker: Bench, change: Callable[[], None], meanwhile: bool) -> None:
     """Flush; `change` is committed by another before, or in the middle of the commit."""
     if meanwhile:
-        commit_meanwhile(worker, change)
+        commit_meanwhile(worker.manager, change)
     else:
         change()
     worker.runner.flush()
-
-
-def commit_meanwhile(worker: Bench, change: Callable[[], None]) -> None:
-    """Let `change` be committed by another, once, in the middle of the worker's commit."""
-    manager = worker.manager
-    commit = manager.commit
-
-    def late_commit() -> None:
-        manager.commit = commit
-        change()
-        commit()
-
-    manager.commit = late_commit
 
 
 @small_and_large
@@ -273,7 +249,7 @@ def test_two_workers_end_jobs_of_one_bundle(
         for worker in (one, other):
             for claim in claimed(worker, NUMBER // 2):
                 worker.runner.run(claim)
-        commit_meanwhile(one, other.runner.flush)
+        commit_meanwhile(one.manager, other.runner.flush)
         one.runner.flush()
     check_history(queue, jobs)
     assert [job.result for job in jobs] == list(range(len(jobs)))
