@@ -495,3 +495,20 @@ def test_a_member_is_forgotten_before_it_is_booked(any_db: Any, queue: Any, mine
     run_jobs(any_db)
     mine.begin()
     assert (sample.noted, job.outcome) == (["last"], "succeeded")
+
+
+def test_an_aborted_put_leaves_nothing_in_a_callback_that_is_not_stored(
+    any_db: Any, queue: Any
+) -> None:
+    """Also after a savepoint, with which ZODB drops what was in the gate."""
+    job = zodbjobs.Job(sample.nothing)
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    queue.put(zodbjobs.Job(sample.nothing), after=[callback])
+    transaction.savepoint()
+    transaction.abort()
+    queue.put(job)
+    transaction.commit()
+    assert run_jobs(any_db) == 2
+    transaction.begin()
+    assert [job.status, callback.status] == ["completed"] * 2
+    assert callback._waiters == ()

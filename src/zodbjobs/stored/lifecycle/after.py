@@ -147,6 +147,7 @@ def _wait_for(gate: Gate, jobs: Sequence[Job]) -> None:
     # Neighbours in one gate: they were put together, and end in one worker.
     for first in range(0, len(jobs), size):
         below = Gate(gate.job, 0, gate.skips, gate)
+        gate._p_jar.add(below)
         gate.missing += 1
         _wait_for(below, jobs[first : first + size])
 
@@ -169,6 +170,7 @@ def wait_for_returned(outer: Job, inner: Job) -> Gate | None:
     check_cycle(outer, [inner])
     gate = Gate(outer, 1, skips=False)
     gate.adopts = inner
+    outer._p_jar.add(gate)
     followers.add_gate(inner, gate)
     return gate
 

@@ -129,6 +129,9 @@ def _check(target: Target, callbacks: Iterable[Job]) -> None:
 def check_all(job: Job, jar: Any) -> None:
     """Raise BadArgument if the connection `jar` can't store a job with its callbacks."""
     for each in with_callbacks(job):
+        if each._p_jar is None and each._waiters:
+            # An abort undoes nothing in a callback that isn't stored: its gates are gone.
+            each._waiters = tuple(gate for gate in each._waiters if gate._p_jar is not None)
         each._check(jar)
 
 
