@@ -731,3 +731,55 @@ def test_the_end_of_one_that_is_not_booked_stays(db: Any, queue: Any) -> None:
                 end()
     assert seen(job, callback) == ["callbacks", "pending"]
     assert job.outcome == "succeeded"
+
+
+def test_one_that_was_taken_out_is_started_again_with_one_result(any_db: Any, queue: Any) -> None:
+    job = put(queue, sample.fail)
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    mine.commit()
+    queue.remove(callback)
+    queue.retry(job)
+    mine.commit()
+    run_jobs(any_db)
+    assert seen(job, callback) == ["completed"] * 2
+    assert (callback.outcome, [len(values) for values in sample.noted]) == ("succeeded", [2])
+
+
+@pytest.mark.promise(38)
+@pytest.mark.parametrize("ended", [False, True], ids=["before the end", "after it"])
+@pytest.mark.parametrize("pair", [False, True], ids=["alone", "of a pair"])
+def test_an_aborted_addition_can_be_made_again_with_the_same_job(
+    any_db: Any, queue: Any, ended: bool, pair: bool
+) -> None:
+    """As a transaction is that is tried again after a conflict."""
+    job = put(queue, sample.note, 1)
+    mine.commit()
+    if ended:
+        run_jobs(any_db)
+        mine.begin()
+    callback = zodbjobs.Job(sample.note_all, 2)
+    for end in (mine.abort, mine.commit):
+        job.add_callbacks(success=callback) if pair else job.add_callback(callback)
+        end()
+    with pytest.raises(BadStatus):
+        job.add_callback(callback)
+    run_jobs(any_db)
+    assert seen(job, callback) == ["completed"] * 2
+    assert (callback.outcome, len(sample.noted)) == ("succeeded", 2)
+    assert len(sample.noted[1]) == 2
+
+
+def test_an_aborted_addition_leaves_a_job_that_can_be_put(any_db: Any, queue: Any) -> None:
+    job = put(queue, sample.note, 1)
+    mine.commit()
+    callback = zodbjobs.Job(sample.note_all, 2)
+    job.add_callback(callback)
+    mine.abort()
+    queue.put(callback)
+    mine.commit()
+    run_jobs(any_db)
+    assert seen(job, callback) == ["completed"] * 2
+    assert len(sample.noted[1]) == 1

@@ -67,6 +67,7 @@ _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
+    | {"_has_source"}
 )
 
 
@@ -126,6 +127,8 @@ class Job(Persistent):
     _callbacks: tuple[Any, ...] = ()
     #: The job or handle that it was added to before that had ended.
     _callback_of: Any = None
+    #: Whether its last argument is the result of the job that it was added to.
+    _has_source = False
     #: The name of a queue, and that of its database; settable while NEW.
     _wanted_queue: tuple[str, str] | None = None
     _failure_log_level = logging.ERROR

@@ -781,10 +781,11 @@ def is_undone(job: Job) -> bool:
 
 
 def renew(job: Job) -> None:
-    """Make a NEW job one that was never put: the transaction of its put was aborted, its end
-    undone, or it is a copy.
+    """Make a NEW job one that was never put nor added to another: the transaction of that was
+    aborted, its end was undone, or it is a copy. Leaves any other job as it is.
     """
-    if job._key is not None:
+    followers.drop_aborted(job)
+    if job._key is not None and job.status == NEW:
         drop_undone(job)
         job._renew()
 

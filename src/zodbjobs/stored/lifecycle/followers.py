@@ -95,9 +95,11 @@ def add_callbacks(target: Target, success: Any, failure: Any) -> CallbackHandle:
 
 
 def _new(target: Target, callback: Job | Callable[..., Any]) -> Job:
-    from zodbjobs.stored.job import Job  # which needs this module
+    from zodbjobs.stored.job import Job  # these need this module
+    from zodbjobs.stored.lifecycle.complete import renew
 
     job = callback if isinstance(callback, Job) else Job(callback)
+    renew(job)
     if job._callback_of is not None:
         raise BadStatus(f"{job!r} is a callback of {job._callback_of!r}; make another job")
     if job._is_part:
@@ -105,6 +107,25 @@ def _new(target: Target, callback: Job | Callable[..., Any]) -> Job:
     if job.status != NEW or job._finished is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a new job can be a callback; make another")
     return job
+
+
+def drop_aborted(job: Job) -> None:
+    """Take back what says that a job is a callback, if the transaction in which it was added was
+    aborted: an abort undoes nothing in a job that isn't stored.
+    """
+    if job._callback_of is not None and job._p_jar is None and not _is_listed(job):
+        job._callback_of = None
+
+
+def _is_listed(follower: Any) -> bool:
+    """Whether what a callback or a handle was added to knows of it."""
+    target = follower._callback_of
+    if _is_handle(target) and (follower is target.success or follower is target.failure):
+        return _is_listed(target)
+    if any(each is follower for each in target._callbacks):
+        return True
+    root = next((above for above in _upwards(target) if not _is_handle(above)), None)
+    return root is not None and _has_late(root)
 
 
 def _check(target: Target, callbacks: Iterable[Job]) -> None:
@@ -297,7 +318,10 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
         if not shard.has_parked(0, callback):
             shard.park(keys.key_for_now(0, now), callback)
         return
-    callback._args = (*callback._args, ResultOf(source))
+    args = callback._args
+    if callback._has_source and args and type(args[-1]) is ResultOf:
+        args = args[:-1]  # that of an earlier start: it was taken out, or its put aborted
+    callback._args, callback._has_source = (*args, ResultOf(source)), True
     if callback.retry_policy is None:
         callback._given_policy = RetryForever()  # nobody looks at what becomes of it
     try:

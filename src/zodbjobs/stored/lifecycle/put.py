@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zodbjobs import clock
 from zodbjobs.errors import BadStatus, NotStored
-from zodbjobs.interfaces import NEW
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
@@ -77,7 +76,7 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
             f"a job that was put before a savepoint, and whose transaction was aborted, can't "
             f"be put into queue {queue.name!r}: ZODB has dropped what was in it; make another"
         )
-    if job._key is not None and job.status == NEW:
+    if job._key is not None or job._callback_of is not None:
         renew(job)
     if job._key is not None or job._finished is not None:  # the latter if called by hand
         raise BadStatus(
