@@ -733,15 +733,25 @@ def test_the_end_of_one_that_is_not_booked_stays(db: Any, queue: Any) -> None:
     assert job.outcome == "succeeded"
 
 
-def test_one_that_was_taken_out_is_started_again_with_one_result(any_db: Any, queue: Any) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_one_that_was_taken_out_stays_out(any_db: Any, queue: Any, late: bool) -> None:
+    """It can be added anew, and is called with one result."""
     job = put(queue, sample.fail)
+    callback = zodbjobs.Job(sample.note_all, 1)
+    if not late:
+        job.add_callback(callback)
     mine.commit()
-    run_jobs(any_db)
-    mine.begin()
-    callback = job.add_callback(zodbjobs.Job(sample.note_all, 1))
+    job.fail() if not late else run_jobs(any_db)
     mine.commit()
+    if late:
+        job.add_callback(callback)
+        mine.commit()
     queue.remove(callback)
     queue.retry(job)
+    mine.commit()
+    run_jobs(any_db)
+    assert seen(job, callback) == ["completed", "new"]
+    job.add_callback(callback)
     mine.commit()
     run_jobs(any_db)
     assert seen(job, callback) == ["completed"] * 2

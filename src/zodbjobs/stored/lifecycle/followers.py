@@ -100,6 +100,8 @@ def _new(target: Target, callback: Job | Callable[..., Any]) -> Job:
 
     job = callback if isinstance(callback, Job) else Job(callback)
     renew(job)
+    if job._has_source:  # it was taken out of its queue, or the transaction of its start aborted
+        _drop_source(job)
     if job._callback_of is not None:
         raise BadStatus(f"{job!r} is a callback of {job._callback_of!r}; make another job")
     if job._is_part:
@@ -107,6 +109,12 @@ def _new(target: Target, callback: Job | Callable[..., Any]) -> Job:
     if job.status != NEW or job._finished is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a new job can be a callback; make another")
     return job
+
+
+def _drop_source(job: Job) -> None:
+    if job._args and type(job._args[-1]) is ResultOf:
+        job._args = job._args[:-1]
+    job._has_source = False
 
 
 def drop_aborted(job: Job) -> None:
@@ -307,7 +315,8 @@ def _chosen(source: Job, callbacks: Iterable[Any]) -> Iterator[Job]:
                 continue
             found = chosen
         state = state_of(found)  # it may be one that can't be loaded here
-        if state.get("_key") is None and state.get("_finished") is None:
+        # One that was started before, and taken out of its queue, stays out.
+        if not any(map(state.get, ("_key", "_finished", "_has_source"))):
             yield found
 
 
@@ -318,10 +327,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
         if not shard.has_parked(0, callback):
             shard.park(keys.key_for_now(0, now), callback)
         return
-    args = callback._args
-    if callback._has_source and args and type(args[-1]) is ResultOf:
-        args = args[:-1]  # that of an earlier start: it was taken out, or its put aborted
-    callback._args, callback._has_source = (*args, ResultOf(source)), True
+    callback._args, callback._has_source = (*callback._args, ResultOf(source)), True
     if callback.retry_policy is None:
         callback._given_policy = RetryForever()  # nobody looks at what becomes of it
     try:
