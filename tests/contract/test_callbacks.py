@@ -793,3 +793,20 @@ def test_an_aborted_addition_leaves_a_job_that_can_be_put(any_db: Any, queue: An
     run_jobs(any_db)
     assert seen(job, callback) == ["completed"] * 2
     assert len(sample.noted[1]) == 1
+
+
+def test_a_job_of_which_the_end_was_aborted_is_new_for_its_callbacks(
+    any_db: Any, queue: Any
+) -> None:
+    """Also when the callback takes it into the database."""
+    job = put(queue, sample.note, 1)
+    job.cancel()
+    mine.abort()
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 2))
+    after = queue.put(zodbjobs.Job(sample.note, 3), after=[callback])
+    mine.commit()
+    assert seen(job, callback, after) == ["new", "new", "pending"]
+    queue.put(job)
+    mine.commit()
+    assert run_jobs(any_db) == 3
+    assert seen(job, callback, after) == ["completed"] * 3

@@ -138,7 +138,12 @@ def _is_listed(follower: Any) -> bool:
 
 def _check(target: Target, callbacks: Iterable[Job]) -> None:
     """Raise before anything is changed: BadArgument for a cycle, or what can't be stored."""
+    from zodbjobs.stored.lifecycle.complete import renew  # which needs this module
+
     chain = list(_upwards(target))
+    for above in chain:
+        if not _is_handle(above) and above._p_jar is None:
+            renew(above)  # it may be stored by way of the callback
     for job in callbacks:
         if any(job is above for above in chain):
             end = next(n for n, above in enumerate(chain) if above is job) + 1
