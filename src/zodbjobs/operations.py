@@ -32,7 +32,7 @@ from zodbjobs.insights.infos import Info
 from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle.complete import shard_of
+from zodbjobs.stored.lifecycle.completion import shard_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
 

@@ -18,7 +18,7 @@ import zodbjobs
 from zodbjobs.errors import BadStatus, NotStored, WaitTimeout
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.tasks.rescue import rescue
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import completion
 from zodbjobs.testing import run_jobs
 
 
@@ -56,7 +56,7 @@ def test_a_running_job_is_seen(any_db: Any, queue: Any) -> None:
         assert job.progress.message == "half way"
         assert job.log_lines[0].endswith("WARNING sample: a line of the log")
         assert job.started is not None
-        assert complete.holder_of(queue, job).id == worker.id
+        assert completion.holder_of(queue, job).id == worker.id
         for change in (lambda: queue.remove(job), lambda: queue.forget(job)):
             with pytest.raises((LookupError, BadStatus), match="active"):
                 change()

@@ -27,7 +27,7 @@ from zodbjobs.insights.infos import (
 from zodbjobs.insights.newest import BLOCKED, PARKED, SCHEDULED, WAITING, newest
 from zodbjobs.interfaces import ACTIVE, COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, complete, followers
+from zodbjobs.stored.lifecycle import after, completion, control, followers
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -50,7 +50,7 @@ def job_details(job: Job) -> JobDetails:
     row = _row(job)
     if unreadable_reason(job):
         return JobDetails(**row)
-    holder = None if job.queue is None else complete.holder_of(job.queue, job)
+    holder = None if job.queue is None else completion.holder_of(job.queue, job)
     arguments = [show(value, MOST_ARGUMENT) for value in job.args]
     arguments += [f"{n}={show(value, MOST_ARGUMENT)}" for n, value in job.kwargs.items()]
     return JobDetails(
@@ -93,10 +93,10 @@ def find_job(place: Any, job_id: str) -> Job | None:
         return None
     if not isinstance(found, Job | Broken):
         return None
-    shard = complete.shard_of(found)
+    shard = completion.shard_of(found)
     if shard is None or shard.queue not in queues.values():
         return None
-    if unreadable_reason(found) or found.queue is not None or complete.is_undone(found):
+    if unreadable_reason(found) or found.queue is not None or control.is_undone(found):
         job: Job = found
         return job
     return None
@@ -199,9 +199,9 @@ def unreadable_reason(job: Any) -> str | None:
 def _unreadable(job: Any, why: str) -> dict[str, Any]:
     """The row of a job that can't be loaded here: what its record tells without its class."""
     state = state_of(job)
-    shard = complete.shard_of(job)
+    shard = completion.shard_of(job)
     stored = state.get("_call")
-    ended = complete.completion_of(job) is not None
+    ended = completion.completion_of(job) is not None
     outcome = state.get("_unsuccessful", SUCCEEDED) if ended else None
     return {
         "id": str(u64(job._p_oid)),

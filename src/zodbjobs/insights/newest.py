@@ -10,7 +10,7 @@ from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, PENDING
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.complete import shard_of
+from zodbjobs.stored.lifecycle.completion import shard_of
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import HISTORY_TIE, Shard, job_of
 

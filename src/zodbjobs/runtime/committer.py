@@ -18,9 +18,9 @@ from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import attempt_result, complete
+from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
-from zodbjobs.stored.lifecycle.complete import AttemptResult
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -183,11 +183,11 @@ def _write_failure(
 ) -> list[AttemptResult]:
     why = BadArgument(f"the result of {result.claim} can't be stored ({error})")
     failure = Failure.from_exception(why)
-    failed = complete.unsuccessful(result.claim, FAILED, failure, result.started)
+    failed = attempt_result.unsuccessful(result.claim, FAILED, failure, result.started)
     try:
         return _write_one(manager, record, failed, backoff)
     except (transactions.Stopped, TransientError):
         raise
     except Exception:
         log.critical("%s can't be stored again, it is parked", result.claim)
-        return [complete.parked(result.claim, None, clock.now())]
+        return [attempt_result.parked(result.claim, None, clock.now())]

@@ -29,8 +29,8 @@ from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
 from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
-from zodbjobs.stored.lifecycle.complete import AttemptResult
 
 log = logging.getLogger("zodbjobs")
 

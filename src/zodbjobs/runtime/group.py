@@ -6,7 +6,7 @@ import threading
 import time
 
 from zodbjobs import defaults
-from zodbjobs.stored.lifecycle.complete import AttemptResult
+from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 
 # As many times as they should, results have waited if their thread is busy with something else.
 _LEFT = 2.0

@@ -17,7 +17,7 @@ from zodbjobs.errors import Aborted, BadArgument, BadPolicy, Expired, Snooze
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import completion
 from zodbjobs.stored.lifecycle.attempts import Verdict
 from zodbjobs.stored.lifecycle.options import deadline_of
 from zodbjobs.stored.lifecycle.storable import is_simple
@@ -64,7 +64,7 @@ def after_error(policy: Any, job: Job, question: str, failure: Failure, now: int
     Past its begin_by there is none, unless it has snoozed.
     """
     verdict = _asked(policy, job, question, now, failure)
-    deadline = None if complete.has_snoozed(job) else deadline_of(job)
+    deadline = None if completion.has_snoozed(job) else deadline_of(job)
     if verdict.micros is None or deadline is None or now + verdict.micros <= deadline:
         return verdict
     return verdict._replace(micros=None)
@@ -97,7 +97,7 @@ def after_interruption(job: Job, now: int) -> Verdict:
 
 def _asked(policy: Any, job: Job, question: str, now: int, *about: Failure) -> Verdict:
     """What the job's policy answers, checked."""
-    data = copy.deepcopy(complete.policy_data(job))
+    data = copy.deepcopy(completion.policy_data(job))
     answer: Any = None
     try:
         answer = getattr(policy, question)(*about, data)
@@ -169,7 +169,7 @@ def _check_plain(value: Any) -> None:
 
 
 def _queue_name(job: Job) -> str:
-    shard = complete.shard_of(job)
+    shard = completion.shard_of(job)
     return "" if shard is None else shard.queue.name
 
 

@@ -27,15 +27,15 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, calls, complete, followers
-from zodbjobs.stored.lifecycle.claim import Claim
-from zodbjobs.stored.lifecycle.complete import (
+from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion, followers
+from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     READY,
     SCHEDULED,
     WAITING,
     AttemptResult,
 )
+from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
 log = logging.getLogger("zodbjobs")
@@ -189,16 +189,16 @@ class Runner:
         expired = policy.after_expiry(job, now, conflicts)
         if expired is not None:
             failure = Failure.from_exception(expired)
-            return complete.unsuccessful(claim, EXPIRED, failure, now, job)
+            return attempt_result.unsuccessful(claim, EXPIRED, failure, now, job)
         try:
             function, args, kwargs = calls.resolve(job)
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
-            return complete.parked(claim, str(error), now)
+            return attempt_result.parked(claim, str(error), now)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
             value = self._call(attempt, function, args, kwargs)
-            if isinstance(value, Job) and not complete.has_own_end(job):
+            if isinstance(value, Job) and not completion.has_own_end(job):
                 return self._returned(claim, attempt, value, conflicts)
             portable = is_simple(value)
             if not portable:
@@ -213,7 +213,7 @@ class Runner:
             if _stops_the_process(error):
                 raise
             return self._failed(claim, error, now, conflicts, policy.JOB_ERROR)
-        if complete.has_own_end(job):
+        if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
 
@@ -265,19 +265,19 @@ class Runner:
             if errors.is_transient(error) or errors.is_disconnect(error):
                 raise
             log.critical("%s can't be loaded, it is parked", claim, exc_info=True)
-            self._report([complete.parked(claim, None, now)])
+            self._report([attempt_result.parked(claim, None, now)])
             return None
         if isinstance(job, Broken):
             log.error("%r is parked: its class is missing in this process", job)
-            self._report([complete.parked(claim, None, now)])
+            self._report([attempt_result.parked(claim, None, now)])
             return None
-        if complete.waits_for_returned(job):
-            self._report([complete.stored_wait(claim, now)])
+        if completion.waits_for_returned(job):
+            self._report([attempt_result.stored_wait(claim, now)])
             return None
-        if complete.has_own_end(job):
+        if completion.has_own_end(job):
             # As after a commit of which the connection was lost before it was confirmed.
             log.error("%r had already ended when it was to be run", job)
-            self._report([complete.stored_end(claim, job)])
+            self._report([attempt_result.stored_end(claim, job)])
             return None
         return job
 
@@ -290,7 +290,7 @@ class Runner:
         attempt = self._slot.attempt
         if attempt is not None:
             result.followed = followers.is_followed(attempt.job)
-            attempts, earlier_conflicts = complete.attempts_before(attempt.job)
+            attempts, earlier_conflicts = completion.attempts_before(attempt.job)
             result.attempts = attempts + 1
             result.conflicts += earlier_conflicts
             result.annotations = attempt.annotations

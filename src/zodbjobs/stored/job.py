@@ -31,7 +31,15 @@ from zodbjobs.interfaces import (
     IProgressable,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import calls, complete, delivery, followers, keys, location
+from zodbjobs.stored.lifecycle import (
+    calls,
+    completion,
+    control,
+    delivery,
+    followers,
+    keys,
+    location,
+)
 from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
     checked_percent,
@@ -46,7 +54,7 @@ from zodbjobs.stored.retry import checked_policy
 if TYPE_CHECKING:
     from zodbjobs.stored.callbacks import CallbackHandle
     from zodbjobs.stored.gates import Gate, Predecessors
-    from zodbjobs.stored.lifecycle.complete import Completion
+    from zodbjobs.stored.lifecycle.completion import Completion
     from zodbjobs.stored.lifecycle.location import ContainerName
     from zodbjobs.stored.lifecycle.root import ShardName
     from zodbjobs.stored.queue import Queue
@@ -259,7 +267,7 @@ class Job(Persistent):
     def _shard(self) -> Shard | None:
         """The shard that the job names; it needn't be in it."""
         if self._key is not None and self._v_shard is None:
-            self._v_shard = complete.shard_of(self)
+            self._v_shard = completion.shard_of(self)
         return self._v_shard
 
     def _place(self, shard: Shard, key: int, shared: SharedResults | None = None) -> None:
@@ -330,11 +338,11 @@ class Job(Persistent):
             return NEW
         if self._p_jar is None:
             return PENDING if delivery.is_delivered(shard.queue, self) else NEW
-        holder = complete.holder_of(shard.queue, self)
+        holder = completion.holder_of(shard.queue, self)
         if holder is not None:
-            is_active = self._key in holder.running or complete.waits_for_returned(self)
+            is_active = self._key in holder.running or completion.waits_for_returned(self)
             return ACTIVE if is_active else ASSIGNED
-        if complete.waits_for_returned(self) and shard.is_waiting(self._key or 0, self):
+        if completion.waits_for_returned(self) and shard.is_waiting(self._key or 0, self):
             return ACTIVE
         return PENDING if shard.has(self._key or 0, self) else NEW
 
@@ -342,7 +350,7 @@ class Job(Persistent):
         shard = self._shard
         if shard is None or self._completion() is not None:
             return None
-        return complete.holder_of(shard.queue, self)
+        return completion.holder_of(shard.queue, self)
 
     def _live(self) -> RunningJob | None:
         holder = self._holder()
@@ -357,7 +365,7 @@ class Job(Persistent):
 
     def _completion(self) -> Completion | None:
         """How it ended, wherever that is stored; None until then."""
-        return complete.completion_of(self)
+        return completion.completion_of(self)
 
     @property
     def outcome(self) -> str | None:
@@ -447,7 +455,7 @@ class Job(Persistent):
         A worker that begins it meanwhile can't commit it. Joins the current transaction. Raises
         BadStatus if the job runs or has ended, BadArgument if `error` is no exception.
         """
-        complete.fail(self, error)
+        control.fail(self, error)
 
     def _end(self, outcome: str, result: Any, started: int | None, finished: int) -> None:
         """Note the end in the record; `complete` sees to the rest."""
@@ -477,7 +485,7 @@ class Job(Persistent):
         A running job can't commit any more. Joins the current transaction. Raises
         BadStatus if the job is NEW or has ended.
         """
-        complete.cancel(self)
+        control.cancel(self)
 
     # What follows its end
 
@@ -646,7 +654,7 @@ class Job(Persistent):
         is NEW then. Its callbacks are called as well, here and now.
         """
         self._require("it can be called", NEW)
-        complete.renew(self)
+        control.renew(self)
         result = self._call_here(args, kwargs)
         followers.call_by_hand(self, self._callbacks)
         return result

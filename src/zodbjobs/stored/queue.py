@@ -19,7 +19,7 @@ from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import browse, complete, put
+from zodbjobs.stored.lifecycle import browse, control, put
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
@@ -120,12 +120,12 @@ class Queue(GivesPolicy, Persistent):
 
     def remove(self, job: Job) -> None:
         """Take a waiting or parked job out, as NEW again; see IQueue."""
-        complete.remove(self, job)
+        control.remove(self, job)
 
     def retry(self, job: Job) -> None:
         """Put a parked job, or one that ended without success, in again; see IQueue."""
-        complete.retry(self, job)
+        control.retry(self, job)
 
     def forget(self, job: Job) -> None:
         """Drop a job that has ended from the history; see IQueue."""
-        complete.forget(self, job)
+        control.forget(self, job)

@@ -17,7 +17,7 @@ from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate, Predecessors
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import complete, followers, keys
+from zodbjobs.stored.lifecycle import complete, completion, followers, keys
 from zodbjobs.stored.lifecycle.delivery import own_shard
 from zodbjobs.stored.lifecycle.options import deadline_of
 from zodbjobs.stored.result_of import ResultOf
@@ -64,7 +64,7 @@ def _found(queue: Queue, each: Any) -> Job:
             "give a job that its connection has loaded"
         )
     if job._completion() is not None:
-        if not complete.is_known(job):
+        if not completion.is_known(job):
             raise BadArgument(f"{job!r} was forgotten, or called by hand; leave it out")
     elif job.status == NEW and not followers.waits_for_parent(job):
         raise BadArgument(f"{job!r} is new; put it first, then what is to come after it")

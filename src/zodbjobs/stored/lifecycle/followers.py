@@ -96,7 +96,7 @@ def add_callbacks(target: Target, success: Any, failure: Any) -> CallbackHandle:
 
 def _new(target: Target, callback: Job | Callable[..., Any]) -> Job:
     from zodbjobs.stored.job import Job  # these need this module
-    from zodbjobs.stored.lifecycle.complete import renew
+    from zodbjobs.stored.lifecycle.control import renew
 
     job = callback if isinstance(callback, Job) else Job(callback)
     renew(job)
@@ -138,7 +138,7 @@ def _is_listed(follower: Any) -> bool:
 
 def _check(target: Target, callbacks: Iterable[Job]) -> None:
     """Raise before anything is changed: BadArgument for a cycle, or what can't be stored."""
-    from zodbjobs.stored.lifecycle.complete import renew  # which needs this module
+    from zodbjobs.stored.lifecycle.control import renew  # which needs this module
 
     chain = list(_upwards(target))
     for above in chain:

@@ -12,7 +12,7 @@ from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
 from zodbjobs.stored.lifecycle import followers
-from zodbjobs.stored.lifecycle.complete import renew
+from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
 

@@ -1,0 +1,249 @@
+"""Control: what people ask of a job that was put: cancel, fail, remove, retry, forget.
+
+Everything here works in the caller's transaction; ends are written by `complete`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from ZODB.broken import Broken
+
+from zodbjobs import clock
+from zodbjobs.errors import BadArgument, BadStatus, Cancelled, TimedOut
+from zodbjobs.interfaces import (
+    ACTIVE,
+    CALLBACKS,
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    NEW,
+    SUCCEEDED,
+)
+from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.lifecycle import followers, keys
+from zodbjobs.stored.lifecycle.complete import booking, count, finish, gates_of
+from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
+from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle.raw import state_of
+from zodbjobs.stored.lifecycle.storable import can_be_stored
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Queue
+    from zodbjobs.stored.shard import Shard
+
+
+def cancel(job: Job) -> None:
+    """What Job.cancel() does; what the job has returned, and waits for, is cancelled as well."""
+    _cancel(job)
+    todo = _inner(job)
+    while todo:
+        inner = todo.pop()
+        with contextlib.suppress(BadStatus):  # it has ended, or can't be stored again
+            _cancel(inner)
+            todo += _inner(inner)
+
+
+def _inner(job: Job) -> list[Job]:
+    """The job that `job` waits for as it has returned it; the parts of a composition before."""
+    inner = None if job._gate is None else job._gate.adopts
+    if inner is None:
+        return []
+    parts = inner._predecessors if job._is_composed else None
+    return [*(() if parts is None else parts.jobs), inner]  # from the end: this one first
+
+
+def _cancel(job: Job) -> None:
+    shard = shard_of(job)
+    if shard is None or job._key is None or completion_of(job) is not None:
+        raise BadStatus(f"{job!r} is {job.status}; only a job in a queue can be cancelled")
+    error = Cancelled(f"job {job.id} of queue {shard.queue.name!r} was cancelled")
+    _end_by_hand(job, shard, CANCELLED, error)
+
+
+def fail(job: Job, error: BaseException | None) -> None:
+    """What Job.fail() does."""
+    if error is not None and not isinstance(error, BaseException):
+        raise BadArgument(f"{job!r} can be made to fail with an exception, not with {error!r}")
+    status = job.status
+    if status in (ACTIVE, CALLBACKS, COMPLETED):
+        raise BadStatus(
+            f"{job!r} is {status}; only a job that hasn't begun can be made to fail, one that "
+            "runs is taken from its worker by cancel()"
+        )
+    shard = None if job._key is None else shard_of(job)
+    if status == NEW or shard is None:
+        if job._callbacks:
+            raise BadArgument(
+                f"{job!r} isn't in a queue that its callbacks could be put into; put it first"
+            )
+        error = error or TimedOut(f"{job!r} was made to fail before it was put")
+        job._renew()
+        job._end(FAILED, Failure.from_exception(error), None, clock.now())
+        return
+    error = error or TimedOut(
+        f"job {job.id} of queue {shard.queue.name!r} was made to fail before it began"
+    )
+    _end_by_hand(job, shard, FAILED, error)
+
+
+def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
+    """Take a job out of its queue or away from its worker, and end it."""
+    queue, key = shard.queue, job._key or 0
+    if not can_be_stored(job):
+        raise BadStatus(
+            f"{job!r} can't be ended as {outcome}: it can't be stored again with the code that is "
+            f"here; take it out with remove() of queue {queue.name!r}, or mend the code"
+        )
+    holder = holder_of(queue, job)
+    if holder is not None:
+        running = holder.running.get(key)
+        if running is not None:
+            job._started, job._worker = running.started, holder.id
+        holder.release(key)
+    elif not shard.unwait(key, job) and not shard.discard(key, job):
+        raise BadStatus(
+            f"{job!r} isn't in queue {queue.name!r} any more; if its end was undone, retry or "
+            "forget it"
+        )
+    # Written in every case: that is what keeps a runner from committing.
+    finish(job, shard, outcome, error)
+
+
+def remove(queue: Queue, job: Job) -> None:
+    """What Queue.remove() does."""
+    shard = shard_of(job)
+    if shard is None or shard.queue is not queue or not shard.discard(key_of(job), job):
+        raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
+    shard.keep_ids([job])
+    count(gates_of(job, False))
+    if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
+        job._renew()
+        _counted(job)
+
+
+def retry(queue: Queue, job: Job) -> None:
+    """What Queue.retry() does."""
+    if followers.start_parked(job, queue):
+        return
+    shard = _shard_in(queue, job)
+    if job._v_running:
+        raise BadStatus(
+            f"{job!r} runs here and can't put itself in again; give it a retry policy, "
+            "or let it put another job"
+        )
+    if not can_be_stored(job):
+        job._p_invalidate()  # the code may be there since it was loaded
+    if not can_be_stored(job):
+        raise BadStatus(
+            f"{job!r} can't be retried: it can't be stored again with the code that is here; "
+            "mend the code, or take the job out with remove()"
+        )
+    if job.status == CALLBACKS or _has_waiting_callback(job):
+        raise BadStatus(
+            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
+        )
+    if shard.has_parked(key_of(job), job):
+        completion = completion_of(job)
+        shard.discard(key_of(job), job)
+        if completion is not None:
+            count(gates_of(job, not completion.failed))
+            _counted(job)
+            if not completion.failed:
+                shard.finish([booking(job, completion)])
+                return
+    elif job._unsuccessful is not None:
+        _forget(job, shard, job._finished or 0)
+        _counted(job)
+    elif not drop_undone(job):
+        raise BadStatus(
+            f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
+            "ended without success, can be retried"
+        )
+    priority, policy = job.priority, job._given_policy
+    job._renew()
+    job._begin_after = None
+    if policy is not None:
+        job._given_policy = policy  # fixed at the first put
+    deliver(queue, job, keys.key_for_now(priority, clock.now()))
+
+
+def _has_waiting_callback(job: Job) -> bool:
+    """Whether a callback is still to be called with the end of `job`; also one that was added
+    after the end, and doesn't count for the status.
+    """
+    return completion_of(job) is not None and any(
+        state_of(callback).get("_key") is not None and completion_of(callback) is None
+        for callback in followers.direct(job)
+    )
+
+
+def forget(queue: Queue, job: Job) -> None:
+    """What Queue.forget() does."""
+    shard = _shard_in(queue, job)
+    completion = completion_of(job)
+    if completion is None and drop_undone(job):
+        return
+    if completion is None:
+        raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
+    _forget(job, shard, completion.finished)
+
+
+def is_undone(job: Job) -> bool:
+    """Whether somebody has undone the transaction of its end: it is NEW, and in the history."""
+    return bool(_undone(job)[1])
+
+
+def renew(job: Job) -> None:
+    """Make a NEW job one that was never put nor added to another: the transaction of that was
+    aborted, its end was undone, or it is a copy. Leaves any other job as it is.
+    """
+    followers.drop_aborted(job)
+    if job._key is not None and job.status == NEW:
+        drop_undone(job)
+        job._renew()
+
+
+def drop_undone(job: Job) -> bool:
+    """Take a job whose end was undone out of the history; whether it was one."""
+    shard, places = _undone(job)
+    if shard is not None:
+        shard.drop_places(places)
+    return bool(places)
+
+
+def _undone(job: Job) -> tuple[Shard | None, list[int]]:
+    shard = shard_of(job) if job._p_jar is not None and job.status == NEW else None
+    return shard, [] if shard is None else shard.undone_places(job)
+
+
+def _forget(job: Job, shard: Shard, finished: int) -> None:
+    if shard.drop_ended(job, finished):
+        return
+    was_there = shard.has_parked(key_of(job), job)
+    if was_there:
+        shard.discard(key_of(job), job)
+    holder = holder_of(shard.queue, job)
+    if holder is not None:  # which has ended it, and not booked it yet
+        holder.release(key_of(job))
+    if was_there or holder is not None:
+        count(gates_of(job, job.outcome == SUCCEEDED))
+
+
+def _counted(job: Job) -> None:
+    """Let no gate count another end of a job that is put in again."""
+    if job._waiters:
+        job._waiters = ()
+
+
+def _shard_in(queue: Queue, job: Job) -> Shard:
+    shard = shard_of(job)
+    if shard is None or shard.queue is not queue:
+        raise LookupError(f"{job!r} isn't a job of queue {queue.name!r}")
+    return shard
+
+
+def _status(job: Any) -> str:
+    return "lost" if job._p_changed is None else str(getattr(job, "status", "not readable here"))
