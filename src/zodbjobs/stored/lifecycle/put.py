@@ -15,6 +15,7 @@ from zodbjobs.stored.lifecycle import followers
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.quotas import checked_names
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
@@ -32,6 +33,7 @@ class Options(NamedTuple):
     policy: Any
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
+    quota_names: tuple[str, ...] | None = None
 
 
 def options(
@@ -41,6 +43,7 @@ def options(
     priority: int | None,
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
+    quota_names: Iterable[str] | None = None,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
@@ -58,16 +61,18 @@ def options(
         priority = checked_priority(priority)
     policy = default_policy(queue, queue.parent)
     said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    if quota_names is not None:
+        said = said._replace(quota_names=checked_names(quota_names))
     if after == () and on_failure == "run":
         return said
     return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
 
 
-def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
+def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
     """`job`, or a job for a callable, ready to be put into `queue`.
 
-    Raises BadStatus if it isn't new, BadArgument if it can't be stored, TypeError if it is
-    neither a job nor callable.
+    Raises BadStatus if it isn't new, BadArgument if it can't be stored, UnknownQuota for a quota
+    that isn't there, TypeError if it is neither a job nor callable.
     """
     if not isinstance(job, Job):
         job = Job(job)
@@ -97,6 +102,9 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
         followers.check_all(job, queue._p_jar)
     else:
         job._check(queue._p_jar)
+    names = job._quota_names if said.quota_names is None else said.quota_names
+    if names:
+        queue.quotas.check(names, job)
     return job
 
 
@@ -122,6 +130,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._begin_by = said.begin_by
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
+    if said.quota_names is not None and job._quota_names != said.quota_names:
+        job._quota_names = said.quota_names
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)
