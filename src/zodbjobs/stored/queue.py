@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
-    unique_keys: UniqueKeys | None = None
+    _unique_keys: UniqueKeys | None = None
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name

@@ -32,13 +32,13 @@ def check_unique(unique: object, until: object) -> None:
 
 def unique_holder(queue: Queue, name: str) -> Job | None:
     """The job that has a key of the queue; None if the next put gets it."""
-    key = None if queue.unique_keys is None else queue.unique_keys.get(name)
+    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
     return None if key is None else key.job
 
 
 def rely_on(queue: Queue, name: str) -> Job | None:
     """The job that has a key; the current transaction conflicts if it loses it meanwhile."""
-    key = None if queue.unique_keys is None else queue.unique_keys.get(name)
+    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
     if key is None or key.job is None:
         return None
     key.rely()
@@ -47,7 +47,7 @@ def rely_on(queue: Queue, name: str) -> Job | None:
 
 def give_unique(queue: Queue, job: Job, name: str, until_ended: bool) -> None:
     """Give a key, which no job has, to a job that is about to be delivered."""
-    if queue.unique_keys is None:
-        queue.unique_keys = UniqueKeys()
-    job._unique = queue.unique_keys.give(str(name), job, until_ended)
+    if queue._unique_keys is None:
+        queue._unique_keys = UniqueKeys()
+    job._unique = queue._unique_keys.give(str(name), job, until_ended)
     queue._p_jar.add(job._unique)  # else another database that refers to the job may take it
