@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zodbjobs import errors, insights, interfaces, testing
+    from zodbjobs import context, errors, insights, interfaces, testing
     from zodbjobs.errors import Snooze
     from zodbjobs.installer import (
         JobContainerInstaller,
@@ -61,6 +61,7 @@ _HOMES = {
 }
 _MODULES = {
     "cleanup": "zodbjobs.runtime.cleanup",
+    "context": "zodbjobs.context",
     "errors": "zodbjobs.errors",
     "insights": "zodbjobs.insights",
     "interfaces": "zodbjobs.interfaces",
@@ -83,6 +84,7 @@ __all__ = [
     "Worker",
     "cleanup",
     "compute",
+    "context",
     "errors",
     "get_job_id",
     "get_queue",

@@ -101,6 +101,11 @@ class IJob(IContained):
         "else BadStatus, also to a class that takes no arguments; BadArgument for what answers no "
         "question. A put gives a job that has none the queue's default, or the database's."
     )
+    context = Attribute(
+        "Mapping, by name, of what the job runs in, captured at its put; see `zodbjobs.context`. "
+        "Settable while NEW, to a mapping, or to None for what is captured at the put; else "
+        "BadStatus. BadArgument for a name that isn't registered, and for what can't be stored."
+    )
     past_attempts = Attribute(
         "Tuple of the last 20 attempts that are over, the oldest first, each with started, "
         "finished (aware UTC datetimes), worker, outcome (the job's, or failed, interrupted, "
@@ -188,7 +193,16 @@ class IQueue(Interface):
         "None: the database's."
     )
 
-    def put(job, *, begin_after=None, begin_by=None, priority=None, after=(), on_failure="run"):
+    def put(
+        job,
+        *,
+        begin_after=None,
+        begin_by=None,
+        priority=None,
+        after=(),
+        on_failure="run",
+        context=True,
+    ):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
         `begin_after`: aware datetime, or a timedelta from now; past means now.
@@ -199,13 +213,15 @@ class IQueue(Interface):
         ended. Jobs whose `result_of` is an argument are waited for as well. Time, priority and
         begin_by count from the put. `on_failure`: 'skip' ends the job as SKIPPED if one of them
         ended without success, or was removed; 'run' runs it.
+        `context`: False captures nothing of what the job is put in, such as the current site; see
+        `zodbjobs.context`. What was set as `job.context` stays.
 
         Raises TypeError (not callable), BadArgument (can't be pickled; naive or
         negative time; priority out of range; what can't be waited for), BadStatus (not NEW),
         before anything is written. Joins the transaction of the queue's connection.
         """
 
-    def put_many(jobs, *, begin_after=None, begin_by=None, priority=None):
+    def put_many(jobs, *, begin_after=None, begin_by=None, priority=None, context=True):
         """`put` each of an iterable, all or none, and return them as a list."""
 
     def pull(index=0):
@@ -284,6 +300,8 @@ class IJobManager(Interface):
 
     def put(job, site=None):
         """Put an IJob into the default queue and the job container; return its id.
+
+        The job runs in the site, if that has a site manager.
 
         Joins the caller's transaction. None, and nothing stored, when a registered
         ILoadGuard says no. TypeError for anything but an IJob.

@@ -30,6 +30,7 @@ PUBLIC = {
         "Worker",
         "cleanup",
         "compute",
+        "context",
         "get_job_id",
         "get_queue",
         "get_queues",

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from contextvars import Context
 from typing import Any
 
@@ -15,7 +16,8 @@ from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import MissingCode, Snooze
+from zodbjobs.context.registry import restored
+from zodbjobs.errors import ContextGone, MissingCode, Snooze
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import policy, transactions
 from zodbjobs.runtime.cleanup import ThreadCleaner
@@ -27,7 +29,14 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion, followers
+from zodbjobs.stored.lifecycle import (
+    after,
+    attempt_result,
+    calls,
+    completion,
+    followers,
+    surroundings,
+)
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     READY,
@@ -67,6 +76,7 @@ class Runner:
         self._backoff = Backoff(stopping)
         self._is_alone = False
         self._cleaner = ThreadCleaner()
+        self._context: ExitStack | None = None  # what the attempt runs in, while it does
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
 
@@ -176,8 +186,28 @@ class Runner:
             self._start_over()
             raise
         finally:
+            self._leave_context()
             self._cleaner.clean()
         return None
+
+    def _enter_context(self, job: Job) -> str | None:
+        """Restore what the job was put in; why that can't be done here, or None."""
+        parts = surroundings.of(job)
+        if parts:
+            try:
+                self._context = restored(parts)
+            except (MissingCode, POSKeyError) as error:
+                return str(error)
+        return None
+
+    def _leave_context(self) -> None:
+        """Undo what was restored; what fails in that is logged, and the cleaner does the rest."""
+        context, self._context = self._context, None
+        if context is not None:
+            try:
+                context.close()
+            except (Exception, SystemExit):
+                log.critical("a job's run context can't be left", exc_info=True)
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
@@ -197,6 +227,10 @@ class Runner:
             return attempt_result.parked(claim, str(error), now)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
+            why = self._enter_context(job)
+            if why is not None:
+                log.error("%r is parked: %s", job, why)
+                return attempt_result.parked(claim, why, now)
             value = self._call(attempt, function, args, kwargs)
             if isinstance(value, Job) and not completion.has_own_end(job):
                 return self._returned(claim, attempt, value, conflicts)
@@ -360,7 +394,8 @@ class Runner:
         else:
             failure = Failure.from_exception(error)
             verdict = policy.NO_MORE
-            if attempt is not None and attempt.policy is not None:
+            is_final = isinstance(error, ContextGone)
+            if attempt is not None and attempt.policy is not None and not is_final:
                 verdict = policy.after_error(
                     attempt.policy, attempt.job, question, failure, result.finished
                 )

@@ -7,8 +7,9 @@ them. The record is written at put, at the end, and when something unusual happe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import transaction
@@ -39,6 +40,7 @@ from zodbjobs.stored.lifecycle import (
     followers,
     keys,
     location,
+    surroundings,
 )
 from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
@@ -67,7 +69,7 @@ _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
-    *("_snoozed", "_callback_of", "_gate", "_predecessors"),
+    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_context"),
 )
 
 # What else a job has is looked at before it is stored.
@@ -148,6 +150,9 @@ class Job(Persistent):
     #: The gate that it waits behind, and what it was put after.
     _gate: Gate | None = None
     _predecessors: Predecessors | None = None
+    #: The run context that it was given, and the one that was captured at the put.
+    _context: surroundings.Parts | None = None
+    _given_context: surroundings.Parts = ()
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
@@ -227,7 +232,8 @@ class Job(Persistent):
         if not _KNOWN.issuperset(self.__dict__):
             for name, value in self.__dict__.items():
                 if name not in _KNOWN and not name.startswith("_v_"):
-                    shown = name.removeprefix("_") if name == "_retry_policy" else name
+                    is_ours = name in ("_retry_policy", "_context")
+                    shown = name.removeprefix("_") if is_ours else name
                     check_storable(value, f"the attribute {shown!r} of {self!r}", jar)
 
     @property
@@ -243,6 +249,21 @@ class Job(Persistent):
     @quota_names.setter
     def quota_names(self, value: Any) -> None:
         _require_empty("quota_names", value)
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What it runs in, by name; a mapping that can't be changed.
+
+        It is captured at the put, or where a callback is added. Settable while NEW, to a mapping:
+        then nothing is captured; None lets it be captured again. BadStatus afterwards, BadArgument
+        for a name that isn't registered with `zodbjobs.context`, and for what can't be stored.
+        """
+        return MappingProxyType({name: value for name, _, value in surroundings.of(self)})
+
+    @context.setter
+    def context(self, values: Mapping[str, Any] | None) -> None:
+        self._require("its context can be set", NEW)
+        self._context = None if values is None else surroundings.given(values)
 
     # Where it is
 

@@ -49,9 +49,12 @@ class Queue(GivesPolicy, Persistent):
         priority: int | None = None,
         after: Iterable[Job | str] = (),
         on_failure: str = "run",
+        context: bool = True,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority, after, on_failure)
+        options = put.options(
+            self, begin_after, begin_by, priority, after, on_failure, context=context
+        )
         job = put.checked(self, job)
         put.put(self, job, options, put.predecessors(self, job, options))
         return job
@@ -63,9 +66,10 @@ class Queue(GivesPolicy, Persistent):
         begin_after: datetime | timedelta | None = None,
         begin_by: timedelta | None = None,
         priority: int | None = None,
+        context: bool = True,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority)
+        options = put.options(self, begin_after, begin_by, priority, context=context)
         checked = [put.checked(self, job) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from persistent import Persistent
 
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode
+from zodbjobs.stored.lifecycle import surroundings
 from zodbjobs.stored.lifecycle.storable import (
     can_be_stored,
     check_context,
@@ -179,7 +180,8 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
     function = from_stored(job._call)
     args, kwargs = job._args, job._kwargs or {}
     policy = job.retry_policy
-    plain = policy is None
+    context = surroundings.of(job)
+    plain = policy is None and (not context or surroundings.has_plain_values(context))
     refers = False
     check_whole(policy)  # asked for after the attempt, when it is too late to park it
     for value in (*args, *kwargs.values()):
@@ -188,11 +190,14 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
             continue
         check_whole(value)
         plain = plain and (is_simple(value) or isinstance(value, Persistent))
+    for _, _, value in context:
+        check_whole(value)
     if not plain and not can_be_stored(job):
         raise MissingCode(
             f"job {job.id} ({describe(job._call)}) can't be stored again with the code that is "
-            "in this process, so it can't be run: a class or function among its arguments, or "
-            "its retry policy, is missing; install it, restart the worker, then retry the job"
+            "in this process, so it can't be run: a class or function among its arguments, in its "
+            "run context, or its retry policy, is missing; install it, restart the worker, then "
+            "retry the job"
         )
     if refers:
         try:

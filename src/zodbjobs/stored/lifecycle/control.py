@@ -22,7 +22,7 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, keys
+from zodbjobs.stored.lifecycle import followers, keys, surroundings
 from zodbjobs.stored.lifecycle.complete import booking, count, finish, gates_of
 from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
 from zodbjobs.stored.lifecycle.delivery import deliver
@@ -162,11 +162,12 @@ def retry(queue: Queue, job: Job) -> None:
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
             "ended without success, can be retried"
         )
-    priority, policy = job.priority, job._given_policy
+    priority, policy, context = job.priority, job._given_policy, job._given_context
     job._renew()
     job._begin_after = None
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
+    surroundings.note(job, context)
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
 
 

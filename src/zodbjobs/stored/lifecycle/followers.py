@@ -19,7 +19,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, surroundings
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -70,8 +70,9 @@ def add_callback(
         job.failure_log_level = failure_log_level
     if retry_policy is not None:
         job.retry_policy = retry_policy
+    parts = surroundings.captured(target._p_jar)
     _check(target, [job])
-    _adopt(target, job)
+    _adopt(target, job, parts)
     _add(target, job)
     return job
 
@@ -85,11 +86,12 @@ def add_callbacks(target: Target, success: Any, failure: Any) -> CallbackHandle:
     branches = [None if b is None else _new(target, b) for b in (success, failure)]
     if branches[0] is branches[1]:
         raise BadStatus(f"{branches[0]!r} was given for success and failure; make a job for each")
+    parts = surroundings.captured(target._p_jar)
     _check(target, [job for job in branches if job is not None])
     handle = CallbackHandle(target, *branches)
     for job in branches:
         if job is not None:
-            _adopt(handle, job)
+            _adopt(handle, job, parts)
     _add(target, handle)
     return handle
 
@@ -166,6 +168,8 @@ def check_all(job: Job, jar: Any) -> None:
         if each._p_jar is None and each._waiters:
             # An abort undoes nothing in a callback that isn't stored: its gates are gone.
             each._waiters = tuple(gate for gate in each._waiters if gate._p_jar is not None)
+        if each is not job and each._given_context:
+            surroundings.check(each._given_context, jar)
         each._check(jar)
 
 
@@ -195,8 +199,9 @@ def _upwards(target: Target) -> Iterator[Target]:
         target = target._callback_of
 
 
-def _adopt(target: Target, job: Job) -> None:
+def _adopt(target: Target, job: Job, parts: surroundings.Parts) -> None:
     job._callback_of = target
+    surroundings.note(job, parts)
     if "_failure_log_level" not in vars(job):
         job.failure_log_level = logging.CRITICAL
 

@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers
+from zodbjobs.stored.lifecycle import followers, surroundings
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What a put says of its jobs; microseconds, None for what it doesn't say.
 
-    `policy`: that of jobs which bring none.
+    `policy`: that of jobs which bring none; `context`: the run context of those.
     """
 
     begin_after: int | None
@@ -32,6 +32,7 @@ class Options(NamedTuple):
     policy: Any
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
+    context: surroundings.Parts = ()
 
 
 def options(
@@ -41,11 +42,12 @@ def options(
     priority: int | None,
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
+    context: bool = True,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
-    Raises BadArgument for what can't be, and if the default policy can't be loaded here; NotStored
-    if the queue has no open connection.
+    Raises BadArgument for what can't be, if the default policy can't be loaded here, and if the
+    run context can't be stored; NotStored if the queue has no open connection.
     """
     if queue._p_jar is None:
         raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
@@ -58,6 +60,9 @@ def options(
         priority = checked_priority(priority)
     policy = default_policy(queue, queue.parent)
     said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    parts = surroundings.captured(queue._p_jar) if context else ()
+    if parts:
+        said = said._replace(context=parts)
     if after == () and on_failure == "run":
         return said
     return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
@@ -122,6 +127,7 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._begin_by = said.begin_by
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
+    surroundings.note(job, said.context)
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)
