@@ -30,7 +30,7 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 """
 
 _MODULES = (
-    *("local", "context", "cleanup", "testing", "insights", "operations", "errors"),
+    *("local", "context", "events", "cleanup", "testing", "insights", "operations", "errors"),
     "web_worker",
 )
 

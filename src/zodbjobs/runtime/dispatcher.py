@@ -28,7 +28,7 @@ from zodbjobs.runtime.tasks.running import ShowRunning
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
 
@@ -174,6 +174,7 @@ class Dispatcher:
                 task.write(session)
             found = self._found(session) if audits else []
             claims = self._claim(session, room) if room else []
+            telling.claimed(session.record, claims)
             self._tell_cancelled(session)
             session.manager.commit()
         except BaseException as error:

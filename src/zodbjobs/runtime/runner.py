@@ -36,6 +36,7 @@ from zodbjobs.stored.lifecycle import (
     completion,
     followers,
     surroundings,
+    telling,
 )
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
@@ -227,6 +228,7 @@ class Runner:
             return attempt_result.parked(claim, str(error), now)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
+            telling.started(job, self._thread_session.session.record)
             why = self._enter_context(job)
             if why is not None:
                 log.error("%r is parked: %s", job, why)

@@ -18,7 +18,7 @@ from ZODB.utils import u64
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.id_keeper import IdKeeper
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, telling
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.trees import lasting_tree
@@ -136,6 +136,7 @@ class Shard(Persistent):
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
         self.parked[keys.free_key(self.parked, key)] = job
+        telling.parked(self, job)
 
     def _rekey(self, job: Job, key: int, free: int) -> bool:
         """Write the key under which a job is filed, if that is another one; whether it could

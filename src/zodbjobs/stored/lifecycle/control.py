@@ -22,7 +22,7 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, keys, surroundings
+from zodbjobs.stored.lifecycle import followers, keys, surroundings, telling
 from zodbjobs.stored.lifecycle.complete import booking, count, finish, gates_of
 from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
 from zodbjobs.stored.lifecycle.delivery import deliver
@@ -169,6 +169,7 @@ def retry(queue: Queue, job: Job) -> None:
         job._given_policy = policy  # fixed at the first put
     surroundings.note(job, context)
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
+    telling.put(queue, job)
 
 
 def _has_waiting_callback(job: Job) -> bool:

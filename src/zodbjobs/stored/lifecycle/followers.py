@@ -19,7 +19,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
-from zodbjobs.stored.lifecycle import keys, surroundings
+from zodbjobs.stored.lifecycle import keys, surroundings, telling
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -351,6 +351,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
     after = callback._begin_after if callback._delay is None else now + callback._delay
     queue = shard.queue if queue is None else queue  # an empty one is false
     enter(queue, callback, now, after, callback._priority)
+    telling.put(queue, callback)
 
 
 def start_parked(callback: Job, queue: Queue) -> bool:

@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers, surroundings
+from zodbjobs.stored.lifecycle import followers, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
@@ -132,5 +132,7 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
     if behind:
         key = due_key(job, now, after, priority)
         if gated.put_behind(queue, job, key, behind, said.on_failure):
+            telling.put(queue, job)
             return
     enter(queue, job, now, after, priority)
+    telling.put(queue, job)
