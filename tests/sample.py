@@ -307,6 +307,11 @@ def annotate() -> None:
         raise AssertionError(bad)
 
 
+def note_and_deposit(account: Account) -> int:
+    noted.append("ran")
+    return account.deposit(1)
+
+
 def note_and_fail(value: Any) -> None:
     noted.append(value)
     raise ValueError(value)

@@ -19,7 +19,8 @@ from zodbjobs import clock, defaults
 from zodbjobs.context.registry import restored
 from zodbjobs.errors import ContextGone, MissingCode, Snooze
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
-from zodbjobs.runtime import policy, transactions
+from zodbjobs.runtime import accidents, policy, transactions
+from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
@@ -136,6 +137,7 @@ class Runner:
                     self._slot.attempt = None
             if result is not None:
                 self._committer.keep(result)
+            self._pass(AFTER_COMMIT)
         finally:
             if conflicts >= defaults.CONFLICTS_TOGETHER and self._is_alone:
                 self._is_alone = False
@@ -180,6 +182,7 @@ class Runner:
         self._cleaner.clean()
         try:
             result = self._attempt(claim, conflicts)
+            self._pass(BEFORE_COMMIT)
             if result is None or result.portable:
                 return result
             self._commit(result)
@@ -190,6 +193,11 @@ class Runner:
             self._leave_context()
             self._cleaner.clean()
         return None
+
+    def _pass(self, place: str) -> None:
+        """Pass a place where tests let accidents happen."""
+        if accidents.arranged is not None:
+            accidents.arranged(place)
 
     def _enter_context(self, job: Job) -> str | None:
         """Restore what the job was put in; why that can't be done here, or None."""
@@ -226,6 +234,7 @@ class Runner:
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
             return attempt_result.parked(claim, str(error), now)
+        self._pass(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
             telling.started(job, self._thread_session.session.record)
