@@ -121,6 +121,21 @@ class IJob(IContained):
         reach the caller, and leave the job NEW.
         """
 
+    def bind(callable, *args, **kwargs):
+        """A new job of the class that is the first argument of `callable`; a class method."""
+
+    def set_up():
+        """For subclasses: called in each attempt before the callable, in the job's transaction.
+
+        What it raises is the job's failure, and the callable isn't called.
+        """
+
+    def tear_down(value):
+        """For subclasses: called with what `set_up` returned, after the attempt's commit or abort.
+
+        What it changes in the database isn't stored, what it raises is logged as CRITICAL.
+        """
+
     def fail(error=None):
         """Let a job that hasn't begun (NEW, PENDING, ASSIGNED) end as FAILED, with `error`,
         an exception, or a TimedOut, which is a TimeoutError.

@@ -255,7 +255,7 @@ def test_a_worker_that_was_thought_dead(db: Any, queue: Any, heard: Heard) -> No
     with zodbjobs.Worker(db) as worker:
         before = worker.id
         until(lambda: before in queue.parent.workers or transaction.begin() is None)
-        for attempt in transaction.manager.attempts(20):
+        for attempt in transaction.manager.attempts(50):
             with attempt:
                 del queue.parent.workers[before]
         queue.put(sample.nothing)

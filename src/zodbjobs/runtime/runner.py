@@ -20,7 +20,7 @@ from zodbjobs.context.registry import restored
 from zodbjobs.errors import ContextGone, MissingCode, Snooze
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import accidents, policy, transactions
-from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT
+from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
@@ -78,6 +78,7 @@ class Runner:
         self._backoff = Backoff(stopping)
         self._is_alone = False
         self._cleaner = ThreadCleaner()
+        self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
@@ -186,10 +187,13 @@ class Runner:
             if result is None or result.portable:
                 return result
             self._commit(result)
-        except BaseException:
+        except BaseException as error:
             self._start_over()
+            if isinstance(error, Died):
+                self._hooks = None
             raise
         finally:
+            self._tear_down()
             self._leave_context()
             self._cleaner.clean()
         return None
@@ -198,6 +202,22 @@ class Runner:
         """Pass a place where tests let accidents happen."""
         if accidents.arranged is not None:
             accidents.arranged(place)
+
+    def _tear_down(self) -> None:
+        """Call the job's `tear_down`, in a transaction that is aborted."""
+        hooks, self._hooks = self._hooks, None
+        attempt = self._slot.attempt
+        if hooks is None or attempt is None or not hooks.is_set_up:
+            return
+        token = current.set(attempt)
+        try:
+            self._thread_session.begin()
+            hooks.tear_down()
+            self._thread_session.manager.abort()
+        except Exception:
+            log.critical("tear_down of %r can't be called", attempt.job, exc_info=True)
+        finally:
+            current.reset(token)
 
     def _enter_context(self, job: Job) -> str | None:
         """Restore what the job was put in; why that can't be done here, or None."""
@@ -236,6 +256,7 @@ class Runner:
             return attempt_result.parked(claim, str(error), now)
         self._pass(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
+        attempt.worker = self._thread_session.session.record.id
         try:
             telling.started(job, self._thread_session.session.record)
             why = self._enter_context(job)
@@ -274,6 +295,9 @@ class Runner:
         calls.set_running(attempt.job, True)
         self._slot.called = called = time.monotonic()
         try:
+            self._hooks = calls.hooks_of(attempt.job)
+            if self._hooks is not None:
+                self._hooks.set_up()
             return calls.run(function, args, kwargs)
         finally:
             self._slot.called = None
@@ -354,10 +378,11 @@ class Runner:
         result = self._result(claim, HISTORY, attempt.started, conflicts)
         result.outcome = FAILED if isinstance(value, Failure) else SUCCEEDED
         result.result = value
-        result.portable = portable and untouched
+        # Else tear_down would be called before the commit.
+        result.portable = portable and untouched and self._hooks is None
         if result.followed:
             log.info("%r has ended, before what follows it: %.200r", attempt.job, value)
-        if untouched:
+        if result.portable:
             self._thread_session.reuse()
         if result.portable and result.share(attempt.job):
             # Its record isn't needed any more, and makes room in the connection's cache.

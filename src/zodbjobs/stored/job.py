@@ -7,10 +7,11 @@ them. The record is written at put, at the end, and when something unusual happe
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import transaction
 from persistent import Persistent
@@ -147,6 +148,8 @@ class Job(Persistent):
     #: Whether it belongs to a composition that hasn't put it yet; whether it is one.
     _is_part = False
     _is_composed = False
+    #: Whether its class has a hook before or after an attempt.
+    _has_hooks = False
     #: The gate that it waits behind, and what it was put after.
     _gate: Gate | None = None
     _predecessors: Predecessors | None = None
@@ -163,6 +166,14 @@ class Job(Persistent):
             self._kwargs = all_kwargs
         if function is not callable:
             self._bound = calls.brought(all_args, all_kwargs, args, kwargs)
+
+    @classmethod
+    def bind(cls, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Self:
+        """A new job that is the first argument of what it calls, before `args`."""
+        mark = object()
+        job = cls(callable, mark, *args, **kwargs)
+        job._args = tuple(job if value is mark else value for value in job._args)
+        return job
 
     # The call
 
@@ -444,6 +455,8 @@ class Job(Persistent):
         if "retry_policy" in vars(cls):  # that of all jobs of this kind
             cls._retry_policy = checked_policy(vars(cls)["retry_policy"])
             del cls.retry_policy
+        own = (cls.set_up, cls.tear_down)
+        cls._has_hooks = own != (Job.set_up, Job.tear_down)
 
     @property
     def retry_policy(self) -> Any:
@@ -507,6 +520,24 @@ class Job(Persistent):
         BadStatus if the job is NEW or has ended.
         """
         control.cancel(self)
+
+    # Around an attempt
+
+    def set_up(self) -> Any:
+        """Does nothing; for subclasses: called in each attempt before what the job calls.
+
+        In its run context, in its transaction, as the current job. What it raises is the job's
+        failure, as if what the job calls had raised it; that isn't called then.
+        """
+        return None
+
+    def tear_down(self, value: Any) -> None:
+        """Does nothing; for subclasses: called after an attempt whose `set_up` returned `value`.
+
+        In its run context, as the current job, after the commit or abort; what it changes in the
+        database isn't stored. What it raises is logged as CRITICAL, and changes nothing. It isn't
+        called if the process dies. A job that is called by hand has it before the caller's commit.
+        """
 
     # What follows its end
 
@@ -635,13 +666,13 @@ class Job(Persistent):
     @property
     def annotations(self) -> DictView:
         """Mapping of immutable values; shows live ones while the job runs."""
-        live = self._live()
-        return DictView(
-            self,
-            "_annotations",
-            check_immutable,
-            overlay=None if live is None else live.annotations,
-        )
+        holder = self._holder()
+        overlay = None
+        if holder is not None:
+            live = holder.running.get(self._key)
+            told = None if live is None else live.annotations
+            overlay = {**(told or {}), **holder.late_annotations(self)}
+        return DictView(self, "_annotations", check_immutable, overlay=overlay)
 
     @property
     def progress(self) -> Progress:
@@ -655,6 +686,7 @@ class Job(Persistent):
         live = self._live()
         return self._log if live is None else live.log
 
+    @reprlib.recursive_repr("<this job>")  # which may be among its own arguments
     def __repr__(self) -> str:
         try:
             jar = self._p_jar
@@ -694,9 +726,12 @@ class Job(Persistent):
         savepoint = manager.savepoint(optimistic=True)
         started = clock.now()
         self._v_running = True
+        hooks = calls.hooks_of(self)
         try:
             kwargs = {**(self._kwargs or {}), **kwargs}
             own_args, kwargs = calls.with_results(self._args, kwargs)
+            if hooks is not None:
+                hooks.set_up()
             result = calls.run(self.callable, (*own_args, *args), kwargs)
             while isinstance(result, Job):
                 result = result._result_by_hand(self)
@@ -710,6 +745,8 @@ class Job(Persistent):
             result = Failure.from_exception(error)
         finally:
             self._v_running = False
+            if hooks is not None:
+                hooks.tear_down()
         outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
         self._end(outcome, result, started, clock.now())
         return result

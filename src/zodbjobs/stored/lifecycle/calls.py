@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import logging
 import reprlib
 from collections.abc import Callable
 from types import FunctionType
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
 
 StoredCall = str | tuple[object, str] | object
+
+log = logging.getLogger("zodbjobs")
 
 _found: dict[str, Callable[..., Any]] = {}
 
@@ -140,6 +143,36 @@ def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
         return asyncio.run(result)
     finally:
         result.close()  # where a loop runs already this one can't, and wasn't begun
+
+
+class Hooks:
+    """Calls the hooks of one attempt of a job."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._values: list[Any] = []  # what set_up returned, until tear_down has it
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether `tear_down` is still to be called."""
+        return bool(self._values)
+
+    def set_up(self) -> None:
+        """Call `set_up`, and raise what that raises."""
+        self._values.append(self._job.set_up())
+
+    def tear_down(self) -> None:
+        """Call `tear_down` if `set_up` has returned; what it raises is logged."""
+        if self._values:
+            try:
+                self._job.tear_down(self._values.pop())
+            except (Exception, SystemExit):
+                log.critical("tear_down of %r failed", self._job, exc_info=True)
+
+
+def hooks_of(job: Job) -> Hooks | None:
+    """The hooks for an attempt of a job; None if its class has none."""
+    return Hooks(job) if job._has_hooks else None
 
 
 def owner_of(job: Job | None) -> Persistent | None:

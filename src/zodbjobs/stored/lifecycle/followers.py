@@ -235,11 +235,27 @@ def _add(target: Target, follower: Any, was_late: bool = False) -> None:
         if root is target and root._shared is not None:
             root._shared.leave(root._key or 0)
         return
+    _add_late(holder, root, target, follower)
+
+
+def _add_late(holder: WorkerRecord, root: Job, target: Target, follower: Any) -> None:
+    """Let the worker that holds `root` see to it.
+
+    If that has ended meanwhile whoever adds this conflicts, not the job.
+    """
     holder.add_late(root._key or 0, root, target, follower)
-    # If it has ended meanwhile whoever adds this conflicts, not the job.
     for read in (root, root._shared):
         if read is not None and read._p_jar is not None:
             read._p_jar.readCurrent(read)
+
+
+def annotate(job: Job, name: str, value: object) -> None:
+    """Set an annotation of a stored job from outside, also while a worker holds it."""
+    holder = job._holder()
+    if holder is None:
+        job.annotations[name] = value
+    else:
+        _add_late(holder, job, job, (name, value))
 
 
 def _has_ended(target: Target) -> bool:
@@ -274,7 +290,10 @@ def settle_late(record: WorkerRecord) -> tuple[bool, list[tuple[Gate, bool]]]:
         if root._completion() is None and record.holds(key, root):
             continue
         del late[place]
-        if isinstance(follower, Gate) and target._completion() is not None:
+        if type(follower) is tuple:  # an annotation
+            name, value = follower
+            root._annotations = {**(root._annotations or {}), name: value}
+        elif isinstance(follower, Gate) and target._completion() is not None:
             counting.append((follower, target.outcome == SUCCEEDED))
         else:
             _add(target, follower, was_late=True)
