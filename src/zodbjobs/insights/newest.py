@@ -11,15 +11,16 @@ from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.completion import shard_of
+from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import HISTORY_TIE, Shard, job_of
+from zodbjobs.stored.shard import HISTORY_TIE, Shard
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing. WAITING is also said of an
 #: ACTIVE job that waits for the one that it has returned.
 WAITING = "waiting"
 SCHEDULED = "scheduled"
 PARKED = "parked"
-#: What waits for other jobs to end.
+#: What waits for other jobs to end, or for a slot of a quota.
 BLOCKED = "blocked"
 
 # The microseconds by which a job is sorted, and the job.
@@ -49,6 +50,7 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
                 streams += _by_key(shard.waiting)
             if status in (None, PENDING, BLOCKED):
                 streams += _by_key(shard.blocked)
+                streams += _by_key(shard.limited)
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
     return (job for _, job in _merged(streams))
@@ -80,9 +82,9 @@ def _leased(queue: Queue) -> _Stream:
 
 def _waiting(shard: Shard) -> Iterator[_Stream]:
     yield _by_scheduled_key(shard.scheduled)
-    for tree in (shard.ready, *shard.inboxes):
+    for tree in (shard.ready, shard.admitted, *shard.inboxes):
         yield from _by_key(tree)
-    interrupted = ((keys.micros_of(key), job) for key, (_, job) in shard.interrupted.items())
+    interrupted = ((keys.micros_of(key), job_of(it)) for key, it in shard.interrupted.items())
     yield iter(sorted(interrupted, key=lambda item: item[0], reverse=True))
 
 

@@ -35,7 +35,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
     now = clock.now()
     for shard in queue.shards:
         waiting += len(shard.interrupted)
-        for tree in (shard.ready, *shard.inboxes):
+        for tree in (shard.ready, shard.admitted, *shard.inboxes):
             due, later = _count(tree, now)
             waiting, scheduled = waiting + due, scheduled + later
         due, later = _count_scheduled(shard.scheduled, now)
@@ -52,7 +52,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         name=queue.name,
         waiting=waiting,
         scheduled=scheduled,
-        blocked=sum(len(shard.blocked) - 1 for shard in queue.shards),
+        blocked=sum(len(shard.blocked) + len(shard.limited) - 2 for shard in queue.shards),
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
         active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),

@@ -27,6 +27,7 @@ class Claimer:
     ) -> None:
         self._ownership = Ownership(session.record.id, owns_all)
         self._pace = Pace(threads)
+        self._threads = threads
         self._wakeup = wakeup
         self._claiming = True
         self._turn = 0
@@ -53,13 +54,22 @@ class Claimer:
     def _may_steal(self) -> bool:
         return self._steal_at is not None and clock.monotonic() >= self._steal_at
 
-    def claim(self, session: Session, room: int, interrupted: int) -> list[Claim]:
+    def claim(
+        self, session: Session, room: int, interrupted: int, with_quotas: int
+    ) -> list[Claim]:
         """Move up to `room` jobs into the lease; joins the transaction of `session`.
 
-        `interrupted`: how many the worker holds that were interrupted before.
+        `interrupted`, `with_quotas`: how many the worker holds that were interrupted before, and
+        how many have slots of quotas.
         """
         queues = session.queues()
         claims: list[Claim] = []
+
+        def take(queue: Queue, shards: list[Shard]) -> None:
+            slots = self._threads - with_quotas - sum(bool(claim.names) for claim in claims)
+            most = room - len(claims)
+            claims.extend(claim(queue, session.record, most, now, shards, interrupted, slots))
+
         self._turn += 1
         now = clock.now()
         self._stole = steal = self._may_steal()
@@ -70,10 +80,10 @@ class Claimer:
             if looks and self._ownership.is_shared:
                 own = own + self._left_lying(session, queue, now)
             if own:
-                claims += claim(queue, session.record, room - len(claims), now, own, interrupted)
+                take(queue, own)
             if steal and not claims:
                 for shard in self._ownership.others(session, queue):
-                    claims += claim(queue, session.record, room, now, [shard], interrupted)
+                    take(queue, [shard])
                     if claims:
                         break
             if len(claims) >= room:

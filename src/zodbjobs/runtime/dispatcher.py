@@ -25,6 +25,7 @@ from zodbjobs.runtime.storage import errors
 from zodbjobs.runtime.tasks.heartbeat import Heartbeat
 from zodbjobs.runtime.tasks.prune import prune
 from zodbjobs.runtime.tasks.running import ShowRunning
+from zodbjobs.runtime.tasks.slots import FreeSlots
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
@@ -90,7 +91,11 @@ class Dispatcher:
         self._looked_for_cancels: bytes | None = None
         self._ran: list[object] = []  # what ran at the last tick
         self._show_running = ShowRunning(slots)
-        self._tasks: list[StepTask] = [Heartbeat(heartbeat_seconds), self._show_running]
+        self._tasks: list[StepTask] = [
+            Heartbeat(heartbeat_seconds),
+            self._show_running,
+            FreeSlots(),
+        ]
         self._audit = Interval(heartbeat_seconds)
         self._next_book = clock.monotonic()
 
@@ -195,7 +200,10 @@ class Dispatcher:
 
     def _claim(self, session: Session, room: int) -> list[Claim]:
         interrupted = sum(claim.interruptions > 0 for claim in self._outstanding.values())
-        claims = self._claimer.claim(session, room, interrupted)
+        # Of jobs with quotas no more is claimed than runs: others may have the slots meanwhile.
+        ended = sum(bool(r.claim.names) for r in (*self._unbooked, *self._unwritten))
+        with_quotas = sum(bool(c.names) for c in self._outstanding.values()) - ended
+        claims = self._claimer.claim(session, room, interrupted, with_quotas)
         if claims and not self._workload.jobs_are_short:
             session.prefetch(claims)
         return claims
@@ -235,6 +243,8 @@ class Dispatcher:
     def _must_book(self, busy: bool) -> bool:
         if not self._reported and not self._unbooked:
             return False
+        if busy and any(result.claim.names for result in list(self._reported)):
+            busy = False  # others may wait for its slots
         return clock.monotonic() >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
 
     # Cancellation

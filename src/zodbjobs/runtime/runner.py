@@ -245,7 +245,7 @@ class Runner:
         job = self._load(claim, now, conflicts)
         if job is None:
             return None
-        expired = policy.after_expiry(job, now, conflicts)
+        expired = policy.after_expiry(job, now, conflicts, claim.too_late)
         if expired is not None:
             failure = Failure.from_exception(expired)
             return attempt_result.unsuccessful(claim, EXPIRED, failure, now, job)

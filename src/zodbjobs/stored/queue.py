@@ -20,20 +20,26 @@ from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import browse, control, put
+from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
+from zodbjobs.stored.quotas import Quotas
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queues import Queues
+    from zodbjobs.stored.unique_keys import UniqueKeys
 
 
 @implementer(IQueue)
 class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
+    _unique_keys: UniqueKeys | None = None
+
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name
         self.parent = parent
         self.shards = tuple(Shard(self, n, defaults.INBOXES) for n in range(shards))
+        self.quotas = Quotas(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r}>"
@@ -49,14 +55,24 @@ class Queue(GivesPolicy, Persistent):
         priority: int | None = None,
         after: Iterable[Job | str] = (),
         on_failure: str = "run",
+        quota_names: Iterable[str] | None = None,
+        unique: str | None = None,
+        unique_until: str = "begun",
         context: bool = True,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
-            self, begin_after, begin_by, priority, after, on_failure, context=context
+            self, begin_after, begin_by, priority, after, on_failure, quota_names, context
         )
-        job = put.checked(self, job)
-        put.put(self, job, options, put.predecessors(self, job, options))
+        check_unique(unique, unique_until)
+        job = put.checked(self, job, options)
+        behind = put.predecessors(self, job, options)
+        if unique is not None:
+            holder = rely_on(self, unique)
+            if holder is not None:
+                return holder
+            give_unique(self, job, unique, unique_until == "ended")
+        put.put(self, job, options, behind)
         return job
 
     def put_many(
@@ -66,11 +82,14 @@ class Queue(GivesPolicy, Persistent):
         begin_after: datetime | timedelta | None = None,
         begin_by: timedelta | None = None,
         priority: int | None = None,
+        quota_names: Iterable[str] | None = None,
         context: bool = True,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority, context=context)
-        checked = [put.checked(self, job) for job in jobs]
+        options = put.options(
+            self, begin_after, begin_by, priority, quota_names=quota_names, context=context
+        )
+        checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
         behind = [put.predecessors(self, job, options) for job in checked]

@@ -8,16 +8,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.entries import Entry
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
-    from zodbjobs.stored.job import Job
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.workers import WorkerRecord
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 class Claim(NamedTuple):
     """A claimed job: its key in the lease, its object id, that of its shard.
 
-    `interruptions`: how often a worker died or stopped while it held the job.
+    `interruptions`: how often a worker died or stopped while it held the job. `names`: the quotas
+    of which it has slots. `too_late`: it is only to be ended, for it wasn't begun in time.
     """
 
     key: int
     oid: bytes
     shard: bytes
     interruptions: int = 0
+    names: tuple[str, ...] = ()
+    too_late: bool = False
 
     def __str__(self) -> str:
         return f"job {u64(self.oid)}"
@@ -45,25 +48,68 @@ def claim(
     now: int,
     shards: Sequence[Shard],
     interrupted: int = 0,
+    with_quotas: int = 1,
 ) -> list[Claim]:
     """Move up to `limit` due jobs of `shards`, which are some of the queue's, into the lease
     of `worker`, in the order of their keys.
 
-    `interrupted`: how many jobs the worker holds already that were interrupted before. Joins
-    the current transaction; the caller commits, and runs them only then.
+    `interrupted`: how many jobs the worker holds already that were interrupted before.
+    `with_quotas`: how many may be jobs with quotas. Joins the current transaction; the caller
+    commits, and runs them only then.
     """
     complete = min(shard.drain(now, limit) for shard in shards)
     claimed = _claim_interrupted(worker, limit, shards, interrupted)
-    heap = [(first, s.index) for s in shards if (first := s.first()) is not None]
+    quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed))
+    heap = [(first, s.index) for s in shards if (first := s.first(quotas.room > 0)) is not None]
     heapq.heapify(heap)
     while heap and len(claimed) < limit:
         shard = queue.shards[heapq.heappop(heap)[1]]
         last = min(complete, heap[0][0]) if heap else complete
-        claimed += _lease(worker, shard, shard.take(last, limit - len(claimed)))
-        first = shard.first()
+        if quotas.room > 0 and shard.admitted and (key := shard.admitted.minKey()) <= last:
+            claimed += _lease(worker, shard, shard.take(key - 1, limit - len(claimed)))
+            if len(claimed) < limit:
+                claimed += quotas.claim(shard, key)
+        else:
+            claimed += _lease(worker, shard, shard.take(last, limit - len(claimed)))
+        first = shard.first(quotas.room > 0)
         if first is not None and first <= complete:
             heapq.heappush(heap, (first, shard.index))
     return claimed
+
+
+class _WithQuotas:
+    """Claims jobs with quotas, up to `room` of them.
+
+    `interrupted`: how many jobs the worker holds that were interrupted before.
+    """
+
+    def __init__(self, worker: WorkerRecord, room: int, interrupted: int) -> None:
+        self.room = room
+        self._worker = worker
+        self._interrupted = interrupted
+        self._refusals = 0
+
+    def claim(self, shard: Shard, key: int) -> list[Claim]:
+        """Claim the job that was admitted under `key` with all its slots; if one isn't free it
+        waits for that.
+        """
+        if shard.refuse(key):
+            self._refusals += 1
+            if self._refusals >= defaults.REFUSALS:
+                self.room = 0  # the next claim goes on
+            return []
+        entry = Entry(*shard.admitted[key])
+        if entry.times and self._interrupted >= most_together(entry.times):
+            self.room = 0
+            return []
+        del shard.admitted[key]
+        claims = _lease(self._worker, shard, [(key, tuple(entry))])
+        for claim in claims:
+            taken = shard.queue.quotas.take(claim.names, (self._worker.id, claim.key))
+            self._worker.slots[claim.key] = taken
+            self._interrupted += entry.times > 0
+        self.room -= len(claims)
+        return claims
 
 
 def most_together(interruptions: int) -> int:
@@ -81,22 +127,25 @@ def _claim_interrupted(
     for shard in shards:
         if not shard.interrupted:
             continue
-        for key, (times, job) in list(islice(shard.interrupted.items(), defaults.CLAIM_MOST)):
+        for key, item in list(islice(shard.interrupted.items(), defaults.CLAIM_MOST)):
             if len(claimed) >= limit:
                 return claimed
-            if held + len(claimed) < most_together(times):
+            if held + len(claimed) < most_together(item[0]):
                 del shard.interrupted[key]
-                claimed += _lease(worker, shard, [(key, job)], times)
+                claimed += _lease(worker, shard, [(key, item)])
     return claimed
 
 
-def _lease(
-    worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Job]], interruptions: int = 0
-) -> list[Claim]:
+def _lease(worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Any]]) -> list[Claim]:
     lease = worker.lease
     oid = shard._p_oid
     claimed = []
-    for key, job in taken:
+    for key, item in taken:
+        entry = None
+        job = item
+        if type(item) is tuple:
+            entry = Entry(*item)
+            job = entry.job
         if not lease.insert(key, job):
             if not can_be_stored(job):
                 shard.park(key, job)
@@ -104,7 +153,13 @@ def _lease(
             key = keys.free_key(lease, key)
             lease[key] = job
             job._place(shard, key)
-        claimed.append(Claim(key, job._p_oid, oid, interruptions))
+        if entry is None:
+            claimed.append(Claim(key, job._p_oid, oid))
+            continue
+        if entry.unique is not None:
+            entry.unique.release()
+        names, is_late = entry.names or (), entry.names is None
+        claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late))
     return claimed
 
 

@@ -15,6 +15,7 @@ from zodbjobs.stored.lifecycle import followers, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.quotas import checked_names
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
@@ -32,6 +33,7 @@ class Options(NamedTuple):
     policy: Any
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
+    quota_names: tuple[str, ...] | None = None
     context: surroundings.Parts = ()
 
 
@@ -42,6 +44,7 @@ def options(
     priority: int | None,
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
+    quota_names: Iterable[str] | None = None,
     context: bool = True,
 ) -> Options:
     """The options of a put into `queue`, checked.
@@ -63,16 +66,18 @@ def options(
     parts = surroundings.captured(queue._p_jar) if context else ()
     if parts:
         said = said._replace(context=parts)
+    if quota_names is not None:
+        said = said._replace(quota_names=checked_names(quota_names))
     if after == () and on_failure == "run":
         return said
     return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
 
 
-def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
+def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
     """`job`, or a job for a callable, ready to be put into `queue`.
 
-    Raises BadStatus if it isn't new, BadArgument if it can't be stored, TypeError if it is
-    neither a job nor callable.
+    Raises BadStatus if it isn't new, BadArgument if it can't be stored, UnknownQuota for a quota
+    that isn't there, TypeError if it is neither a job nor callable.
     """
     if not isinstance(job, Job):
         job = Job(job)
@@ -102,6 +107,9 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
         followers.check_all(job, queue._p_jar)
     else:
         job._check(queue._p_jar)
+    names = job._quota_names if said.quota_names is None else said.quota_names
+    if names:
+        queue.quotas.check(names, job)
     return job
 
 
@@ -128,6 +136,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
     surroundings.note(job, said.context)
+    if said.quota_names is not None and job._quota_names != said.quota_names:
+        job._quota_names = said.quota_names
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)
