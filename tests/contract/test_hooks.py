@@ -84,12 +84,11 @@ def test_a_tear_down_that_fails_is_only_logged(
     assert critical[0].startswith("tear_down of <sample.Prepared")
 
 
-def test_a_result_that_could_wait_is_committed_before_tear_down(db: Any, queue: Any) -> None:
-    job = queue.put(Prepared(sample.note, "called"))
-    transaction.commit()
-    with zodbjobs.Worker(db, threads=1, group_commit=3600):
-        zodbjobs.testing.wait_for(job)
-    assert job.outcome == "succeeded"
+@pytest.mark.promise(11)
+def test_a_result_that_could_wait_is_committed_before_tear_down(any_db: Any, queue: Any) -> None:
+    queue.put(sample.Looking(sample.nothing))
+    run(any_db)
+    assert sample.noted == ["succeeded"]
 
 
 def test_a_worker_that_dies_tears_nothing_down(db: Any, queue: Any, account: Any) -> None:

@@ -149,7 +149,7 @@ class Dispatcher:
     def _room(self) -> int:
         """How many jobs to claim now."""
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
-        outstanding = len(self._outstanding) - ended
+        outstanding = len(self._outstanding) - ended - len(self._gone)
         return self._claimer.room(outstanding, self._workload.seconds_per_job)
 
     def step(self, room: int = 0) -> int:
