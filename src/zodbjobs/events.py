@@ -24,6 +24,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import zope.event
+
 from zodbjobs.errors import BadArgument
 
 log = logging.getLogger("zodbjobs")
@@ -185,6 +187,7 @@ Handler = Callable[[Any], object]
 # reading it.
 _handlers: tuple[tuple[Handler, tuple[type, ...]], ...] = ()
 _lock = threading.Lock()
+_zope_subscribers: list[Handler] = zope.event.subscribers
 
 
 def subscribe(handler: Callable[[Any], object], *kinds: type) -> Callable[[], None]:
@@ -212,15 +215,22 @@ def subscribe(handler: Callable[[Any], object], *kinds: type) -> Callable[[], No
     return undo
 
 
+def heard() -> bool:
+    """Whether anybody subscribes to anything; a truth test, for where each job passes."""
+    return bool(_handlers or _zope_subscribers)
+
+
 def wanted(kind: type) -> bool:
     """Whether anybody subscribes to events of that class."""
-    if _handlers and any(not kinds or issubclass(kind, kinds) for _, kinds in _handlers):
+    if not (_handlers or _zope_subscribers):
+        return False
+    if any(not kinds or issubclass(kind, kinds) for _, kinds in _handlers):
         return True
-    zope_event: Any = sys.modules.get("zope.event")
-    if zope_event is None or not (subscribers := zope_event.subscribers):
+    if not _zope_subscribers:
         return False
     component: Any = sys.modules.get("zope.component.event")
-    if component is None or len(subscribers) > 1 or subscribers[0] is not component.dispatch:
+    dispatch = getattr(component, "dispatch", None)
+    if len(_zope_subscribers) > 1 or _zope_subscribers[0] is not dispatch:
         return True
     # It is there in each application with ZCML: is there a handler for the class?
     adapters = sys.modules["zope.component"].getSiteManager().adapters
@@ -240,8 +250,7 @@ def notify(event: JobEvent | WorkerEvent) -> None:
     for handler, kinds in _handlers:
         if not kinds or isinstance(event, kinds):
             _call(handler, event)
-    zope_event: Any = sys.modules.get("zope.event")
-    for handler in list(zope_event.subscribers) if zope_event else ():
+    for handler in list(_zope_subscribers):
         _call(handler, event)
 
 

@@ -138,7 +138,8 @@ class Runner:
                     self._slot.attempt = None
             if result is not None:
                 self._committer.keep(result)
-            self._pass(AFTER_COMMIT)
+            if accidents.arranged is not None:
+                accidents.arranged(AFTER_COMMIT)
         finally:
             if conflicts >= defaults.CONFLICTS_TOGETHER and self._is_alone:
                 self._is_alone = False
@@ -183,7 +184,8 @@ class Runner:
         self._cleaner.clean()
         try:
             result = self._attempt(claim, conflicts)
-            self._pass(BEFORE_COMMIT)
+            if accidents.arranged is not None:
+                accidents.arranged(BEFORE_COMMIT)
             if result is None or result.portable:
                 return result
             self._commit(result)
@@ -193,21 +195,18 @@ class Runner:
                 self._hooks = None
             raise
         finally:
-            self._tear_down()
-            self._leave_context()
+            if self._hooks is not None:
+                self._tear_down(self._hooks)
+            if self._context is not None:
+                self._leave_context(self._context)
             self._cleaner.clean()
         return None
 
-    def _pass(self, place: str) -> None:
-        """Pass a place where tests let accidents happen."""
-        if accidents.arranged is not None:
-            accidents.arranged(place)
-
-    def _tear_down(self) -> None:
+    def _tear_down(self, hooks: calls.Hooks) -> None:
         """Call the job's `tear_down`, in a transaction that is aborted."""
-        hooks, self._hooks = self._hooks, None
+        self._hooks = None
         attempt = self._slot.attempt
-        if hooks is None or attempt is None or not hooks.is_set_up:
+        if attempt is None or not hooks.is_set_up:
             return
         token = current.set(attempt)
         try:
@@ -219,24 +218,21 @@ class Runner:
         finally:
             current.reset(token)
 
-    def _enter_context(self, job: Job) -> str | None:
+    def _enter_context(self, parts: surroundings.Parts) -> str | None:
         """Restore what the job was put in; why that can't be done here, or None."""
-        parts = surroundings.of(job)
-        if parts:
-            try:
-                self._context = restored(parts)
-            except (MissingCode, POSKeyError) as error:
-                return str(error)
+        try:
+            self._context = restored(parts)
+        except (MissingCode, POSKeyError) as error:
+            return str(error)
         return None
 
-    def _leave_context(self) -> None:
+    def _leave_context(self, context: ExitStack) -> None:
         """Undo what was restored; what fails in that is logged, and the cleaner does the rest."""
-        context, self._context = self._context, None
-        if context is not None:
-            try:
-                context.close()
-            except (Exception, SystemExit):
-                log.critical("a job's run context can't be left", exc_info=True)
+        self._context = None
+        try:
+            context.close()
+        except (Exception, SystemExit):
+            log.critical("a job's run context can't be left", exc_info=True)
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
@@ -250,17 +246,18 @@ class Runner:
             failure = Failure.from_exception(expired)
             return attempt_result.unsuccessful(claim, EXPIRED, failure, now, job)
         try:
-            function, args, kwargs = calls.resolve(job)
+            parts = surroundings.of(job)
+            function, args, kwargs = calls.resolve(job, parts)
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
             return attempt_result.parked(claim, str(error), now)
-        self._pass(BEFORE_CALL)
+        if accidents.arranged is not None:
+            accidents.arranged(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         attempt.worker = self._thread_session.session.record.id
         try:
             telling.started(job, self._thread_session.session.record)
-            why = self._enter_context(job)
-            if why is not None:
+            if parts and (why := self._enter_context(parts)) is not None:
                 log.error("%r is parked: %s", job, why)
                 return attempt_result.parked(claim, why, now)
             value = self._call(attempt, function, args, kwargs)

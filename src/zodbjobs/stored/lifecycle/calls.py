@@ -204,8 +204,10 @@ def _look_up(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """What a job calls, and with what.
+def resolve(
+    job: Job, context: surroundings.Parts
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What a job calls, and with what; `context` is its run context.
 
     Raises MissingCode if any of it isn't there in this process, or if the job couldn't be
     stored again with the code that is here.
@@ -213,7 +215,6 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
     function = from_stored(job._call)
     args, kwargs = job._args, job._kwargs or {}
     policy = job.retry_policy
-    context = surroundings.of(job)
     plain = policy is None and (not context or surroundings.has_plain_values(context))
     refers = False
     check_whole(policy)  # asked for after the attempt, when it is too late to park it

@@ -93,6 +93,8 @@ def _after_commit(jar: Any, event: JobEvent, holds: Callable[[], bool] = lambda:
 
 def put(queue: Queue, job: Job) -> None:
     """Tell that `job` was put into `queue`, now and after the commit."""
+    if not events.heard():
+        return
     now, later = events.wanted(JobPut), events.wanted(JobPutCommitted)
     if not now and not later:
         return
