@@ -195,6 +195,11 @@ PRUNE_BATCH = 1_000
 #: Seconds between two looks for history to prune.
 PRUNE_SECONDS = 60.0
 
+#: Seconds of work with quotas that a worker claims ahead, beside what its threads run at once.
+#: Its slots are kept from others for as long, and as little; a claim for each four short jobs
+#: would make them cost twice as much.
+QUOTA_SECONDS = 0.02
+
 #: Jobs with quotas that one claim finds to have no free slot, and lets wait, before it leaves
 #: more of them to the next one: a bound for its transaction.
 REFUSALS = 100

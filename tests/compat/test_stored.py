@@ -50,6 +50,12 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         _use_what_follows(queue)
+        queue.quotas.create("customer:*")
+        queue.quotas.take(["customer:2"], ("somebody", 1))
+        for number in (1, 2):
+            queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
+        queue.put(zodbjobs.Job(sample.note, 1), unique="key")
+        queue.put(zodbjobs.Job(sample.note, 1), unique="ended", unique_until="ended")
         transaction.commit()
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")

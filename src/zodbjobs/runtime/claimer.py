@@ -27,7 +27,6 @@ class Claimer:
     ) -> None:
         self._ownership = Ownership(session.record.id, owns_all)
         self._pace = Pace(threads)
-        self._threads = threads
         self._wakeup = wakeup
         self._claiming = True
         self._turn = 0
@@ -59,14 +58,14 @@ class Claimer:
     ) -> list[Claim]:
         """Move up to `room` jobs into the lease; joins the transaction of `session`.
 
-        `interrupted`, `with_quotas`: how many the worker holds that were interrupted before, and
-        how many have slots of quotas.
+        `interrupted`: how many the worker holds that were interrupted before. `with_quotas`: how
+        many of those that are claimed may have quotas.
         """
         queues = session.queues()
         claims: list[Claim] = []
 
         def take(queue: Queue, shards: list[Shard]) -> None:
-            slots = self._threads - with_quotas - sum(bool(claim.names) for claim in claims)
+            slots = with_quotas - sum(bool(claim.names) for claim in claims)
             most = room - len(claims)
             claims.extend(claim(queue, session.record, most, now, shards, interrupted, slots))
 

@@ -200,13 +200,19 @@ class Dispatcher:
 
     def _claim(self, session: Session, room: int) -> list[Claim]:
         interrupted = sum(claim.interruptions > 0 for claim in self._outstanding.values())
-        # Of jobs with quotas no more is claimed than runs: others may have the slots meanwhile.
-        ended = sum(bool(r.claim.names) for r in (*self._unbooked, *self._unwritten))
-        with_quotas = sum(bool(c.names) for c in self._outstanding.values()) - ended
-        claims = self._claimer.claim(session, room, interrupted, with_quotas)
+        claims = self._claimer.claim(session, room, interrupted, self._room_for_quotas())
         if claims and not self._workload.jobs_are_short:
             session.prefetch(claims)
         return claims
+
+    def _room_for_quotas(self) -> int:
+        """How many jobs with quotas to claim: no more than run, or than are done at once, for
+        others may have their slots meanwhile.
+        """
+        ended = sum(bool(r.claim.names) for r in (*self._unbooked, *self._unwritten))
+        held = sum(bool(c.names) for c in self._outstanding.values()) - ended
+        at_once = int(defaults.QUOTA_SECONDS / max(self._workload.seconds_per_job, 1e-6))
+        return max(len(self._slots), at_once) - held
 
     def _write_alone(self, session: Session) -> None:
         """One of the results can't be stored; the step is done again with the others."""
