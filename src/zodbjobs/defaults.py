@@ -121,6 +121,10 @@ LEFT_LYING_SECONDS = 0.3
 #: Seconds between two writes of what runs.
 RUNNING_SECONDS = 0.5
 
+#: Seconds between two looks of a job for a live annotation that it waits for. Each opens a
+#: transaction; others write what they show twice a second.
+ANNOTATION_POLL_SECONDS = 0.1
+
 #: Seconds that a stopping worker gives its running jobs.
 STOP_SECONDS = 30.0
 

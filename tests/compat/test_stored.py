@@ -18,6 +18,7 @@ import pytest
 import sample
 import transaction
 from ZODB._compat import PersistentUnpickler
+from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
 from zodbjobs.testing import moving_clock, run_jobs
@@ -85,6 +86,12 @@ def _use_what_follows(queue: Any) -> None:
     job.add_callback(elsewhere)
     last = queue.put(sample.nothing, after=[job], begin_by=timedelta(hours=1))
     queue.put(zodbjobs.Job(sample.identity, zodbjobs.result_of(last)), on_failure="skip")
+    job = zodbjobs.Job(sample.nothing)
+    job.context = {"interaction": ()}
+    queue.put(job)
+    newInteraction()
+    queue.put(sample.nothing)
+    endInteraction()
     queue.put(zodbjobs.serial(sample.nothing, sample.nothing, postprocess=sample.outcomes))
     many = queue.put_many([sample.nothing] * 30)
     transaction.commit()

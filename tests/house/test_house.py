@@ -30,6 +30,7 @@ PUBLIC = {
         "Worker",
         "cleanup",
         "compute",
+        "context",
         "get_job_id",
         "get_queue",
         "get_queues",
@@ -37,7 +38,7 @@ PUBLIC = {
         "local",
     ),
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
-    *("queue_installer", "testing", "errors", "insights", "interfaces"),
+    *("queue_installer", "testing", "errors", "events", "insights", "interfaces"),
     *("parallel", "result_of", "serial"),
 }
 

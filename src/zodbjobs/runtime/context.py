@@ -25,13 +25,15 @@ class Attempt:
 
     __slots__ = (
         *("annotations", "cancelled", "changes", "job", "key", "log", "policy", "started"),
-        "written",
+        *("worker", "written"),
     )
 
     def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
         self.key = key
         self.job = job
         self.started = started
+        #: The id of the worker.
+        self.worker = ""
         #: The job's, as it was when the attempt began.
         self.policy = policy
         self.annotations: dict[str, Any] | None = None

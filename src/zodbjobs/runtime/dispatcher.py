@@ -29,7 +29,7 @@ from zodbjobs.runtime.tasks.slots import FreeSlots
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
 
@@ -149,7 +149,7 @@ class Dispatcher:
     def _room(self) -> int:
         """How many jobs to claim now."""
         ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
-        outstanding = len(self._outstanding) - ended
+        outstanding = len(self._outstanding) - ended - len(self._gone)
         return self._claimer.room(outstanding, self._workload.seconds_per_job)
 
     def step(self, room: int = 0) -> int:
@@ -179,6 +179,7 @@ class Dispatcher:
                 task.write(session)
             found = self._found(session) if audits else []
             claims = self._claim(session, room) if room else []
+            telling.claimed(session.record, claims)
             self._tell_cancelled(session)
             session.manager.commit()
         except BaseException as error:

@@ -11,7 +11,8 @@ from typing import Any
 from transaction.interfaces import TransientError
 from ZODB.Connection import resetCaches
 
-from zodbjobs import clock, defaults
+from zodbjobs import clock, defaults, events
+from zodbjobs.events import WorkerStarted, WorkerStopped
 from zodbjobs.runtime import periodic
 from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.dispatcher import Fenced
@@ -71,6 +72,10 @@ class Incarnation:
         Running jobs are waited for until `deadline()`, by the monotonic clock.
         """
         with self._parts.wakeup:
+            if events.wanted(WorkerStarted):
+                names = self._options.queues
+                queues = None if names is None else tuple(names)
+                events.notify(WorkerStarted(self.id, queues, len(self._parts.slots)))
             self._pool.start()
             log.info("worker %s works with %s threads", self.id, len(self._parts.slots))
             self._loop()
@@ -79,6 +84,8 @@ class Incarnation:
             else:
                 self._wind_up(deadline())
         self._parts.registration.close()
+        if events.wanted(WorkerStopped):
+            events.notify(WorkerStopped(self.id, self._over))
 
     def _loop(self) -> None:
         dispatcher = self._parts.dispatcher

@@ -58,10 +58,11 @@ class Queue(GivesPolicy, Persistent):
         quota_names: Iterable[str] | None = None,
         unique: str | None = None,
         unique_until: str = "begun",
+        context: bool = True,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
-            self, begin_after, begin_by, priority, after, on_failure, quota_names
+            self, begin_after, begin_by, priority, after, on_failure, quota_names, context
         )
         check_unique(unique, unique_until)
         job = put.checked(self, job, options)
@@ -82,9 +83,12 @@ class Queue(GivesPolicy, Persistent):
         begin_by: timedelta | None = None,
         priority: int | None = None,
         quota_names: Iterable[str] | None = None,
+        context: bool = True,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority, quota_names=quota_names)
+        options = put.options(
+            self, begin_after, begin_by, priority, quota_names=quota_names, context=context
+        )
         checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")

@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers
+from zodbjobs.stored.lifecycle import followers, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What a put says of its jobs; microseconds, None for what it doesn't say.
 
-    `policy`: that of jobs which bring none.
+    `policy`: that of jobs which bring none; `context`: the run context of those.
     """
 
     begin_after: int | None
@@ -34,6 +34,7 @@ class Options(NamedTuple):
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
     quota_names: tuple[str, ...] | None = None
+    context: surroundings.Parts = ()
 
 
 def options(
@@ -44,11 +45,12 @@ def options(
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
     quota_names: Iterable[str] | None = None,
+    context: bool = True,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
-    Raises BadArgument for what can't be, and if the default policy can't be loaded here; NotStored
-    if the queue has no open connection.
+    Raises BadArgument for what can't be, if the default policy can't be loaded here, and if the
+    run context can't be stored; NotStored if the queue has no open connection.
     """
     if queue._p_jar is None:
         raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
@@ -61,6 +63,9 @@ def options(
         priority = checked_priority(priority)
     policy = default_policy(queue, queue.parent)
     said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    parts = surroundings.captured(queue._p_jar) if context else ()
+    if parts:
+        said = said._replace(context=parts)
     if quota_names is not None:
         said = said._replace(quota_names=checked_names(quota_names))
     if after == () and on_failure == "run":
@@ -130,11 +135,14 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._begin_by = said.begin_by
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
+    surroundings.note(job, said.context)
     if said.quota_names is not None and job._quota_names != said.quota_names:
         job._quota_names = said.quota_names
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)
         if gated.put_behind(queue, job, key, behind, said.on_failure):
+            telling.put(queue, job)
             return
     enter(queue, job, now, after, priority)
+    telling.put(queue, job)
