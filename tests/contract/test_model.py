@@ -51,6 +51,9 @@ class Entry:
     waits: set[int] = dataclasses.field(default_factory=set)
     skips: bool = False
     has_failed: bool = False
+    #: Whether it has a quota, of which there is one slot, and its unique key.
+    limited: bool = False
+    unique: str | None = None
 
     def order(self) -> Any:
         return (-self.priority, self.due, self.turn)
@@ -84,6 +87,17 @@ class Model:
             if callback.state == "callback":
                 self.put(callback, 0, now)
         self.count(entry, state == "succeeded", now)
+
+    def holder(self, key: str | None) -> Entry | None:
+        """What waits with a unique key."""
+        waiting = [e for e in self.entries if e.state in ("pending", "blocked")]
+        return next((e for e in waiting if key is not None and e.unique == key), None)
+
+    def batch(self, now: datetime) -> list[Entry]:
+        """What is claimed at once: of what has a quota the first one only."""
+        due = [e for e in self.waiting(now) if e.due <= now]
+        first = next((e for e in due if e.limited), None)
+        return [e for e in due if not e.limited or e is first][:100]
 
     def count(self, entry: Entry, succeeded: bool, now: datetime) -> None:
         for waiting in self.entries:
@@ -134,6 +148,8 @@ class QueueMachine(RuleBasedStateMachine):
         zodbjobs.install(self.db)
         self.connection = self.db.open()
         self.queue = zodbjobs.get_queue(self.connection)
+        self.queue.quotas.create("one")
+        transaction.commit()
         self.jobs: list[zodbjobs.Job] = []
         self.model = Model()
         self.committed = copy.deepcopy(self.model)
@@ -156,12 +172,38 @@ class QueueMachine(RuleBasedStateMachine):
     def due(self, delay: float | None) -> datetime:
         return self.clock.datetime() + timedelta(seconds=delay or 0)
 
-    @rule(fails=st.booleans(), priority=PRIORITIES, delay=DELAYS)
-    def put(self, fails: bool, priority: int, delay: float | None) -> None:
+    @rule(fails=st.booleans(), limited=st.booleans(), priority=PRIORITIES, delay=DELAYS)
+    def put(self, fails: bool, limited: bool, priority: int, delay: float | None) -> None:
         job, entry = self.make(fails)
         after = None if delay is None else timedelta(seconds=delay)
-        self.queue.put(job, begin_after=after, priority=priority)
+        names = ["one"] if limited else None
+        self.queue.put(job, begin_after=after, priority=priority, quota_names=names)
+        entry.limited = limited
         self.model.put(entry, priority, self.due(delay))
+
+    @rule(key=st.sampled_from("ab"), priority=PRIORITIES, delay=DELAYS, limited=st.booleans())
+    def put_unique(self, key: str, priority: int, delay: float | None, limited: bool) -> None:
+        after = None if delay is None else timedelta(seconds=delay)
+        options: Any = {"begin_after": after, "priority": priority, "unique": key}
+        holder = self.model.holder(key)
+        if holder is not None:
+            other = zodbjobs.Job(sample.note, "never")
+            assert self.queue.put(other, **options) is self.jobs[holder.number]
+            return
+        job, entry = self.make(False)
+        self.queue.put(job, quota_names=["one"] if limited else [], **options)
+        entry.limited, entry.unique = limited, key
+        self.model.put(entry, priority, self.due(delay))
+
+    def limited(self) -> list[Entry]:
+        return [e for e in self.model.waiting(self.clock.datetime()) if e.limited]
+
+    @precondition(lambda self: self.limited())
+    @rule(data=st.data())
+    def lift(self, data: Any) -> None:
+        entry = data.draw(st.sampled_from(self.limited()))
+        self.jobs[entry.number].quota_names = []
+        entry.limited = False
 
     @rule(count=st.integers(1, 80), priority=PRIORITIES, delay=DELAYS)
     def put_many(self, count: int, priority: int, delay: float | None) -> None:
@@ -240,7 +282,7 @@ class QueueMachine(RuleBasedStateMachine):
         number = run_in_groups(self.db)
         transaction.begin()
         ran: list[int] = []
-        while batch := [e for e in self.model.waiting(now) if e.due <= now][:100]:
+        while batch := self.model.batch(now):
             ran += [entry.number for entry in batch]
             for entry in batch:
                 self.model.end(entry, "failed" if entry.fails else "succeeded", now)
@@ -258,6 +300,7 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             self.queue.remove(self.jobs[entry.number])
         entry.state, entry.counts = "gone" if entry.is_callback else "new", False
+        entry.unique = None
         self.model.count(entry, False, self.due(None))
 
     @precondition(lambda self: any(e.state == "new" for e in self.model.entries))
@@ -288,6 +331,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def retry(self, data: Any) -> None:
         entry = data.draw(st.sampled_from(self.may_be_retried()))
+        if self.model.holder(entry.unique) is not None:
+            with pytest.raises(BadStatus, match="unique key"):
+                self.queue.retry(self.jobs[entry.number])
+            return
         self.queue.retry(self.jobs[entry.number])
         self.model.history.remove(entry.number)
         self.model.put(entry, entry.priority, self.due(None))
