@@ -226,6 +226,13 @@ def test_what_cannot_be_run_and_is_put_in_again(
     assert heard.names(job) == [*LIFE[:3], "JobParked", *LIFE]
 
 
+def test_a_put_that_gives_another_job_is_none(db: Any, queue: Any, heard: Heard) -> None:
+    first = queue.put(sample.nothing, unique="nightly")
+    assert queue.put(sample.nothing, unique="nightly") is first
+    transaction.commit()
+    assert heard.names() == LIFE[:2]
+
+
 def test_callbacks_are_put_by_the_end(db: Any, queue: Any, heard: Heard) -> None:
     parent = queue.put(sample.nothing)
     callback = parent.add_callback(sample.identity)
