@@ -295,7 +295,7 @@ def interrupt(queue: Any) -> None:
     """As a rescue does."""
     for shard in queue.shards:
         for key, job in shard.take(LAST, 1000):
-            shard.make_interrupted(key, job, 1)
+            shard.make_ready(key, (1, job))
     transaction.commit()
 
 
