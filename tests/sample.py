@@ -670,3 +670,47 @@ def extend_whole(whole: Any) -> None:
 def note_number(number: int, result: Any = None) -> int:
     noted.append(number)
     return number
+
+
+# Time limits
+
+
+def check_past(seconds: float) -> None:
+    """Ask whether to go on, after `seconds` by the clock that a test moves."""
+    local.check()
+    take(seconds)
+    noted.append(local.cancel_requested())
+    local.check()
+    noted.append("went on")
+
+
+def deposit_past(account: Account, seconds: float) -> int:
+    """Deposit 1, and return after `seconds` by the clock that a test moves."""
+    balance = account.deposit(1)
+    take(seconds)
+    return balance
+
+
+#: What `call_meanwhile` calls; a test sets it.
+meanwhile: Any = None
+
+
+def call_meanwhile(account: Account | None = None) -> int:
+    """Let the test do something, the first time; return how often it ran."""
+    noted.append("ran")
+    if account is not None:
+        account.deposit(1)
+    if len(noted) == 1:
+        meanwhile()
+    return len(noted)
+
+
+async def wait_for_ever() -> None:
+    """Note that the wait was cancelled."""
+    import asyncio
+
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        noted.append("cancelled")
+        raise

@@ -128,6 +128,14 @@ STOP_SECONDS = 30.0
 #: wrapper both send it. A later one ends the process at once.
 SAME_SIGNAL_SECONDS = 1.0
 
+#: Seconds that a thread has to return from a job whose timeout is over, as one does that asks
+#: `local.check`. Then it is stuck, and another one takes its place.
+STUCK_SECONDS = 1.0
+
+#: As many stuck threads, for each thread of a worker, end the worker: each keeps memory and a
+#: connection, and may take a core from the others. Only the end of its process ends a thread.
+STUCK_FACTOR = 1
+
 #: Attempts at a job whose commit conflicts; each is another chance in a fresh snapshot. All
 #: but the first few are made alone in the process, so that so many mean a fault.
 CONFLICT_ATTEMPTS = 25

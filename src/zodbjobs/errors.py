@@ -76,7 +76,7 @@ class BadPolicy(ZodbjobsError):
 
 
 class TimedOut(ZodbjobsError, TimeoutError):
-    """The job wasn't done in time."""
+    """The job wasn't done in time: an attempt took longer than its timeout, for one."""
 
 
 class Cancelled(ZodbjobsError):

@@ -80,6 +80,11 @@ class IJob(IContained):
         "The timedelta after begin_after within which the job must begin, else it expires; "
         "None for no such limit. Settable until it is claimed."
     )
+    timeout = Attribute(
+        "The timedelta that one attempt may take, with its commit; None for no limit. Settable "
+        "while NEW, also to seconds. Past it the attempt can't commit, is told so, and counts as "
+        "one that raised TimedOut. A put gives a job that has none the queue's."
+    )
     created = Attribute("When it was put, aware UTC datetime, or None.")
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
     finished = Attribute("When it ended, aware UTC datetime, or None.")
@@ -188,7 +193,22 @@ class IQueue(Interface):
         "None: the database's."
     )
 
-    def put(job, *, begin_after=None, begin_by=None, priority=None, after=(), on_failure="run"):
+    timeout = Attribute(
+        "The timedelta that an attempt may take at a job which is put from now on and says "
+        "nothing of it; None for no limit. Settable, also to seconds; BadArgument for what isn't "
+        "positive."
+    )
+
+    def put(
+        job,
+        *,
+        begin_after=None,
+        begin_by=None,
+        priority=None,
+        after=(),
+        on_failure="run",
+        timeout=...,
+    ):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
         `begin_after`: aware datetime, or a timedelta from now; past means now.
@@ -199,13 +219,15 @@ class IQueue(Interface):
         ended. Jobs whose `result_of` is an argument are waited for as well. Time, priority and
         begin_by count from the put. `on_failure`: 'skip' ends the job as SKIPPED if one of them
         ended without success, or was removed; 'run' runs it.
+        `timeout`: seconds or a timedelta that an attempt may take, None for no limit; left out,
+        that of the job, or else of the queue.
 
-        Raises TypeError (not callable), BadArgument (can't be pickled; naive or
-        negative time; priority out of range; what can't be waited for), BadStatus (not NEW),
-        before anything is written. Joins the transaction of the queue's connection.
+        Raises TypeError (not callable), BadArgument (can't be pickled; naive or negative time; a
+        timeout that isn't positive; priority out of range; what can't be waited for), BadStatus
+        (not NEW), before anything is written. Joins the transaction of the queue's connection.
         """
 
-    def put_many(jobs, *, begin_after=None, begin_by=None, priority=None):
+    def put_many(jobs, *, begin_after=None, begin_by=None, priority=None, timeout=...):
         """`put` each of an iterable, all or none, and return them as a list."""
 
     def pull(index=0):

@@ -20,6 +20,7 @@ import transaction
 from ZODB._compat import PersistentUnpickler
 
 import zodbjobs
+from zodbjobs import defaults
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -49,6 +50,9 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         _use_what_follows(queue)
+        patient.timeout = 60
+        patient.put(sample.nothing)
+        queue.put(sample.nothing, timeout=60)
         transaction.commit()
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")
@@ -62,12 +66,22 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         while not job.log_lines:
             transaction.begin()
         worker.stop(seconds=0)
+    _use_a_stuck_thread(db, queue, monkeypatch)
     sample.gate.set()
     patience.no_runner_is_left()
     transaction.begin()
     run_jobs(db)
     transaction.abort()
     connection.close()
+
+
+def _use_a_stuck_thread(db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "STUCK_SECONDS", 0)
+    transaction.begin()
+    with zodbjobs.Worker(db, queues=["patient"], threads=1) as worker:
+        queue.parent["patient"].put(sample.wait, timeout=0.01)
+        transaction.commit()
+        patience.until(lambda: worker.given_up)
 
 
 def _use_what_follows(queue: Any) -> None:

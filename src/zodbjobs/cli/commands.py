@@ -110,7 +110,8 @@ def worker(
 
     Makes the queues if the database has none. Running jobs get 30 seconds to end; another
     signal, a second or more after the first, ends the process at once, and the next worker
-    runs their jobs again.
+    runs their jobs again. The status is 1 if too many threads didn't return from jobs that
+    had timed out, so that the process is to be replaced; --processes does that.
 
     A file has room for one process. With --processes 2, or with --address, a ZEO server
     shares it: the workers use that, and so does an application on this machine, which opens
@@ -126,7 +127,8 @@ def worker(
             )
         )
     with opened(database, create=create, alone=True, wait_seconds=SERVER_SECONDS) as db:
-        run_worker(db, database, names, threads)
+        status = run_worker(db, database, names, threads)
+    sys.exit(status)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

@@ -132,6 +132,7 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
         "put": _moment(job.created),
         "due": _moment(job.begin_after) if job.begin_after != job.created else None,
         "begin by": None if job.begin_by is None else f"{duration(job.begin_by)} after due",
+        "timeout": None if job.timeout is None else duration(job.timeout),
         "started": _moment(job.started),
         "finished": _moment(job.finished),
         "took": duration(job.seconds),
@@ -203,6 +204,8 @@ def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for worker in workers:
         process = _cut(f"{worker.pid}{' (gone)' if worker.gone else ''} on {worker.host}")
-        numbers = (worker.threads, worker.assigned, worker.active, worker.heartbeat)
-        table.add_row(worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started))
+        threads = f"{worker.threads:,}" + (f", {worker.stuck:,} stuck" if worker.stuck else "")
+        numbers = (worker.assigned, worker.active, worker.heartbeat)
+        cells = (threads, *(f"{n:,}" for n in numbers), since(worker.started))
+        table.add_row(worker.id[:12], process, *cells)
     out.print(table)

@@ -76,6 +76,7 @@ class JobDetails(JobInfo):
 
     arguments: tuple[str, ...] = ()
     begin_by: float | None = None
+    timeout: float | None = None
     worker: str | None = None
     result: str | None = None
     result_file: str | None = None
@@ -120,7 +121,10 @@ class QueueStats(Info):
 
 @dataclasses.dataclass(frozen=True)
 class WorkerInfo(Info):
-    """A worker as its record shows it; `gone` if its process is known to have ended."""
+    """A worker as its record shows it; `gone` if its process is known to have ended.
+
+    `stuck`: how many of its threads don't return from a job that has timed out.
+    """
 
     id: str
     host: str
@@ -131,6 +135,7 @@ class WorkerInfo(Info):
     assigned: int
     active: int
     gone: bool
+    stuck: int = 0
 
 
 def show(value: object, most: int) -> str:

@@ -57,6 +57,7 @@ def job_details(job: Job) -> JobDetails:
         **row,
         arguments=tuple(arguments),
         begin_by=None if job.begin_by is None else job.begin_by.total_seconds(),
+        timeout=None if job.timeout is None else job.timeout.total_seconds(),
         worker=None if holder is None else holder.id,
         result=None if job.failure or job.result is None else show(job.result, MOST_RESULT),
         result_file=_file_of(job.result),

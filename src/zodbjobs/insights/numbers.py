@@ -118,4 +118,5 @@ def _worker(record: WorkerRecord) -> WorkerInfo:
         assigned=len(record.leased()) - active,
         active=active,
         gone=is_dead(record, only_process=False),
+        stuck=record.stuck,
     )

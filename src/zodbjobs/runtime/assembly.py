@@ -27,6 +27,8 @@ class Options(NamedTuple):
     history_seconds: float = defaults.HISTORY_SECONDS
     history_count: int = defaults.HISTORY_COUNT
     heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS
+    #: As many stuck threads end it; None for the default.
+    stuck_threads: int | None = None
     #: Whether it claims from all shards, and leaves none to other workers.
     owns_all: bool = False
 
@@ -45,8 +47,9 @@ class Parts:
             db, options.queues, options.threads, options.heartbeat_seconds
         )
         one_process = abilities.is_for_one_process(db)
-        most = defaults.GROUP_JOBS if one_process else defaults.SERVER_GROUP_JOBS
-        self.slots = [Slot(Group(options.group_commit, most)) for _ in range(options.threads)]
+        self._group_commit = options.group_commit
+        self._group_jobs = defaults.GROUP_JOBS if one_process else defaults.SERVER_GROUP_JOBS
+        self.slots = [self.make_slot() for _ in range(options.threads)]
         self.workload = Workload(options.threads)
         self.wakeup = Wakeup(registration.db)
         self.dispatcher = Dispatcher(
@@ -58,6 +61,10 @@ class Parts:
             options.heartbeat_seconds,
             options.owns_all,
         )
+
+    def make_slot(self) -> Slot:
+        """The slot of another thread."""
+        return Slot(Group(self._group_commit, self._group_jobs))
 
     def make_runner(self, slot: Slot) -> Runner:
         """The runner of a slot, with a connection of its own for the calling thread only."""

@@ -25,6 +25,7 @@ from zodbjobs.runtime.storage import errors
 from zodbjobs.runtime.tasks.heartbeat import Heartbeat
 from zodbjobs.runtime.tasks.prune import prune
 from zodbjobs.runtime.tasks.running import ShowRunning
+from zodbjobs.runtime.tasks.timeouts import Timeouts
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
@@ -90,7 +91,12 @@ class Dispatcher:
         self._looked_for_cancels: bytes | None = None
         self._ran: list[object] = []  # what ran at the last tick
         self._show_running = ShowRunning(slots)
-        self._tasks: list[StepTask] = [Heartbeat(heartbeat_seconds), self._show_running]
+        self._timeouts = Timeouts(slots, self._let_go)
+        self._tasks: list[StepTask] = [
+            Heartbeat(heartbeat_seconds),
+            self._show_running,
+            self._timeouts,
+        ]
         self._audit = Interval(heartbeat_seconds)
         self._next_book = clock.monotonic()
 
@@ -159,7 +165,9 @@ class Dispatcher:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
         while self._gone:
-            self._outstanding.pop(self._gone.popleft().oid, None)
+            gone = self._gone.popleft()
+            if self._outstanding.get(gone.oid) is gone:  # it may have been claimed again since
+                self._let_go(gone.oid)
         if self._show_running not in due:
             due = [*due, self._show_running]  # at no cost
         seen = self._wakeup.last_transaction()
@@ -231,6 +239,10 @@ class Dispatcher:
             log.warning("%s jobs were claimed by a commit that seemed to fail", len(found))
         return found
 
+    def _let_go(self, oid: bytes) -> None:
+        """Count on a claimed job no more."""
+        self._outstanding.pop(oid, None)
+
     def _must_book(self, busy: bool) -> bool:
         if not self._reported and not self._unbooked:
             return False
@@ -250,8 +262,14 @@ class Dispatcher:
         """Tell the running jobs that were taken away."""
         for slot in self._slots:
             attempt = slot.attempt
-            if attempt is not None and attempt.key not in session.record.lease:
-                attempt.cancelled = True
+            if attempt is None or attempt.cancelled:
+                continue
+            if attempt.key not in session.record.lease:
+                attempt.take_away()
+
+    def show_stuck(self, number: int) -> None:
+        """Let the next step write how many threads don't return from a job that has timed out."""
+        self._timeouts.stuck = number
 
     # Other work in the same session
 

@@ -29,16 +29,26 @@ class Incarnation:
 
     Registers when it is made, and raises what that raises. `stopping` ends it. If others
     thought it dead and took its jobs it ends as well; the worker then begins another one.
+    `give_up` is called, with the reason, once too many of its threads are stuck.
     """
 
-    def __init__(self, db: Any, options: Options, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        db: Any,
+        options: Options,
+        stopping: threading.Event,
+        give_up: Callable[[str], None] = lambda why: None,
+    ) -> None:
         self._options = options
+        self._give_up = give_up
         self._stopping = stopping
         self._over = False  # others have taken the jobs, or shall take them
         self._was_away = False
         self._backoff = Backoff(stopping)
         self._parts = parts = Parts(db, options, stopping)
-        self._pool = ThreadPool(parts.workload, parts.slots, parts.make_runner, self._fetch)
+        self._pool = ThreadPool(
+            parts.workload, parts.slots, parts.make_slot, parts.make_runner, self._fetch
+        )
         self._tasks = [
             Task(defaults.DETECTOR_SECONDS, lambda: self._safely(self._rescue)),
             Task(defaults.PRUNE_SECONDS, self._prune, at_once=True),
@@ -85,9 +95,22 @@ class Incarnation:
         while not self._stopping.is_set() and not self._over:
             self._safely(dispatcher.tick)
             self._pool.supervise()
+            self._look_at_stuck()
             self._skip_ids()
             periodic.tick(self._tasks)
             self._parts.wakeup.wait(dispatcher.is_idle)
+
+    def _look_at_stuck(self) -> None:
+        """Show the number of stuck threads; give up when there are as many as may be."""
+        stuck = self._pool.stuck
+        self._parts.dispatcher.show_stuck(stuck)
+        most = self._options.stuck_threads or defaults.STUCK_FACTOR * len(self._parts.slots)
+        if stuck >= most:
+            self._give_up(
+                f"worker {self.id} stops, as {stuck} of its threads didn't return from jobs that "
+                "had timed out; see the log for where they are, and let another process take "
+                "its place"
+            )
 
     def _rescue(self) -> None:
         with self._parts.dispatcher.lock:  # it is the same connection
@@ -160,7 +183,7 @@ class Incarnation:
         self._parts.dispatcher.stop_claiming()
         for slot in self._parts.slots:
             if slot.attempt is not None:
-                slot.attempt.cancelled = True
+                slot.attempt.take_away()
 
     def _wind_up(self, deadline: float) -> None:
         dispatcher = self._parts.dispatcher

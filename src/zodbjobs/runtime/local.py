@@ -89,5 +89,18 @@ def get_live_annotation(name: str, default: Any = None) -> Any:
 
 
 def cancel_requested() -> bool:
-    """Whether the job was taken away: it can't commit any more and may just return."""
-    return _attempt().cancelled
+    """Whether the job was cancelled, taken away, or is past its timeout: it can't commit any more
+    and may just return.
+    """
+    attempt = _attempt()
+    return attempt.cancelled or attempt.is_overdue()
+
+
+def check() -> None:
+    """Raise Cancelled if the job was taken away, or TimedOut if it is past its timeout.
+
+    It can't commit any more then. Cheap: call it wherever a long job can be left.
+    """
+    error = _attempt().reason_to_stop()
+    if error is not None:
+        raise error

@@ -27,11 +27,9 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion, followers
+from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
-    READY,
-    SCHEDULED,
     WAITING,
     AttemptResult,
 )
@@ -43,6 +41,9 @@ log = logging.getLogger("zodbjobs")
 # Held by a job that has conflicted several times: those that keep conflicting with each
 # other run one after the other.
 _alone = threading.Lock()
+
+# Held while a runner gives that up, which may be done for it.
+_giving_up = threading.Lock()
 
 
 class Runner:
@@ -117,6 +118,10 @@ class Runner:
                         continue
                     conflicts += 1
                     attempt = self._slot.attempt
+                    if attempt is not None and attempt.timed_out:
+                        self._drop(claim, attempt)
+                        result = None
+                        break
                     if not policy.outlasts_conflict(attempt and attempt.policy, error, conflicts):
                         result = Context().run(self._give_up, claim, error, conflicts)
                         break
@@ -126,7 +131,13 @@ class Runner:
             if result is not None:
                 self._committer.keep(result)
         finally:
-            if conflicts >= defaults.CONFLICTS_TOGETHER and self._is_alone:
+            if self._is_alone:
+                self.let_others()
+
+    def let_others(self) -> None:
+        """Run no longer alone among the jobs that keep conflicting; called in any thread."""
+        with _giving_up:
+            if self._is_alone:
                 self._is_alone = False
                 _alone.release()
 
@@ -198,6 +209,7 @@ class Runner:
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         try:
             value = self._call(attempt, function, args, kwargs)
+            attempt.check_time()
             if isinstance(value, Job) and not completion.has_own_end(job):
                 return self._returned(claim, attempt, value, conflicts)
             portable = is_simple(value)
@@ -212,7 +224,10 @@ class Runner:
             self._start_over()
             if _stops_the_process(error):
                 raise
-            return self._failed(claim, error, now, conflicts, policy.JOB_ERROR)
+            if attempt.cancelled and (attempt.timed_out or self._is_taken(claim)):
+                self._drop(claim, attempt)
+                return None
+            return self._failed(claim, attempt.blame(error), now, conflicts, policy.JOB_ERROR)
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
@@ -229,7 +244,7 @@ class Runner:
         calls.set_running(attempt.job, True)
         self._slot.called = called = time.monotonic()
         try:
-            return calls.run(function, args, kwargs)
+            return calls.run(function, args, kwargs, attempt.watch)
         finally:
             self._slot.called = None
             spent = time.monotonic() - called
@@ -289,12 +304,7 @@ class Runner:
         result.conflicts = conflicts
         attempt = self._slot.attempt
         if attempt is not None:
-            result.followed = followers.is_followed(attempt.job)
-            attempts, earlier_conflicts = completion.attempts_before(attempt.job)
-            result.attempts = attempts + 1
-            result.conflicts += earlier_conflicts
-            result.annotations = attempt.annotations
-            result.log = () if attempt.log is None else tuple(attempt.log)
+            attempt.tell(result, attempt.job)
         return result
 
     def _succeeded(
@@ -355,38 +365,36 @@ class Runner:
         if attempt is not None and isinstance(error, Snooze):
             result.snoozed = True
             result.attempts -= 1
-            verdict = policy.after_snooze(error, result.finished)
-            failure = None
-        else:
+            policy.follow(result, policy.after_snooze(error, result.finished), None)
+        elif attempt is not None:
             failure = Failure.from_exception(error)
-            verdict = policy.NO_MORE
-            if attempt is not None and attempt.policy is not None:
-                verdict = policy.after_error(
-                    attempt.policy, attempt.job, question, failure, result.finished
-                )
-            result.policy_data = verdict.data
-        job = claim if attempt is None else attempt.job
-        if verdict.micros is None:
-            if verdict.error is not None:
-                failure = _led_to(verdict.error, failure)
-            level = logging.ERROR if attempt is None else attempt.job.failure_log_level
-            log.log(level, "%r failed: %s", job, failure)
-            result.outcome, result.result = FAILED, failure
-            return result
-        log.info("%r is run again in %s us: %s", job, verdict.micros, failure or error)
-        result.failure = failure
-        result.goes_to = READY
-        if verdict.micros:
-            result.goes_to = SCHEDULED
-            result.retry_at = result.finished + verdict.micros
+            policy.conclude(result, attempt.job, attempt.policy, failure, question)
+        else:
+            policy.follow(result, policy.NO_MORE, Failure.from_exception(error))
+        level = logging.ERROR if attempt is None else attempt.job.failure_log_level
+        shown = claim if attempt is None else repr(attempt.job)
+        policy.tell(result, shown, level, error if result.snoozed else None)
         return result
 
     def _commit(self, result: AttemptResult) -> None:
         """Commit what the job did with its result, unless it was taken away."""
-        if self._committer.commit(result):
-            return
-        self._tell_taken(result.claim)
-        self._report([], [result.claim])
+        if not self._committer.commit(result):
+            self._drop(result.claim, self._slot.attempt)
+
+    def _is_taken(self, claim: Claim) -> bool:
+        """Whether the job isn't this worker's any more, as the transaction that begins has it."""
+        self._thread_session.begin()
+        return self._thread_session.session.record.job_of(claim) is None
+
+    def _drop(self, claim: Claim, attempt: Attempt | None) -> None:
+        """Leave a job that was taken away while it ran: by a cancellation, for its timeout, or by
+        a rescue.
+        """
+        if attempt is not None and attempt.timed_out:
+            log.info("%s had timed out; what it did here is dropped", claim)
+        else:
+            self._tell_taken(claim)
+        self._report([], [claim])
 
     def _tell_taken(self, claim: Claim) -> None:
         """Tell of a job that was taken away while it ran: by a cancellation, or by a rescue."""
@@ -396,15 +404,6 @@ class Runner:
                 log.info("%s was cancelled; what it did here is dropped", claim)
                 return
         log.error("%s was taken from this worker; what it did here is dropped", claim)
-
-
-def _led_to(error: Exception, failure: Failure | None) -> Failure:
-    """The Failure of an error that came of another one, which is the last of its causes."""
-    made = Failure.from_exception(error)
-    causes = list(made.chain())
-    if failure is not None and str(failure) not in map(str, causes):  # as Python may know itself
-        causes[-1].cause = failure
-    return made
 
 
 def _stops_the_process(error: BaseException) -> bool:

@@ -10,7 +10,8 @@ class Slot:
     """What one thread does: the attempt that runs, its times, and the results that wait.
 
     The thread writes it, the dispatcher and the pool read it. It outlives the thread: another
-    one that takes the place of a thread which ended goes on with it.
+    one that takes the place of a thread which ended goes on with it; one that takes the place of a
+    stuck thread has a new one.
     """
 
     def __init__(self, group: Group) -> None:

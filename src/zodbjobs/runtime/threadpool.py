@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable
 
-from zodbjobs import defaults
+from zodbjobs import clock, defaults
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.transactions import Stopped
@@ -32,14 +34,37 @@ class _Thread:
         self.slot = slot
         self.number = number
         self.thread: threading.Thread | None = None
+        self.runner: Runner | None = None
+        self.is_replaced = False  # as it is stuck
         self.is_present = False  # counted in workload.present
         self.is_away = False  # in a long job
         self.loaded = 0  # jobs that are run next, and that it has loaded
 
 
+def _has_timed_out(thread: _Thread) -> bool:
+    attempt = thread.slot.attempt
+    return attempt is not None and attempt.timed_out
+
+
+def _is_stuck(thread: _Thread) -> bool:
+    """Whether it hasn't returned from a job within some time after its timeout."""
+    attempt = thread.slot.attempt
+    if attempt is None or not attempt.timed_out or attempt.deadline is None:
+        return False
+    return clock.monotonic() >= attempt.deadline + defaults.STUCK_SECONDS
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    """Where a thread is, as text."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001
+    return "" if frame is None else "".join(traceback.format_stack(frame))
+
+
 class ThreadPool:
     """Threads that run what waits in `workload`, one for each of `slots`.
 
+    A thread that doesn't return from a job which has timed out is stuck: it is left to itself, and
+    another one takes its place, with a slot of `make_slot`, in `slots` as well.
     `make_runner` is called in each thread. `fetch` is called by a thread that has nothing to
     do: it books what ended and claims more, which is cheaper than to wake another thread for it.
     """
@@ -47,15 +72,26 @@ class ThreadPool:
     def __init__(
         self,
         workload: Workload,
-        slots: Sequence[Slot],
+        slots: list[Slot],
+        make_slot: Callable[[], Slot],
         make_runner: Callable[[Slot], Runner],
         fetch: Callable[[Runner], None],
     ) -> None:
         self._workload = workload
+        self._slots = slots
+        self._make_slot = make_slot
         self._make_runner = make_runner
         self._fetch = fetch
         self._stopping = False
         self._threads = [_Thread(slot, number) for number, slot in enumerate(slots, 1)]
+        self._stuck: list[_Thread] = []
+
+    @property
+    def stuck(self) -> int:
+        """How many threads are stuck right now."""
+        if self._stuck:
+            self._stuck = [t for t in self._stuck if t.thread and t.thread.is_alive()]
+        return len(self._stuck)
 
     def start(self) -> None:
         """Start the threads."""
@@ -68,7 +104,7 @@ class ThreadPool:
         thread.thread.start()
 
     def supervise(self) -> None:
-        """Count on threads in a long job no more, and replace those that have ended."""
+        """Count on threads in a long job no more; replace those that have ended or are stuck."""
         long_ago = time.monotonic() - _LONG_SECONDS
         workload = self._workload
         with workload.change:
@@ -78,10 +114,40 @@ class ThreadPool:
                     thread.is_away = True
                     workload.is_in_long_job()
             workload.call_threads(len(workload))
-        for thread in self._threads:
-            if not self._stopping and thread.thread and not thread.thread.is_alive():
+        for place, thread in enumerate(self._threads):
+            if not self._stopping and _is_stuck(thread):
+                self._replace(place, thread)
+            elif not self._stopping and thread.thread and not thread.thread.is_alive():
                 log.critical("a runner thread has ended; another one takes its place")
                 self._start(thread)
+
+    def _replace(self, place: int, stuck: _Thread) -> None:
+        """Let another thread take the place of a stuck one, which ends when its job returns."""
+        assert stuck.thread is not None
+        assert stuck.slot.attempt is not None
+        log.critical(
+            "thread %r doesn't return from %s, which has timed out; another one takes its place. "
+            "It is at:\n%s",
+            stuck.thread.name,
+            stuck.slot.attempt.shown,
+            _stack_of(stuck.thread),
+        )
+        stuck.is_replaced = True
+        with self._workload.change:
+            self._count_out(stuck)
+        if stuck.runner is not None:
+            stuck.runner.let_others()
+        slot = self._slots[place] = self._make_slot()
+        slot.group.give_back(stuck.slot.group.take())
+        self._stuck.append(stuck)
+        self._threads[place] = _Thread(slot, stuck.number)
+        self._start(self._threads[place])
+
+    def _count_out(self, thread: _Thread) -> None:
+        """Count a thread no more; under `change`."""
+        if thread.is_present:
+            self._workload.left(thread.is_away)
+        thread.is_present = thread.is_away = False
 
     def stop(self) -> None:
         """Let the threads end after the jobs that they run."""
@@ -90,8 +156,11 @@ class ThreadPool:
             self._workload.change.notify_all()
 
     def is_alive(self) -> bool:
-        """Whether a thread still runs."""
-        return any(t.thread is not None and t.thread.is_alive() for t in self._threads)
+        """Whether a thread still runs, other than in a job that has timed out."""
+        return any(
+            t.thread is not None and t.thread.is_alive() and not _has_timed_out(t)
+            for t in self._threads
+        )
 
     # In the threads
 
@@ -99,11 +168,13 @@ class ThreadPool:
         runner = self._opened(thread.slot)
         if runner is None:
             return
+        thread.runner = runner
         try:
             with self._workload.change:
                 self._workload.present += 1
                 thread.is_present = True
-            while not self._stopping and runner.is_clean:  # else a new thread goes on
+            # Else a new thread goes on.
+            while not self._stopping and runner.is_clean and not thread.is_replaced:
                 self._turn(thread, runner)
         except BaseException:
             log.critical("a runner thread fails", exc_info=True)
@@ -112,9 +183,7 @@ class ThreadPool:
 
     def _leave(self, thread: _Thread, runner: Runner) -> None:
         with self._workload.change:
-            if thread.is_present:
-                self._workload.left(thread.is_away)
-            thread.is_present = thread.is_away = False
+            self._count_out(thread)
         thread.slot.attempt = thread.slot.called = None
         try:
             runner.close()
@@ -144,6 +213,8 @@ class ThreadPool:
             workload.take_again(claim)
             with workload.change:
                 workload.change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
+        if thread.is_replaced:
+            return
         workload.ended(thread.slot)
         if thread.is_away:  # if it becomes so right now, the next job's end or the rest sees it
             with workload.change:

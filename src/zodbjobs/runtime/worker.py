@@ -29,10 +29,12 @@ class Worker:
     jobs that wrote nothing wait for each other, 0 commits each alone. `stop_seconds`: how
     long `stop` waits for running jobs. `history_seconds` and `history_count`: how long, and
     how many, finished jobs a queue keeps. `heartbeat_seconds`: between two signs of life; other
-    workers take over its jobs when three are missing.
+    workers take over its jobs when three are missing. `stuck_threads`: the worker stops, in
+    order, when so many of its threads don't return from jobs that have timed out; by default as
+    many as `threads`.
 
-    Raises ValueError for no threads or no time between heartbeats, TypeError for a str as
-    `queues`.
+    Raises ValueError for no threads, none that may be stuck, or no time between heartbeats,
+    TypeError for a str as `queues`.
 
     A context manager: starts the threads, and stops them at the end.
     """
@@ -48,6 +50,7 @@ class Worker:
         history_seconds: float = defaults.HISTORY_SECONDS,
         history_count: int = defaults.HISTORY_COUNT,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
+        stuck_threads: int | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
@@ -55,15 +58,25 @@ class Worker:
             raise ValueError(
                 f"a worker needs time between its heartbeats, not {heartbeat_seconds} s"
             )
+        if stuck_threads is not None and stuck_threads < 1:
+            raise ValueError(f"stuck_threads is at least 1, not {stuck_threads}")
         if isinstance(queues, str):
             raise TypeError(f"queues is a list of names; write queues=[{queues!r}]")
         self._db = db
         self._options = Options(
-            queues, threads, group_commit, history_seconds, history_count, heartbeat_seconds
+            queues,
+            threads,
+            group_commit,
+            history_seconds,
+            history_count,
+            heartbeat_seconds,
+            stuck_threads,
         )
         self._stop_seconds = stop_seconds
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._until = threading.Event()
+        self._given_up: str | None = None
 
     def __enter__(self) -> Worker:
         self.start()
@@ -79,6 +92,11 @@ class Worker:
         """
         return self._incarnation.id
 
+    @property
+    def given_up(self) -> str | None:
+        """Why it stopped by itself, so that its process had better be replaced; else None."""
+        return self._given_up
+
     def start(self) -> None:
         """Register, rescue the jobs of dead workers, start the threads; returns at once.
 
@@ -89,7 +107,8 @@ class Worker:
         for db in self._db.databases.values():
             full_disk.mend(db.storage)
         self._stopping.clear()
-        self._incarnation = Incarnation(self._db, self._options, self._stopping)
+        self._given_up = None
+        self._incarnation = self._begin()
         self._widened = self._incarnation.databases
         self._widen_pools(self._options.threads + 1)
         self._thread = threading.Thread(target=self._work, name="zodbjobs dispatcher", daemon=True)
@@ -112,14 +131,28 @@ class Worker:
         self._widen_pools(-self._options.threads - 1)
         log.info("worker %s has stopped", self.id)
 
+    def _begin(self) -> Incarnation:
+        return Incarnation(self._db, self._options, self._stopping, self._give_up)
+
+    def _give_up(self, why: str) -> None:
+        """Stop in order, as the process had better be replaced; in the dispatcher's thread."""
+        log.critical("%s", why)
+        self._given_up = why
+        self._deadline = clock.monotonic() + self._stop_seconds
+        self._stopping.set()
+        self._until.set()
+
     def _widen_pools(self, connections: int) -> None:
         """One connection for each thread and one for the record, beyond what others use."""
         with _pool_lock:
             for db in self._widened:
                 db.setPoolSize(db.getPoolSize() + connections)
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Start, work until SIGTERM or SIGINT, stop. Another one ends the process at once.
+
+        Returns the status to exit with: 0, or 1 if it stopped by itself, as too many of its
+        threads were stuck; `given_up` and the log say so. Its process is to be replaced then.
 
         One that comes within a second of the first is the same: a terminal and a wrapper may
         both send it.
@@ -133,8 +166,17 @@ class Worker:
                 os._exit(128 + number)
             stop.set()
 
-        with signals.taken(take), self:
+        with signals.taken(take):
+            return self.run_until(stop)
+
+    def run_until(self, stop: threading.Event) -> int:
+        """Start, work until `stop` is set, stop; returns as `run`, and sets `stop` if it stops by
+        itself.
+        """
+        self._until = stop
+        with self:
             stop.wait()
+        return 0 if self._given_up is None else 1
 
     def _work(self) -> None:
         """One incarnation after the other; in the dispatcher's thread."""
@@ -152,7 +194,7 @@ class Worker:
         seconds = defaults.BACKOFF_SECONDS
         while not self._stopping.is_set():
             try:
-                self._incarnation = Incarnation(self._db, self._options, self._stopping)
+                self._incarnation = self._begin()
                 return
             except Exception as error:
                 log.error("the worker can't register again (%s), it is tried again", error)

@@ -20,6 +20,7 @@ from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import browse, control, put
+from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
+    _timeout: int | None = None  # microseconds
+
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name
         self.parent = parent
@@ -37,6 +40,19 @@ class Queue(GivesPolicy, Persistent):
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r}>"
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """How long an attempt may take at a job that is put from now on and says nothing of it.
+
+        None for no limit. Settable to seconds or a timedelta; joins the transaction. Raises
+        BadArgument for anything else.
+        """
+        return None if self._timeout is None else timedelta(microseconds=self._timeout)
+
+    @timeout.setter
+    def timeout(self, value: float | timedelta | None) -> None:
+        self._timeout = timeout_micros(value)
 
     # Put
 
@@ -49,9 +65,10 @@ class Queue(GivesPolicy, Persistent):
         priority: int | None = None,
         after: Iterable[Job | str] = (),
         on_failure: str = "run",
+        timeout: TimeoutOption = UNSAID,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority, after, on_failure)
+        options = put.options(self, begin_after, begin_by, priority, after, on_failure, timeout)
         job = put.checked(self, job)
         put.put(self, job, options, put.predecessors(self, job, options))
         return job
@@ -63,9 +80,10 @@ class Queue(GivesPolicy, Persistent):
         begin_after: datetime | timedelta | None = None,
         begin_by: timedelta | None = None,
         priority: int | None = None,
+        timeout: TimeoutOption = UNSAID,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority)
+        options = put.options(self, begin_after, begin_by, priority, timeout=timeout)
         checked = [put.checked(self, job) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")

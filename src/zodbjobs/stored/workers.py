@@ -35,13 +35,14 @@ class WorkerRecord(Persistent):
     right now, by key. `heartbeat` grows every `heartbeat_seconds`. `queues`: the names of those
     that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
     of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
-    added.
+    added. `stuck`: how many of its threads don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
     """
 
     heartbeat = 0
+    stuck = 0
     queues: tuple[str, ...] | None = None
 
     def __init__(

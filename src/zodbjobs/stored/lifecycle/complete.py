@@ -203,6 +203,8 @@ def _key_for_later(job: Job, shard: Shard, due: int) -> int:
     """Give a job the key of one that is due then; it is to be filed under that."""
     job._created = job._created_micros()
     key = keys.key_for_later(job.priority, due)
+    if key == job._key:  # what still runs under that one must not be taken for the next attempt
+        key = keys.key_for_later(job.priority, due)
     job._place(shard, key)
     return key
 

@@ -162,11 +162,13 @@ def retry(queue: Queue, job: Job) -> None:
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
             "ended without success, can be retried"
         )
-    priority, policy = job.priority, job._given_policy
+    priority, policy, timeout = job.priority, job._given_policy, job._given_timeout
     job._renew()
     job._begin_after = None
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
+    if timeout is not None:
+        job._given_timeout = timeout  # as well
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
 
 

@@ -14,7 +14,15 @@ from zodbjobs.stored.lifecycle import after as gated
 from zodbjobs.stored.lifecycle import followers
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
-from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.lifecycle.options import (
+    UNSAID,
+    TimeoutOption,
+    checked_priority,
+    due_micros,
+    duration_micros,
+    give_timeout,
+    timeout_micros,
+)
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
@@ -32,6 +40,8 @@ class Options(NamedTuple):
     policy: Any
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
+    timeout: int | None = None
+    says_timeout: bool = False
 
 
 def options(
@@ -41,6 +51,7 @@ def options(
     priority: int | None,
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
+    timeout: TimeoutOption = UNSAID,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
@@ -58,6 +69,8 @@ def options(
         priority = checked_priority(priority)
     policy = default_policy(queue, queue.parent)
     said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    if timeout is not UNSAID:
+        said = said._replace(timeout=timeout_micros(timeout), says_timeout=True)
     if after == () and on_failure == "run":
         return said
     return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
@@ -122,6 +135,10 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._begin_by = said.begin_by
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
+    if said.says_timeout:
+        job._timeout = said.timeout
+    else:
+        give_timeout(queue, job)
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)
