@@ -714,3 +714,8 @@ async def wait_for_ever() -> None:
     except asyncio.CancelledError:
         noted.append("cancelled")
         raise
+
+
+def returning(value: Any) -> zodbjobs.Job:
+    """Return a new job."""
+    return zodbjobs.Job(note, value)

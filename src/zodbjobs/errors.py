@@ -37,6 +37,10 @@ class MissingCode(ZodbjobsError, LookupError):
     """The code that a job calls isn't there in this process."""
 
 
+class Draining(ZodbjobsError):
+    """The queue takes no new jobs until it is resumed."""
+
+
 class Snooze(ZodbjobsError):
     """Raised by a job that wants to be run again later: ``raise zodbjobs.Snooze(when)``.
 

@@ -230,6 +230,36 @@ class IQueue(Interface):
     def put_many(jobs, *, begin_after=None, begin_by=None, priority=None, timeout=...):
         """`put` each of an iterable, all or none, and return them as a list."""
 
+    paused = Attribute("Why no job of it is begun (str), or None.")
+    draining = Attribute("Why it takes no new jobs (str), or None.")
+    pauses = Attribute(
+        "Tuple of its pauses, the oldest first, each with reason, match (None: all jobs) and "
+        "since (aware UTC datetime); len() of one is the number of jobs that lie in it."
+    )
+
+    def pause(reason, match=None):
+        """Begin no jobs of the queue until `resume`; jobs can still be put.
+
+        With `match` none whose description that is a glob for, as 'shop.mail:*': a worker that
+        comes upon such a job puts it aside, and goes on. What runs goes on. What was claimed
+        and not begun goes back. `begin_by` goes on counting: a job that is past it expires when it
+        is resumed. Joins the current transaction. Raises BadArgument without a reason.
+        """
+
+    def resume(match=None):
+        """Lift the pause of the queue, and a drain; with `match` the pause of that glob, so that
+        what was put aside waits again, in its old place. Return whether there was one.
+
+        Joins the current transaction; raises BadArgument for a `match` that isn't paused.
+        """
+
+    def drain(reason):
+        """Take no new jobs until `resume`: to put one raises Draining. What was put is run.
+
+        So are its callbacks, parts, and jobs that it returns. Joins the current transaction.
+        Raises BadArgument without a reason.
+        """
+
     def pull(index=0):
         """Take the waiting job at `index` out, as NEW again; IndexError if missing."""
 

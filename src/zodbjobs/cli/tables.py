@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zodbjobs import clock
-from zodbjobs.insights import JobDetails, JobInfo, QueueStats, TreeRow, WorkerInfo
+from zodbjobs.insights import JobDetails, JobInfo, PauseInfo, QueueStats, TreeRow, WorkerInfo
 from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -67,6 +67,33 @@ def _note(job: JobInfo) -> str:
     if job.percent is None or job.outcome:
         return job.message or ""
     return f"{job.percent:.0f} % {job.message or ''}"
+
+
+def print_pauses(pauses: Mapping[str, Sequence[PauseInfo]]) -> None:
+    """Print a line for each pause of queues, given by their names."""
+    out = console()
+    for name, each in pauses.items():
+        for pause in each:
+            counted = pause.match is not None and pause.jobs is not None
+            aside = f", {pause.jobs:,} jobs put aside" if counted else ""
+            text = f"{paused_text(name, pause.match)} paused {since(pause.since)}{aside}: "
+            out.print(Text(text + one_line(pause.reason), style="yellow"), soft_wrap=True)
+
+
+def paused_text(queue: str, match: str | None = None) -> str:
+    """A queue, or some of its jobs, for people."""
+    shown = f"queue {queue_text(queue)}"
+    return shown if match is None else f"{match} of {shown}"
+
+
+def drained_text(queue: QueueStats) -> str:
+    """What a queue that is drained still has, for people."""
+    waiting = queue.waiting + queue.scheduled + queue.blocked + queue.paused
+    held = " and it is paused;" if queue.pauses else ""
+    return (
+        f"{paused_text(queue.name)} has {waiting:,} jobs waiting,{held} "
+        f"{queue.assigned + queue.active:,} at work"
+    )
 
 
 def print_tree(rows: Sequence[TreeRow]) -> None:
@@ -172,6 +199,11 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
         counts = [f"{number:,}" for number in (*numbers, queue.finished)]
         table.add_row(_cut(queue_text(queue.name)), *counts, hour)
     out.print(table)
+    print_pauses({queue.name: queue.pauses for queue in queues})
+    for queue in queues:
+        if queue.draining is not None:
+            text = f"{paused_text(queue.name)} takes no new jobs: {one_line(queue.draining)}"
+            out.print(Text(text, style="yellow"), soft_wrap=True)
     for queue in queues:
         if queue.chart:
             out.print(f"\n{queue_text(queue.name)}, jobs per minute in the last hour", style="dim")

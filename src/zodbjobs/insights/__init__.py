@@ -12,11 +12,12 @@ from zodbjobs.insights.infos import (
     JobDetails,
     JobInfo,
     Minute,
+    PauseInfo,
     QueueStats,
     WorkerInfo,
 )
 from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
-from zodbjobs.insights.numbers import all_queue_stats, list_workers, queue_stats
+from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
@@ -24,11 +25,13 @@ __all__ = [
     "JobDetails",
     "JobInfo",
     "Minute",
+    "PauseInfo",
     "QueueStats",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
     "find_job",
+    "is_empty",
     "job_details",
     "job_info",
     "job_tree",

@@ -31,7 +31,7 @@ class JobInfo(Info):
     """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
 
     `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs),
-    assigned, active, parked, or the outcome.
+    paused (put aside by a pause of such jobs), assigned, active, parked, or the outcome.
     """
 
     id: str
@@ -102,10 +102,24 @@ class Minute(Info):
 
 
 @dataclasses.dataclass(frozen=True)
+class PauseInfo(Info):
+    """A pause of a queue: why, since when (UTC), and how many jobs lie in it.
+
+    `match`: the glob for what is paused, None for all jobs of the queue.
+    """
+
+    reason: str
+    match: str | None
+    since: datetime
+    jobs: int | None
+
+
+@dataclasses.dataclass(frozen=True)
 class QueueStats(Info):
     """How many jobs of a queue are where. `finished`: those in the history.
 
-    `chart`: the last minutes in which something ended, the oldest first.
+    `chart`: the last minutes in which something ended, the oldest first. `paused`: those that lie
+    in `pauses`. `draining`: why it takes no new jobs, or None.
     """
 
     name: str
@@ -117,6 +131,9 @@ class QueueStats(Info):
     active: int
     finished: int
     chart: tuple[Minute, ...]
+    paused: int = 0
+    pauses: tuple[PauseInfo, ...] = ()
+    draining: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,8 @@ SCHEDULED = "scheduled"
 PARKED = "parked"
 #: What waits for other jobs to end.
 BLOCKED = "blocked"
+#: What a pause of some jobs has put aside.
+PAUSED = "paused"
 
 # The microseconds by which a job is sorted, and the job.
 _Placed = tuple[int, Job]
@@ -49,6 +51,10 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
                 streams += _by_key(shard.waiting)
             if status in (None, PENDING, BLOCKED):
                 streams += _by_key(shard.blocked)
+            if status in (None, PENDING, PAUSED):
+                for pause in queue.pauses:
+                    for tree in pause.trees(shard.index):
+                        streams += _by_key(tree)
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
     return (job for _, job in _merged(streams))

@@ -27,7 +27,7 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion
+from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion, pausing
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     WAITING,
@@ -35,6 +35,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
 )
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
+from zodbjobs.stored.shard import Shard
 
 log = logging.getLogger("zodbjobs")
 
@@ -294,6 +295,12 @@ class Runner:
             log.error("%r had already ended when it was to be run", job)
             self._report([attempt_result.stored_end(claim, job)])
             return None
+        if not conflicts:
+            shard: Shard = thread_session.session.record._p_jar.get(claim.shard)
+            pause = pausing.pause_of(shard.queue, job)
+            if pause is not None:
+                self._report([attempt_result.paused(claim, pause.match, now)])
+                return None
         return job
 
     # What the attempt led to

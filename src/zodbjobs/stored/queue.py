@@ -19,11 +19,12 @@ from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import browse, control, put
+from zodbjobs.stored.lifecycle import browse, control, pausing, put
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.pauses import Pause
     from zodbjobs.stored.queues import Queues
 
 
@@ -32,6 +33,7 @@ class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
     _timeout: int | None = None  # microseconds
+    _pauses: tuple[Pause, ...] = ()
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name
@@ -91,6 +93,50 @@ class Queue(GivesPolicy, Persistent):
         for job, before in zip(checked, behind, strict=True):
             put.put(self, job, options, before)
         return checked
+
+    def _put_inner(self, job: Job, after: Iterable[Job] = ()) -> None:
+        """Put what belongs to a job that was put before; a queue that drains takes it."""
+        options = put.options(self, None, None, None, after, is_inner=True)
+        job = put.checked(self, job)
+        put.put(self, job, options, put.predecessors(self, job, options))
+
+    # Pause
+
+    def pause(self, reason: str, match: str | None = None) -> None:
+        """Begin no jobs of the queue until `resume`, or none that call what `match` is a glob for.
+
+        See IQueue.
+        """
+        pausing.pause(self, reason, match)
+
+    def resume(self, match: str | None = None) -> bool:
+        """Lift the pause of the queue, and a drain, or that of `match`; whether there was one.
+
+        See IQueue.
+        """
+        return pausing.resume(self, match)
+
+    def drain(self, reason: str) -> None:
+        """Take no new jobs until `resume`; see IQueue."""
+        pausing.pause(self, reason, None, drains=True)
+
+    @property
+    def paused(self) -> str | None:
+        """The reason for which no job of the queue is begun, or None."""
+        pause = pausing.whole(self)
+        return None if pause is None else pause.reason
+
+    @property
+    def draining(self) -> str | None:
+        """The reason for which the queue takes no new jobs, or None."""
+        return next((pause.reason for pause in self._pauses if pause.drains), None)
+
+    @property
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses of the queue, and of some of its jobs, in the order of their begin: each with
+        `reason`, `match` (None for the queue's), `since`, and as `len()` how many jobs lie in it.
+        """
+        return tuple(pause for pause in self._pauses if not pause.drains)
 
     # Look up
 

@@ -95,14 +95,16 @@ class Shard(Persistent):
         self._promote(now, max(defaults.DRAIN_PER_INBOX, room))
         return complete
 
-    def file(self, key: int, item: Job | Bundle) -> None:
-        """Put a job, or a bundle of them, to where it waits."""
-        if isinstance(item, Bundle):
+    def file(self, key: int, item: Any) -> None:
+        """Put a job, a bundle of them, or an entry as in `interrupted`, to where it waits."""
+        if isinstance(item, tuple):
+            self.make_interrupted(key, item[1], item[0])
+        elif isinstance(item, Bundle):
             # Its jobs aren't looked at: there may be many bundles, and time for one claim.
             self._file_bundle(item.lowest, item)
         elif keys.is_for_later(key):
             place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
-            if self._rekey(item, key, keys.from_scheduled(place)):
+            if self.rekey(item, key, keys.from_scheduled(place)):
                 self.scheduled[place] = item
         else:
             self.make_ready(key, item)
@@ -118,26 +120,26 @@ class Shard(Persistent):
     def make_ready(self, key: int, job: Job) -> None:
         """Put a due job among those that are ready."""
         free = keys.free_key(self.ready, key)
-        if self._rekey(job, key, free):
+        if self.rekey(job, key, free):
             self.ready[free] = job
 
     def make_interrupted(self, key: int, job: Job, times: int) -> None:
         """Put a job that was interrupted so many times among those few of which run together."""
         free = keys.free_key(self.interrupted, key)
-        if self._rekey(job, key, free):
+        if self.rekey(job, key, free):
             self.interrupted[free] = (times, job)
 
     def schedule_interrupted(self, key: int, job: Job, times: int) -> None:
         """File a job that was interrupted so many times until it is due: `key` is for later."""
         place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
-        if self._rekey(job, key, keys.from_scheduled(place)):
+        if self.rekey(job, key, keys.from_scheduled(place)):
             self.scheduled[place] = (times, job)
 
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
         self.parked[keys.free_key(self.parked, key)] = job
 
-    def _rekey(self, job: Job, key: int, free: int) -> bool:
+    def rekey(self, job: Job, key: int, free: int) -> bool:
         """Write the key under which a job is filed, if that is another one; whether it could
         be. A job that can't be written is parked.
         """
@@ -195,7 +197,7 @@ class Shard(Persistent):
     def make_wait(self, key: int, job: Job) -> None:
         """Put a job aside that waits for the one that it has returned."""
         free = keys.free_key(self.waiting, key)
-        if self._rekey(job, key, free):
+        if self.rekey(job, key, free):
             self.waiting[free] = job
 
     def is_waiting(self, key: int, job: Job) -> bool:
@@ -382,7 +384,15 @@ class Shard(Persistent):
         for bundle in self._bundles_with(key, scheduled):
             if bundle.has(key, job):
                 return bundle.jobs, bundle.place(key)
-        return (self.blocked, key) if self.is_blocked(key, job) else None
+        return (self.blocked, key) if self.is_blocked(key, job) else self.held(key, job)
+
+    def held(self, key: int, job: Job) -> tuple[Any, int] | None:
+        """The tree of a pause of the queue that has a job, and the key there."""
+        for pause in self.queue._pauses:
+            for tree in pause.trees(self.index):
+                if job_of(tree.get(key)) is job:
+                    return tree, key
+        return None
 
     def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
         """The bundles that may have a job of that key, the likeliest first."""

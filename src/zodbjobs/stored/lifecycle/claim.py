@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ZODB.utils import u64
 
 from zodbjobs import defaults
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, pausing
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ def claim(
     interrupted: int = 0,
 ) -> list[Claim]:
     """Move up to `limit` due jobs of `shards`, which are some of the queue's, into the lease
-    of `worker`, in the order of their keys.
+    of `worker`, in the order of their keys; none while the queue is paused.
 
     `interrupted`: how many jobs the worker holds already that were interrupted before. Joins
     the current transaction; the caller commits, and runs them only then.
     """
     complete = min(shard.drain(now, limit) for shard in shards)
+    if pausing.is_paused(queue):
+        return []
     claimed = _claim_interrupted(worker, limit, shards, interrupted)
     heap = [(first, s.index) for s in shards if (first := s.first()) is not None]
     heapq.heapify(heap)

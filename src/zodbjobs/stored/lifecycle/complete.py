@@ -17,10 +17,11 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Skipped
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, SKIPPED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempts, followers, keys
+from zodbjobs.stored.lifecycle import attempts, followers, keys, pausing
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     PARKED,
+    PAUSED,
     SCHEDULED,
     WAITING,
     AttemptResult,
@@ -182,6 +183,8 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
             _schedule(shard, job)
         elif result.goes_to == WAITING:
             shard.make_wait(claim.key, job)
+        elif result.goes_to == PAUSED:
+            pausing.put_aside(shard, claim, job, result.result)
         else:
             shard.make_ready(claim.key, job)
     for oid, ended in finished.items():

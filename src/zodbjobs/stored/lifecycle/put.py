@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers
+from zodbjobs.stored.lifecycle import followers, pausing
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import (
@@ -52,11 +52,12 @@ def options(
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
     timeout: TimeoutOption = UNSAID,
+    is_inner: bool = False,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
     Raises BadArgument for what can't be, and if the default policy can't be loaded here; NotStored
-    if the queue has no open connection.
+    if the queue has no open connection; Draining if it takes no new jobs, unless `is_inner`.
     """
     if queue._p_jar is None:
         raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
@@ -65,6 +66,8 @@ def options(
             f"the connection of queue {queue.name!r} is closed; "
             "take the queue from zodbjobs.get_queue() with an open one"
         )
+    if queue._pauses and not is_inner:
+        pausing.check_open(queue)
     if priority is not None:
         priority = checked_priority(priority)
     policy = default_policy(queue, queue.parent)
