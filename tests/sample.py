@@ -719,3 +719,26 @@ async def wait_for_ever() -> None:
 def returning(value: Any) -> zodbjobs.Job:
     """Return a new job."""
     return zodbjobs.Job(note, value)
+
+
+# Filters of agents
+
+
+def is_odd(job: zodbjobs.Job) -> bool:
+    """Whether its first argument is; notes for which it was asked."""
+    noted.append(f"odd {job.args[0]}?")
+    return bool(job.args[0] % 2)
+
+
+def is_large(job: zodbjobs.Job) -> bool:
+    noted.append(f"large {job.args[0]}?")
+    return bool(job.args[0] > 2)
+
+
+def is_broken(job: zodbjobs.Job) -> bool:
+    raise RuntimeError("the filter is broken")
+
+
+def tell_agent() -> tuple[Any, int, Any]:
+    agent = local.get_agent()
+    return agent.queues, agent.size, agent.filter

@@ -25,6 +25,16 @@ CONTAINER_TREES = 256
 #: Runner threads of a worker. Most jobs wait for a disk or a network.
 THREADS = 4
 
+#: Jobs that an agent runs at a time: what its predecessor of this name ran.
+AGENT_SIZE = 3
+
+#: Jobs for which one claim asks a filter, each of which it loads. Bounds its transaction when
+#: most are refused; the next claim goes on at once.
+MOST_ASKED = 250
+
+#: Seconds between two looks of a worker at its agents, which may have been changed.
+AGENTS_SECONDS = 0.5
+
 #: The most jobs in a bundle; further ones of the same transaction are put into the next shard,
 #: for another worker to take them. Each shard that a claim reaches has records of its own to
 #: write, so that smaller bundles make a single worker slower: with 240 by 3 %.

@@ -299,6 +299,22 @@ class IQueue(Interface):
         """Whether `job` waits here."""
 
 
+class IAgent(Interface):
+    """A worker's subscription to a queue; `insights.stored_agents` gives those of all workers."""
+
+    queue = Attribute("The name of its queue; None for more than one, or all.")
+    queues = Attribute("Tuple of the names of its queues; None for all.")
+    size = Attribute("How many jobs at a time, an int from 1; settable, else BadArgument.")
+    filter = Attribute(
+        "'module:function' of what chooses its jobs, or None. Settable, also to the function. It "
+        "gets an IJob that is due, once for each, and must go by what doesn't change."
+    )
+    worker = Attribute("The id of the worker that has it, or None.")
+
+    def accepts(job):
+        """Whether it takes an IJob of its queues; raises MissingCode, and what the filter raises."""
+
+
 class IQueues(Interface):
     """The queues of a database by name; a mapping. Unknown names: UnknownQueue."""
 

@@ -28,7 +28,7 @@ from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode, ZodbjobsError
-from zodbjobs.insights import find_job, job_info
+from zodbjobs.insights import find_agents, find_job, job_info
 from zodbjobs.insights.infos import Info
 from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW
@@ -113,6 +113,20 @@ def drain(db: Any, queue: str, reason: str) -> None:
     Commits. Raises UnknownQueue, and BadArgument without a reason.
     """
     _on_queue(db, queue, lambda found: found.drain(reason))
+
+
+def resize_agent(db: Any, worker: str, queue: str, size: int) -> None:
+    """Let the agents for a queue of a worker, given by its id or a part of that, run so many jobs
+    at a time each, until the worker starts anew.
+
+    Commits. Raises BadArgument for what isn't there.
+    """
+
+    def change(found: Queue) -> None:
+        for agent in find_agents(found, worker, queue):
+            agent.size = size
+
+    _on_queue(db, queue, change)
 
 
 _T = TypeVar("_T")

@@ -25,7 +25,7 @@ Put = Callable[..., list[str]]
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
     *("cancel", "retry", "remove", "forget", "stats", "pause", "resume", "drain"),
-    *("demo", "zc-async"),
+    *("agents", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -195,6 +195,26 @@ def test_drain_waits_for_the_workers(run: Run, zeo: str, monkeypatch: pytest.Mon
     assert (drained.out, drained.status) == ("empty: queue (default)\n", 0)
     assert drained.err == "draining: queue (default) has 1 jobs waiting, 0 at work\n"
     assert json.loads(run("show", zeo, job_id, "--json").out)["outcome"] == "succeeded"
+
+
+# agents
+
+
+def test_agents(run: Run, zeo: str) -> None:
+    assert run("agents", zeo).out == "no worker is registered\n"
+    with opened(zeo) as db, zodbjobs.Worker(db, agents=[zodbjobs.Agent("", 2, sample.is_odd)]):
+        (row,) = json.loads(run("agents", zeo, "--json").out)
+        assert (row["queues"], row["size"], row["filter"]) == ([""], 2, "sample:is_odd")
+        shown = run("agents", zeo).out
+        assert row["worker"][:12] in shown
+        assert "(default)" in shown
+        changed = run("agents", zeo, "--worker", row["worker"][:8], "--queue", "", "--size", 5)
+        assert changed.status == 0
+        (row,) = json.loads(run("agents", zeo, "--json").out)
+        assert row["size"] == 5
+        problem = run("agents", zeo, "--worker", "none", "--queue", "", "--size", 5).problem
+        assert "0 agents for queue '' are of workers whose ids begin with 'none'" in problem
+        assert "go together" in run("agents", zeo, "--size", 5).problem
 
 
 # jobs, show, stats

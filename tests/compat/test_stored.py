@@ -17,6 +17,7 @@ import patience
 import pytest
 import sample
 import transaction
+from bench import bench
 from ZODB._compat import PersistentUnpickler
 
 import zodbjobs
@@ -62,6 +63,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.drain("soon")
         transaction.commit()
         run_jobs(db)
+        _use_a_filter(db, queue)
         queue.resume(match="sample:add")
         patient.resume()
         transaction.commit()
@@ -90,6 +92,15 @@ def _use_a_stuck_thread(db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) ->
         queue.parent["patient"].put(sample.wait, timeout=0.01)
         transaction.commit()
         patience.until(lambda: worker.given_up)
+
+
+def _use_a_filter(db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.Job(sample.identity, 2))
+    transaction.commit()
+    with bench(db, agents=[zodbjobs.Agent("", filter=sample.is_odd)]) as worker:
+        worker.claim()
+    transaction.begin()
+    assert job._shard.refused is not None
 
 
 def _use_what_follows(queue: Any) -> None:

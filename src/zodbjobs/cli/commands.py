@@ -33,6 +33,7 @@ from zodbjobs.insights import (
     list_jobs,
     list_workers,
     queue_stats,
+    stored_agents,
 )
 from zodbjobs.insights.jobs import STATUS_WORDS
 from zodbjobs.insights.numbers import list_pauses
@@ -389,6 +390,39 @@ def drain(database: str, queue: str, reason: str) -> None:
             time.sleep(_DRAIN_SECONDS)
             connection.sync()
     click.echo(f"empty: {tables.paused_text(queue)}")
+
+
+@cli.command()
+@_database
+@click.option("--worker", metavar="ID", help="Change those of this worker; a part of its id.")
+@click.option("--queue", metavar="NAME", help="Change those for this queue of the worker.")
+@click.option("--size", type=click.IntRange(1), help="How many jobs at a time.")
+@_read_only
+@_json
+def agents(
+    database: str,
+    worker: str | None,
+    queue: str | None,
+    size: int | None,
+    read_only: bool,
+    as_json: bool,
+) -> None:
+    """List the agents of the workers, or change the size of one.
+
+    --worker, --queue and --size together change it, until the worker starts anew; the worker
+    follows within a second.
+    """
+    if len({worker is None, queue is None, size is None}) > 1:
+        raise CommandError("--worker, --queue and --size go together; without them agents lists")
+    if worker is not None and queue is not None and size is not None:
+        with opened(database) as db:
+            operations.resize_agent(db, worker, queue, size)
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        rows = [tables.agent_row(agent) for agent in stored_agents(connection)]
+    if as_json:
+        tables.print_json(rows)
+    else:
+        tables.print_agents(rows)
 
 
 @cli.command("demo")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from zodbjobs import clock
 from zodbjobs.insights import JobDetails, JobInfo, PauseInfo, QueueStats, TreeRow, WorkerInfo
+from zodbjobs.stored.agents import Agent
 from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -94,6 +95,36 @@ def drained_text(queue: QueueStats) -> str:
         f"{paused_text(queue.name)} has {waiting:,} jobs waiting,{held} "
         f"{queue.assigned + queue.active:,} at work"
     )
+
+
+def agent_row(agent: Agent) -> dict[str, Any]:
+    """An agent as plain values."""
+    queues = None if agent.queues is None else list(agent.queues)
+    return {
+        "worker": agent.worker,
+        "queues": queues,
+        "size": agent.size,
+        "filter": agent.filter,
+    }
+
+
+def print_agents(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the agents, one a line."""
+    out = console()
+    if not rows:
+        out.print("no worker is registered")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("WORKER", no_wrap=True)
+    table.add_column("QUEUE")
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("FILTER")
+    for row in rows:
+        names = row["queues"]
+        queues = "(all)" if names is None else ", ".join(map(queue_text, names))
+        cells = (_cut(queues), f"{row['size']:,}", _cut(row["filter"] or ""))
+        table.add_row((row["worker"] or "")[:12], *cells)
+    out.print(table)
 
 
 def print_tree(rows: Sequence[TreeRow]) -> None:

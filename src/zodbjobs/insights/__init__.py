@@ -2,11 +2,13 @@
 
 Each function takes a `place`: a connection, or any object stored in the database. It reads
 in the caller's current transaction, writes nothing, and returns plain frozen values that
-outlive the connection. Raises NotStored, NotInstalled or UnknownQueue like `get_queue`.
+outlive the connection; but `stored_agents` gives stored objects, which can be changed. Raises
+NotStored, NotInstalled or UnknownQueue like `get_queue`.
 """
 
 from __future__ import annotations
 
+from zodbjobs.insights.agents import find_agents, jobs_for, stored_agents
 from zodbjobs.insights.infos import (
     AttemptInfo,
     JobDetails,
@@ -30,12 +32,15 @@ __all__ = [
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
+    "find_agents",
     "find_job",
     "is_empty",
     "job_details",
     "job_info",
     "job_tree",
+    "jobs_for",
     "list_jobs",
     "list_workers",
     "queue_stats",
+    "stored_agents",
 ]

@@ -86,9 +86,9 @@ def _leased(queue: Queue) -> _Stream:
 
 def _waiting(shard: Shard) -> Iterator[_Stream]:
     yield _by_scheduled_key(shard.scheduled)
-    for tree in (shard.ready, *shard.inboxes):
+    for tree in (*shard.readies(), *shard.inboxes):
         yield from _by_key(tree)
-    interrupted = ((keys.micros_of(key), job) for key, (_, job) in shard.interrupted.items())
+    interrupted = ((keys.micros_of(key), job_of(e)) for key, e in shard.interrupted.items())
     yield iter(sorted(interrupted, key=lambda item: item[0], reverse=True))
 
 

@@ -35,7 +35,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
     now = clock.now()
     for shard in queue.shards:
         waiting += len(shard.interrupted)
-        for tree in (shard.ready, *shard.inboxes):
+        for tree in (*shard.readies(), *shard.inboxes):
             due, later = _count(tree, now)
             waiting, scheduled = waiting + due, scheduled + later
         due, later = _count_scheduled(shard.scheduled, now)
@@ -78,7 +78,7 @@ def is_empty(place: Any, name: str) -> bool:
         lasting = (*shard.inboxes, shard.blocked, shard.waiting)
         if any(tree.maxKey() != keys.SENTINEL for tree in lasting):
             return False
-        if shard.ready or shard.scheduled or shard.interrupted:
+        if any((*shard.readies(), shard.scheduled, shard.interrupted)):
             return False
     if any(len(pause) for pause in queue.pauses):
         return False
@@ -137,7 +137,7 @@ def _worker(record: WorkerRecord) -> WorkerInfo:
         id=record.id,
         host=record.host,
         pid=record.pid,
-        threads=record.threads,
+        threads=sum(agent.size for agent in record.agents) or record.threads,
         started=clock.to_datetime(record.started),
         heartbeat=record.heartbeat,
         assigned=len(record.leased()) - active,

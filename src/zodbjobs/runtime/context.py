@@ -30,7 +30,17 @@ class Attempt:
     """
 
     __slots__ = (
-        *("annotations", "cancelled", "changes", "deadline", "job", "key", "log", "policy"),
+        *(
+            "agent",
+            "annotations",
+            "cancelled",
+            "changes",
+            "deadline",
+            "job",
+            "key",
+            "log",
+            "policy",
+        ),
         *("shown", "started", "stop_coroutine", "timed_out", "written"),
     )
 
@@ -40,6 +50,8 @@ class Attempt:
         self.started = started
         #: The job's, as it was when the attempt began.
         self.policy = policy
+        #: The agent that it runs for, as its connection has that.
+        self.agent: Any = None
         self.annotations: dict[str, Any] | None = None
         self.log: deque[str] | None = None
         self.cancelled = False

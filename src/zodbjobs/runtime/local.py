@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from zodbjobs.errors import BadArgument, NoCurrentJob
 from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.storable import check_immutable
 from zodbjobs.stored.queue import Queue
@@ -39,6 +40,12 @@ def get_queue() -> Queue:
     queue = _attempt().job.queue
     assert queue is not None
     return queue
+
+
+def get_agent() -> Agent:
+    """The agent for which the job runs; its `queues`, `size` and `filter` tell what it takes."""
+    agent: Agent = _attempt().agent
+    return agent
 
 
 def set_progress(percent: float, message: str | None = None) -> None:

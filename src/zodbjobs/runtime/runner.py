@@ -208,6 +208,7 @@ class Runner:
             log.error("%r is parked: %s", job, error)
             return attempt_result.parked(claim, str(error), now)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
+        attempt.agent = self._thread_session.session.record.agents[self._slot.lane]
         try:
             value = self._call(attempt, function, args, kwargs)
             attempt.check_time()

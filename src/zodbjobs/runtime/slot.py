@@ -14,8 +14,10 @@ class Slot:
     stuck thread has a new one.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, lane: int = 0) -> None:
         self.group = group
+        #: The place of the thread's agent in the worker's record.
+        self.lane = lane
         self.attempt: Attempt | None = None
         #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
         self.called: float | None = None

@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Callable
 
 from zodbjobs import clock, defaults
+from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.transactions import Stopped
-from zodbjobs.runtime.workload import Workload
 
 log = logging.getLogger("zodbjobs")
 
@@ -61,29 +61,32 @@ def _stack_of(thread: threading.Thread) -> str:
 
 
 class ThreadPool:
-    """Threads that run what waits in `workload`, one for each of `slots`.
+    """Threads that run what waits in the workload of `lane`, one for each of its slots.
 
     A thread that doesn't return from a job which has timed out is stuck: it is left to itself, and
-    another one takes its place, with a slot of `make_slot`, in `slots` as well.
+    another one takes its place, with a slot of `make_slot`. Slots that come and go do so in
+    `slots` as well, which has those of all lanes.
     `make_runner` is called in each thread. `fetch` is called by a thread that has nothing to
     do: it books what ended and claims more, which is cheaper than to wake another thread for it.
     """
 
     def __init__(
         self,
-        workload: Workload,
+        lane: Lane,
         slots: list[Slot],
-        make_slot: Callable[[], Slot],
+        make_slot: Callable[[int], Slot],
         make_runner: Callable[[Slot], Runner],
         fetch: Callable[[Runner], None],
     ) -> None:
-        self._workload = workload
+        self._lane = lane
+        self._workload = lane.workload
         self._slots = slots
         self._make_slot = make_slot
         self._make_runner = make_runner
         self._fetch = fetch
         self._stopping = False
-        self._threads = [_Thread(slot, number) for number, slot in enumerate(slots, 1)]
+        self._threads = [_Thread(slot, number) for number, slot in enumerate(lane.slots, 1)]
+        self._leaving: list[_Thread] = []  # that are too many, and run a job still
         self._stuck: list[_Thread] = []
 
     @property
@@ -107,8 +110,10 @@ class ThreadPool:
         """Count on threads in a long job no more; replace those that have ended or are stuck."""
         long_ago = time.monotonic() - _LONG_SECONDS
         workload = self._workload
+        if self._leaving:
+            self._see_off()
         with workload.change:
-            for thread in self._threads:
+            for thread in (*self._threads, *self._leaving):
                 called = thread.slot.called
                 if called is not None and called < long_ago and not thread.is_away:
                     thread.is_away = True
@@ -121,8 +126,46 @@ class ThreadPool:
                 log.critical("a runner thread has ended; another one takes its place")
                 self._start(thread)
 
+    def resize(self) -> int:
+        """Start threads, or let some end after their jobs, so that there are as many as the lane
+        has room for; how many were started, or less than 0.
+        """
+        number = self._lane.size - len(self._threads)
+        for _ in range(number):
+            slot = self._make_slot(self._lane.number)
+            self._slots.append(slot)
+            self._threads.append(_Thread(slot, len(self._threads) + 1))
+            self._start(self._threads[-1])
+        for _ in range(-number):
+            thread = self._threads.pop()
+            thread.is_replaced = True
+            self._leaving.append(thread)
+        if number < 0:
+            with self._workload.change:
+                self._workload.change.notify_all()
+        return number
+
+    def _see_off(self) -> None:
+        """Forget the slots of threads that were too many, and have ended."""
+        for thread in list(self._leaving):
+            is_stuck = _is_stuck(thread)
+            if is_stuck:
+                self._part_with(thread)
+            if is_stuck or thread.thread is None or not thread.thread.is_alive():
+                self._leaving.remove(thread)
+                self._slots.remove(thread.slot)
+
     def _replace(self, place: int, stuck: _Thread) -> None:
-        """Let another thread take the place of a stuck one, which ends when its job returns."""
+        """Let another thread take the place of a stuck one."""
+        self._part_with(stuck)
+        slot = self._make_slot(self._lane.number)
+        self._slots[self._slots.index(stuck.slot)] = slot
+        slot.group.give_back(stuck.slot.group.take())
+        self._threads[place] = _Thread(slot, stuck.number)
+        self._start(self._threads[place])
+
+    def _part_with(self, stuck: _Thread) -> None:
+        """Tell of a stuck thread, and leave it to itself; it ends when its job returns."""
         assert stuck.thread is not None
         assert stuck.slot.attempt is not None
         log.critical(
@@ -137,11 +180,7 @@ class ThreadPool:
             self._count_out(stuck)
         if stuck.runner is not None:
             stuck.runner.let_others()
-        slot = self._slots[place] = self._make_slot()
-        slot.group.give_back(stuck.slot.group.take())
         self._stuck.append(stuck)
-        self._threads[place] = _Thread(slot, stuck.number)
-        self._start(self._threads[place])
 
     def _count_out(self, thread: _Thread) -> None:
         """Count a thread no more; under `change`."""
@@ -159,7 +198,7 @@ class ThreadPool:
         """Whether a thread still runs, other than in a job that has timed out."""
         return any(
             t.thread is not None and t.thread.is_alive() and not _has_timed_out(t)
-            for t in self._threads
+            for t in (*self._threads, *self._leaving)
         )
 
     # In the threads
@@ -213,7 +252,7 @@ class ThreadPool:
             workload.take_again(claim)
             with workload.change:
                 workload.change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
-        if thread.is_replaced:
+        if thread.is_replaced and not thread.is_present:  # it was stuck, and is counted no more
             return
         workload.ended(thread.slot)
         if thread.is_away:  # if it becomes so right now, the next job's end or the rest sees it
@@ -245,7 +284,7 @@ class ThreadPool:
         with workload.change:
             self._come_back(thread)
             needed = workload.present == 1 or not workload.jobs_are_short
-            if self._stopping or (workload and needed):
+            if self._stopping or thread.is_replaced or (workload and needed):
                 return
             workload.present -= 1
             thread.is_present = False

@@ -14,6 +14,7 @@ from zodbjobs.runtime.assembly import Options
 from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.incarnation import Incarnation
 from zodbjobs.runtime.storage import full_disk
+from zodbjobs.stored.agents import Agent
 
 log = logging.getLogger("zodbjobs")
 
@@ -21,11 +22,24 @@ log = logging.getLogger("zodbjobs")
 _pool_lock = threading.Lock()
 
 
+def _check_agents(agents: Any, queues: object, threads: object) -> None:
+    if queues is not None or threads is not None:
+        raise TypeError(
+            "agents say for which queues, and with how many threads each; leave out queues and "
+            "threads"
+        )
+    if isinstance(agents, Agent) or not all(isinstance(agent, Agent) for agent in agents):
+        raise TypeError(f"agents is a list of zodbjobs.Agent, not {agents!r}")
+    if not agents:
+        raise TypeError("agents is empty; leave it out to work for all queues")
+
+
 class Worker:
     """Runs the jobs of a database in threads of this process.
 
     `db`: the open ZODB.DB. `queues`: names of the queues to work for, all by default.
-    `threads`: how many jobs run at a time. `group_commit`: seconds that the results of
+    `threads`: how many jobs run at a time, 4 by default. In place of these two `agents`, a list of
+    Agent: each has its own threads for one queue. `group_commit`: seconds that the results of
     jobs that wrote nothing wait for each other, 0 commits each alone. `stop_seconds`: how
     long `stop` waits for running jobs. `history_seconds` and `history_count`: how long, and
     how many, finished jobs a queue keeps. `heartbeat_seconds`: between two signs of life; other
@@ -34,7 +48,7 @@ class Worker:
     many as `threads`.
 
     Raises ValueError for no threads, none that may be stuck, or no time between heartbeats,
-    TypeError for a str as `queues`.
+    TypeError for a str as `queues`, and for `agents` together with these or without any.
 
     A context manager: starts the threads, and stops them at the end.
     """
@@ -43,8 +57,9 @@ class Worker:
         self,
         db: Any,
         queues: Sequence[str] | None = None,
-        threads: int = defaults.THREADS,
+        threads: int | None = None,
         *,
+        agents: Sequence[Agent] | None = None,
         group_commit: float = defaults.GROUP_SECONDS,
         stop_seconds: float = defaults.STOP_SECONDS,
         history_seconds: float = defaults.HISTORY_SECONDS,
@@ -52,6 +67,9 @@ class Worker:
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
         stuck_threads: int | None = None,
     ) -> None:
+        if agents is not None:
+            _check_agents(agents, queues, threads)
+        threads = defaults.THREADS if threads is None else threads
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
         if heartbeat_seconds <= 0:
@@ -66,6 +84,7 @@ class Worker:
         self._options = Options(
             queues,
             threads,
+            tuple(agents or ()),
             group_commit,
             history_seconds,
             history_count,
@@ -100,7 +119,8 @@ class Worker:
     def start(self) -> None:
         """Register, rescue the jobs of dead workers, start the threads; returns at once.
 
-        Raises NotInstalled or UnknownQueue, and RuntimeError if it was started already.
+        Raises NotInstalled or UnknownQueue, MissingCode for a filter of an agent that isn't here,
+        and RuntimeError if it was started already.
         """
         if self._thread is not None:
             raise RuntimeError("this worker was started already")
@@ -110,7 +130,10 @@ class Worker:
         self._given_up = None
         self._incarnation = self._begin()
         self._widened = self._incarnation.databases
-        self._widen_pools(self._options.threads + 1)
+        self._connections = 0
+        agents = self._options.agents
+        threads = sum(agent.size for agent in agents) if agents else self._options.threads
+        self._widen_pools(threads + 1)
         self._thread = threading.Thread(target=self._work, name="zodbjobs dispatcher", daemon=True)
         self._thread.start()
 
@@ -128,11 +151,13 @@ class Worker:
         self._incarnation.wake()
         self._thread.join()
         self._thread = None
-        self._widen_pools(-self._options.threads - 1)
+        self._widen_pools(-self._connections)
         log.info("worker %s has stopped", self.id)
 
     def _begin(self) -> Incarnation:
-        return Incarnation(self._db, self._options, self._stopping, self._give_up)
+        return Incarnation(
+            self._db, self._options, self._stopping, self._give_up, self._widen_pools
+        )
 
     def _give_up(self, why: str) -> None:
         """Stop in order, as the process had better be replaced; in the dispatcher's thread."""
@@ -144,6 +169,7 @@ class Worker:
 
     def _widen_pools(self, connections: int) -> None:
         """One connection for each thread and one for the record, beyond what others use."""
+        self._connections += connections
         with _pool_lock:
             for db in self._widened:
                 db.setPoolSize(db.getPoolSize() + connections)

@@ -50,13 +50,18 @@ def job_of(item: Any) -> Any:
 class Shard(Persistent):
     """A part of a queue. Producers write its inboxes, workers the rest."""
 
+    #: What agents have refused that is ready: names of filters -> key -> Job. See `refused`.
+    refused: Any = None
+
     def __init__(self, queue: Queue, index: int, inboxes: int) -> None:
         self.queue = queue
         self.index = index
         self.inboxes = tuple(lasting_tree() for _ in range(inboxes))
         self.ready = LOBTree()  # key -> Job or Bundle
         self.scheduled = LOBTree()  # scheduled key -> Job, Bundle, or as in `interrupted`
-        self.interrupted = LOBTree()  # key -> times of interruption, Job
+        self.interrupted = (
+            LOBTree()
+        )  # key -> times of interruption, Job[, filters that refused it]
         self.parked = LOBTree()  # key -> Job
         self.blocked = lasting_tree()  # what waits for other jobs: key -> Job
         self.waiting = lasting_tree()  # what has returned another job: key -> Job
@@ -222,6 +227,10 @@ class Shard(Persistent):
 
     # From ready to a lease
 
+    def readies(self) -> tuple[Any, ...]:
+        """The trees with what is due, by key: `ready`, and what filters have refused."""
+        return (self.ready,) if self.refused is None else (self.ready, *self.refused.values())
+
     def first(self) -> int | None:
         """The smallest ready key, or None. It may be that of a bundle: a lower bound."""
         return self.ready.minKey() if self.ready else None
@@ -231,7 +240,7 @@ class Shard(Persistent):
 
         A lower bound where bundles are among them.
         """
-        found = [tree.minKey() for tree in (self.ready, self.interrupted) if tree]
+        found = [tree.minKey() for tree in (*self.readies(), self.interrupted) if tree]
         for inbox in self.inboxes:
             if inbox.maxKey() != SENTINEL:
                 key = inbox.minKey(SENTINEL + 1)
@@ -377,7 +386,10 @@ class Shard(Persistent):
         if (entry := self.interrupted.get(key)) is not None and entry[1] is job:
             return self.interrupted, key
         scheduled = keys.scheduled_key(key)
-        waiting = ((self.scheduled, scheduled), *((t, key) for t in (self.ready, *self.inboxes)))
+        waiting = (
+            (self.scheduled, scheduled),
+            *((t, key) for t in (*self.readies(), *self.inboxes)),
+        )
         for tree, place in waiting:
             if job_of(tree.get(place)) is job:
                 return tree, place

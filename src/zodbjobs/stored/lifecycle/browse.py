@@ -31,12 +31,12 @@ def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
     Lazy: the first ones cost little, however many wait.
     """
     for shard in shards:
-        for key, (_, job) in keys.forwards(shard.interrupted):
-            yield key, job
+        for key, entry in keys.forwards(shard.interrupted):
+            yield key, job_of(entry)
     runs: list[Iterator[Keyed]] = []
     scheduled: list[Iterator[Keyed]] = []
     for shard in shards:
-        runs.append(_unfolded(keys.forwards(shard.ready)))
+        runs += [_unfolded(keys.forwards(tree)) for tree in shard.readies()]
         scheduled.append(_unfolded(keys.forwards(shard.scheduled)))
         for inbox in shard.inboxes:
             for_now, for_later = _sorted_out(inbox)
@@ -107,7 +107,7 @@ def count(shards: Sequence[Shard]) -> int:
     number = 0
     for shard in shards:
         number += len(shard.interrupted)
-        for tree in (shard.ready, shard.scheduled, *shard.inboxes):
+        for tree in (*shard.readies(), shard.scheduled, *shard.inboxes):
             number += sum(
                 len(item.jobs) if isinstance(item, Bundle) else 1
                 for item in tree.values()
