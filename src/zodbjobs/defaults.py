@@ -209,6 +209,14 @@ PRUNE_BATCH = 1_000
 #: Seconds between two looks for history to prune.
 PRUNE_SECONDS = 60.0
 
+#: Jobs with quotas that one claim finds to have no free slot, and lets wait, before it leaves
+#: more of them to the next one: a bound for its transaction.
+REFUSALS = 100
+
+#: Seconds between two looks for slots of quotas that nobody holds. There are none unless
+#: somebody has undone a transaction.
+SLOTS_SECONDS = 60.0
+
 #: Jobs that one transaction moves when a dead worker's lease is given back.
 RESCUE_BATCH = 100
 

@@ -29,6 +29,10 @@ class UnknownQueue(ZodbjobsError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownQuota(BadArgument):
+    """The queue has no quota for a name that a job has."""
+
+
 class NotStored(ZodbjobsError, LookupError):
     """The object isn't stored in a database, so it leads to no queue."""
 

@@ -98,7 +98,12 @@ class IJob(IContained):
     failure_log_level = Attribute(
         "Level of logging at which its failure is told; ERROR, for callbacks CRITICAL. Settable."
     )
-    quota_names = Attribute("Tuple of quota names; empty in this release, else BadArgument.")
+    quota_names = Attribute(
+        "Tuple of the names of its quotas. Settable while NEW or PENDING, else BadStatus; "
+        "TypeError for a str, UnknownQuota (a ValueError) for a name that its queue has no quota "
+        "for."
+    )
+    unique = Attribute("The key with which it was put, or None.")
     conflicts = Attribute("How many attempts were made again at once after a conflict.")
     retry_policy = Attribute(
         "An IRetryPolicy, or None for the built-in one: another attempt after a conflict (25 "
@@ -188,6 +193,7 @@ class IQueue(Interface):
     """A named place where jobs wait. Iterating gives the waiting jobs, first one first."""
 
     name = Attribute("The name (str); '' is the default queue.")
+    quotas = Attribute("The IQuotas of the queue.")
     retry_policy = Attribute(
         "The IRetryPolicy, or a class of such, of jobs that are put from now on and bring none; "
         "None: the database's."
@@ -208,6 +214,9 @@ class IQueue(Interface):
         after=(),
         on_failure="run",
         timeout=...,
+        quota_names=None,
+        unique=None,
+        unique_until="begun",
     ):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
@@ -221,13 +230,21 @@ class IQueue(Interface):
         ended without success, or was removed; 'run' runs it.
         `timeout`: seconds or a timedelta that an attempt may take, None for no limit; left out,
         that of the job, or else of the queue.
+        `quota_names`: the names of quotas of this queue; None: those that the job has.
+        `unique`: a str. While a job with that key waits in this queue it is returned, `job` isn't
+        put, and what else is said is ignored; the transaction conflicts if that job begins
+        meanwhile. One that has begun may not see what was changed since, so `job` is put then;
+        with `unique_until='ended'` it isn't before that one has ended.
 
-        Raises TypeError (not callable), BadArgument (can't be pickled; naive or negative time; a
-        timeout that isn't positive; priority out of range; what can't be waited for), BadStatus
-        (not NEW), before anything is written. Joins the transaction of the queue's connection.
+        Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
+        (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
+        range; what can't be waited for), BadStatus (not NEW), Draining, before anything is
+        written. Joins the transaction of the queue's connection.
         """
 
-    def put_many(jobs, *, begin_after=None, begin_by=None, priority=None, timeout=...):
+    def put_many(
+        jobs, *, begin_after=None, begin_by=None, priority=None, timeout=..., quota_names=None
+    ):
         """`put` each of an iterable, all or none, and return them as a list."""
 
     paused = Attribute("Why no job of it is begun (str), or None.")
@@ -312,7 +329,39 @@ class IAgent(Interface):
     worker = Attribute("The id of the worker that has it, or None.")
 
     def accepts(job):
-        """Whether it takes an IJob of its queues; raises MissingCode, and what the filter raises."""
+        """Whether it takes an IJob of its queues; raises MissingCode, and what the filter does."""
+
+
+class IQuota(Interface):
+    """How many jobs that name it run at once, over all workers."""
+
+    name = Attribute("The name (str); 'customer:*' is for each name that begins with 'customer:'.")
+    size = Attribute(
+        "Int from 1: how many of its jobs run at once; of a pattern, how many of each name. "
+        "Settable, which stops no job that runs; BadArgument for anything else."
+    )
+
+
+class IQuotas(Interface):
+    """The quotas of a queue by name; a mapping. All joins the current transaction.
+
+    A job that names quotas runs when each of them has a free slot; it takes all of them in one
+    commit, and gives them back when its attempt ends, whatever follows, or when its worker dies.
+    A job that has to wait holds up no job of another quota.
+    """
+
+    def create(name, size=1):
+        """Make a quota, and return it; BadArgument, a ValueError, if it is there already.
+
+        A name that ends with ':*' is a pattern: each name with that prefix has `size` slots of
+        its own, unless there is a quota of the very name.
+        """
+
+    def get(name):
+        """The quota of that name, or None; no pattern is looked for."""
+
+    def __delitem__(name):
+        """Remove a quota: jobs that name it are free. KeyError if it isn't there."""
 
 
 class IQueues(Interface):

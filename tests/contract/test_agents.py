@@ -274,6 +274,7 @@ def test_a_size_can_be_changed_while_it_works(any_db: Any, queue: Any) -> None:
 
 def test_fewer_threads_run_fewer_jobs(any_db: Any, queue: Any) -> None:
     with zodbjobs.Worker(any_db, agents=[Agent("", 3)]):
+        patience.until(lambda: len(runners()) == 3)
         transaction.begin()
         (agent,) = insights.stored_agents(queue)
         agent.size = 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import Bench, bench, run_in_groups
+from bench import Bench, bench, die, make_doomed, run_in_groups
 from meanwhile import commit_meanwhile, committed
 from ZODB.POSException import ConflictError
 
@@ -582,6 +582,30 @@ def test_a_worker_dies_between_the_end_and_the_booking(any_db: Any, queue: Any, 
         worker.runner.flush()
         leave(worker, "rescued", any_db)
     check_once(any_db, held)
+
+
+@pytest.mark.promise(128)
+def test_a_worker_dies_in_a_callback(any_db: Any, queue: Any) -> None:
+    """The end of the parent stays; the callback is interrupted as any job, the other one goes on."""
+    parent = zodbjobs.Job(sample.identity, "value")
+    first = parent.add_callback(zodbjobs.Job(sample.note_all, "first"))
+    chained = first.add_callback(zodbjobs.Job(sample.note_all, "chained"))
+    second = parent.add_callback(zodbjobs.Job(sample.note_all, "second"))
+    queue.put(parent)
+    mine.commit()
+    run_first = make_doomed(any_db)
+    assert run_first.run(1) == 1
+    run_first.runner.flush()
+    assert len(run_first.claim(2)) >= 1  # a callback is begun, and its worker is gone
+    die(run_first)
+    mine.begin()
+    assert (parent.status, parent.outcome, parent.result) == ("callbacks", "succeeded", "value")
+    run_jobs(any_db)
+    mine.begin()
+    assert {job.outcome for job in (parent, first, second, chained)} == {"succeeded"}
+    assert (parent.status, parent.attempts, parent.interruptions) == ("completed", 1, 0)
+    assert max(first.interruptions, second.interruptions) == 1
+    assert sorted(note[0] for note in sample.noted) == ["chained", "first", "second"]
 
 
 def test_a_rescue_that_is_not_complete(

@@ -30,8 +30,9 @@ class Info:
 class JobInfo(Info):
     """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
 
-    `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs),
-    paused (put aside by a pause of such jobs), assigned, active, parked, or the outcome.
+    `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs,
+    or for a slot of a quota), paused (put aside by a pause of such jobs), assigned, active,
+    parked, or the outcome.
     """
 
     id: str
@@ -71,7 +72,7 @@ class JobDetails(JobInfo):
     """All that there is to know of a job; `arguments` and `result` as text, shortened.
 
     `result_file`: where the data of a result that is a blob lies on this machine.
-    `retry_policy`: its repr, shortened.
+    `retry_policy`: its repr, shortened. `limited_by`: the quota of which it waits for a slot.
     """
 
     arguments: tuple[str, ...] = ()
@@ -89,6 +90,9 @@ class JobDetails(JobInfo):
     #: Ids of the first jobs that it still waits for, and of its callbacks.
     waits_for: tuple[str, ...] = ()
     callbacks: tuple[str, ...] = ()
+    quota_names: tuple[str, ...] = ()
+    limited_by: str | None = None
+    unique: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,9 @@ def job_details(job: Job) -> JobDetails:
             for past in job.past_attempts
         ),
         waits_for=tuple(str(before.id) for before in after.blockers(job)[:MOST_BLOCKERS]),
+        quota_names=job.quota_names,
+        limited_by=_limited_by(job),
+        unique=job.unique,
         callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
     )
 
@@ -223,12 +226,18 @@ def _state(job: Job, status: str) -> str:
         return job.outcome or status
     if job.parked is not None:
         return PARKED
-    if after.is_blocked(job):
+    if after.is_blocked(job) or _limited_by(job) is not None:
         return BLOCKED
     if pausing.is_held(job):
         return PAUSED
     due = job.due
     return SCHEDULED if due is not None and due > clock.to_datetime(clock.now()) else WAITING
+
+
+def _limited_by(job: Job) -> str | None:
+    """The name of the quota of which a job waits for a slot."""
+    shard = completion.shard_of(job) if job.quota_names else None
+    return None if shard is None else shard.limiting(completion.key_of(job), job)
 
 
 def _seconds(started: datetime | None, finished: datetime | None) -> float | None:

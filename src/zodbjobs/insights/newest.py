@@ -11,15 +11,16 @@ from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.completion import shard_of
+from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import HISTORY_TIE, Shard, job_of
+from zodbjobs.stored.shard import HISTORY_TIE, Shard
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing. WAITING is also said of an
 #: ACTIVE job that waits for the one that it has returned.
 WAITING = "waiting"
 SCHEDULED = "scheduled"
 PARKED = "parked"
-#: What waits for other jobs to end.
+#: What waits for other jobs to end, or for a slot of a quota.
 BLOCKED = "blocked"
 #: What a pause of some jobs has put aside.
 PAUSED = "paused"
@@ -51,6 +52,7 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
                 streams += _by_key(shard.waiting)
             if status in (None, PENDING, BLOCKED):
                 streams += _by_key(shard.blocked)
+                streams += _by_key(shard.limited)
             if status in (None, PENDING, PAUSED):
                 for pause in queue.pauses:
                     for tree in pause.trees(shard.index):
@@ -88,7 +90,7 @@ def _waiting(shard: Shard) -> Iterator[_Stream]:
     yield _by_scheduled_key(shard.scheduled)
     for tree in (*shard.readies(), *shard.inboxes):
         yield from _by_key(tree)
-    interrupted = ((keys.micros_of(key), job_of(e)) for key, e in shard.interrupted.items())
+    interrupted = ((keys.micros_of(key), job_of(it)) for key, it in shard.interrupted.items())
     yield iter(sorted(interrupted, key=lambda item: item[0], reverse=True))
 
 

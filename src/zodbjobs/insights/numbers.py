@@ -52,7 +52,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         name=queue.name,
         waiting=waiting,
         scheduled=scheduled,
-        blocked=sum(len(shard.blocked) - 1 for shard in queue.shards),
+        blocked=sum(len(shard.blocked) + len(shard.limited) - 2 for shard in queue.shards),
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
         active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),
@@ -75,7 +75,7 @@ def is_empty(place: Any, name: str) -> bool:
     """Whether a queue has no job that is to be run, or runs; parked ones don't count. Cheap."""
     queue = get_queues(place)[name]
     for shard in queue.shards:
-        lasting = (*shard.inboxes, shard.blocked, shard.waiting)
+        lasting = (*shard.inboxes, shard.blocked, shard.limited, shard.waiting)
         if any(tree.maxKey() != keys.SENTINEL for tree in lasting):
             return False
         if any((*shard.readies(), shard.scheduled, shard.interrupted)):

@@ -35,6 +35,7 @@ class Claimer:
     ) -> None:
         self._ownership = Ownership(session.record.id, owns_all)
         self._pace = Pace(threads)
+        self._threads = threads
         self._view = view
         self._names = names
         self._chooser: Filter | None = None
@@ -63,6 +64,7 @@ class Claimer:
 
     def resize(self, threads: int) -> None:
         """Claim for another number of threads."""
+        self._threads = threads
         self._pace.resize(threads)
 
     def room(self, outstanding: int, seconds_per_job: float) -> int:
@@ -77,10 +79,13 @@ class Claimer:
     def _may_steal(self) -> bool:
         return self._steal_at is not None and clock.monotonic() >= self._steal_at
 
-    def claim(self, session: Session, room: int, interrupted: int) -> list[Claim]:
+    def claim(
+        self, session: Session, room: int, interrupted: int, with_quotas: int
+    ) -> list[Claim]:
         """Move up to `room` jobs into the lease; joins the transaction of `session`.
 
-        `interrupted`: how many the worker holds that were interrupted before.
+        `interrupted`, `with_quotas`: how many the worker holds that were interrupted before, and
+        how many have slots of quotas.
         """
         queues = session.queues()
         if self._names is not None:
@@ -89,6 +94,13 @@ class Claimer:
         if chooser is not None:
             chooser.asked = 0
         claims: list[Claim] = []
+
+        def take(queue: Queue, shards: list[Shard]) -> None:
+            slots = self._threads - with_quotas - sum(bool(claim.names) for claim in claims)
+            most = room - len(claims)
+            found = claim(queue, record, most, now, shards, interrupted, slots, chooser)
+            claims.extend(found)
+
         self._turn += 1
         now = clock.now()
         self._stole = steal = self._may_steal()
@@ -99,10 +111,10 @@ class Claimer:
             if looks and self._ownership.is_shared:
                 own = own + self._left_lying(session, queue, now)
             if own:
-                claims += claim(queue, record, room - len(claims), now, own, interrupted, chooser)
+                take(queue, own)
             if steal and not claims:
                 for shard in self._ownership.others(session, queue):
-                    claims += claim(queue, record, room, now, [shard], interrupted, chooser)
+                    take(queue, [shard])
                     if claims:
                         break
             if len(claims) >= room:

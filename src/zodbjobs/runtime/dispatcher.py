@@ -25,6 +25,7 @@ from zodbjobs.runtime.storage import errors
 from zodbjobs.runtime.tasks.heartbeat import Heartbeat
 from zodbjobs.runtime.tasks.prune import prune
 from zodbjobs.runtime.tasks.running import ShowRunning
+from zodbjobs.runtime.tasks.slots import FreeSlots
 from zodbjobs.runtime.tasks.timeouts import Timeouts
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
@@ -94,6 +95,7 @@ class Dispatcher:
         self._tasks: list[StepTask] = [
             Heartbeat(heartbeat_seconds),
             self._show_running,
+            FreeSlots(),
             self._timeouts,
         ]
         self._audit = Interval(heartbeat_seconds)
@@ -220,7 +222,12 @@ class Dispatcher:
         interrupted = sum(
             claim.interruptions > 0 for each in self._lanes for claim in each.outstanding.values()
         )
-        claims = lane.claimer.claim(session, room, interrupted)
+        # Of jobs with quotas no more is claimed than runs: others may have the slots meanwhile.
+        ended = {r.claim.oid for r in (*self._unbooked, *self._unwritten) if r.claim.names}
+        with_quotas = sum(
+            bool(claim.names) and oid not in ended for oid, claim in lane.outstanding.items()
+        )
+        claims = lane.claimer.claim(session, room, interrupted, with_quotas)
         if claims and not lane.workload.jobs_are_short:
             session.prefetch(claims)
         return claims
@@ -273,6 +280,8 @@ class Dispatcher:
     def _must_book(self, busy: bool) -> bool:
         if not self._reported and not self._unbooked:
             return False
+        if busy and any(result.claim.names for result in list(self._reported)):
+            busy = False  # others may wait for its slots
         return clock.monotonic() >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
 
     # Cancellation

@@ -37,13 +37,16 @@ NO_MORE = Verdict(None)
 _PLAIN = (list, tuple, set, frozenset)
 
 
-def after_expiry(job: Job, now: int, conflicts: int) -> Expired | None:
+def after_expiry(job: Job, now: int, conflicts: int, too_late: bool = False) -> Expired | None:
     """The error for a job that wasn't begun in time; None if it may be run at `now`.
 
     What was begun in time is run again after a conflict, an error or a snooze, however late.
+    `too_late`: whoever claimed it found it to be so, by a clock that may not be this one.
     """
     deadline = deadline_of(job)
-    if deadline is None or now <= deadline or conflicts or job.started is not None:
+    if deadline is None:
+        return None
+    if not too_late and (now <= deadline or conflicts or job.started is not None):
         return None
     return Expired(
         f"job {job.id} ({job.description}) was to be begun by {clock.to_datetime(deadline)}; "

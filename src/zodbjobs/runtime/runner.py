@@ -198,7 +198,7 @@ class Runner:
         job = self._load(claim, now, conflicts)
         if job is None:
             return None
-        expired = policy.after_expiry(job, now, conflicts)
+        expired = policy.after_expiry(job, now, conflicts, claim.too_late)
         if expired is not None:
             failure = Failure.from_exception(expired)
             return attempt_result.unsuccessful(claim, EXPIRED, failure, now, job)
@@ -296,7 +296,7 @@ class Runner:
             log.error("%r had already ended when it was to be run", job)
             self._report([attempt_result.stored_end(claim, job)])
             return None
-        if not conflicts:
+        if not conflicts and not claim.too_late:
             shard: Shard = thread_session.session.record._p_jar.get(claim.shard)
             pause = pausing.pause_of(shard.queue, job)
             if pause is not None:

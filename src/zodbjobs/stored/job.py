@@ -7,7 +7,7 @@ them. The record is written at put, at the end, and when something unusual happe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ from zodbjobs.stored.lifecycle.options import (
 )
 from zodbjobs.stored.lifecycle.storable import check_immutable, check_storable
 from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
+from zodbjobs.stored.quotas import checked_names
 from zodbjobs.stored.retry import checked_policy
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.shared_results import SharedResults
+    from zodbjobs.stored.unique_keys import UniqueKey
     from zodbjobs.stored.workers import RunningJob, WorkerRecord
 
 
@@ -69,7 +71,7 @@ _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
-    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_timeout"),
+    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_timeout", "_unique"),
 )
 
 # What else a job has is looked at before it is stored.
@@ -77,13 +79,8 @@ _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
-    | {"_has_source"}
+    | {"_has_source", "_quota_names"}
 )
-
-
-def _require_empty(name: str, value: Any) -> None:
-    if value not in (None, (), []):
-        raise BadArgument(f"{name} come with a later release, and would be ignored: {value!r}")
 
 
 @implementer(IJob)
@@ -152,6 +149,8 @@ class Job(Persistent):
     #: The gate that it waits behind, and what it was put after.
     _gate: Gate | None = None
     _predecessors: Predecessors | None = None
+    _quota_names: tuple[str, ...] = ()
+    _unique: UniqueKey | None = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
@@ -241,12 +240,22 @@ class Job(Persistent):
 
     @property
     def quota_names(self) -> tuple[str, ...]:
-        """Empty; BadArgument when set to anything else, for a later release brings them."""
-        return ()
+        """The names of its quotas: it runs when each of them has a free slot.
+
+        Settable while NEW or PENDING, which takes effect at once; joins the transaction. Raises
+        TypeError for a str, UnknownQuota for a name that its queue has no quota for, BadStatus.
+        """
+        return self._quota_names
 
     @quota_names.setter
-    def quota_names(self, value: Any) -> None:
-        _require_empty("quota_names", value)
+    def quota_names(self, value: Iterable[str]) -> None:
+        self._require("quota_names can be set", NEW, PENDING)
+        control.set_quota_names(self, checked_names(value))
+
+    @property
+    def unique(self) -> str | None:
+        """The key with which it was put, or None."""
+        return None if self._unique is None else self._unique.name
 
     # Where it is
 

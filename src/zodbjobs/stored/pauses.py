@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
@@ -11,9 +11,7 @@ from persistent import Persistent
 from zodbjobs import clock
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.lifecycle import keys
-
-if TYPE_CHECKING:
-    from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle.entries import job_of
 
 
 class Pause(Persistent):
@@ -21,8 +19,8 @@ class Pause(Persistent):
 
     `match` is the glob for what they call, None for all jobs of the queue. Those that match
     lie here once a worker has come upon them: in a bundle for each shard, which `resume`
-    delivers as it is, however many they are. `interrupted` has those that were interrupted
-    before, for each shard, as the shard's tree of that name has them.
+    delivers as it is, however many they are. `entries` has, for each shard, those that were
+    interrupted before, or have quotas.
     """
 
     #: Whether the queue takes no new jobs; those that it has are begun.
@@ -36,7 +34,7 @@ class Pause(Persistent):
         self._since = since
         if match is not None:
             self.held = tuple(Bundle(for_later=False) for _ in range(shards))
-            self.interrupted = tuple(LOBTree() for _ in range(shards))
+            self.entries = tuple(LOBTree() for _ in range(shards))
 
     @property
     def since(self) -> datetime:
@@ -47,14 +45,14 @@ class Pause(Persistent):
         """The trees with the jobs of a shard that lie here, by key; empty for a whole queue's."""
         if self.match is None:
             return ()
-        return (self.held[shard].jobs, self.interrupted[shard])
+        return (self.held[shard].jobs, self.entries[shard])
 
-    def add(self, shard: Any, key: int, job: Job, interruptions: int) -> None:
-        """Put a job of `shard` aside."""
-        tree = self.trees(shard.index)[interruptions > 0]
+    def add(self, shard: Any, key: int, item: Any) -> None:
+        """Put a job of `shard`, or an entry of one, aside."""
+        tree = self.trees(shard.index)[type(item) is tuple]
         free = keys.free_key(tree, key)
-        if shard.rekey(job, key, free):
-            tree[free] = (interruptions, job) if interruptions else job
+        if shard.rekey(job_of(item), key, free):
+            tree[free] = item
 
     def __len__(self) -> int:
         """How many jobs lie here."""

@@ -21,11 +21,14 @@ from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import browse, control, pausing, put
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
+from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
+from zodbjobs.stored.quotas import Quotas
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
     from zodbjobs.stored.pauses import Pause
     from zodbjobs.stored.queues import Queues
+    from zodbjobs.stored.unique_keys import UniqueKeys
 
 
 @implementer(IQueue)
@@ -34,11 +37,13 @@ class Queue(GivesPolicy, Persistent):
 
     _timeout: int | None = None  # microseconds
     _pauses: tuple[Pause, ...] = ()
+    _unique_keys: UniqueKeys | None = None
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name
         self.parent = parent
         self.shards = tuple(Shard(self, n, defaults.INBOXES) for n in range(shards))
+        self.quotas = Quotas(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r}>"
@@ -68,11 +73,23 @@ class Queue(GivesPolicy, Persistent):
         after: Iterable[Job | str] = (),
         on_failure: str = "run",
         timeout: TimeoutOption = UNSAID,
+        quota_names: Iterable[str] | None = None,
+        unique: str | None = None,
+        unique_until: str = "begun",
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority, after, on_failure, timeout)
-        job = put.checked(self, job)
-        put.put(self, job, options, put.predecessors(self, job, options))
+        options = put.options(
+            self, begin_after, begin_by, priority, after, on_failure, timeout, quota_names
+        )
+        check_unique(unique, unique_until)
+        job = put.checked(self, job, options)
+        behind = put.predecessors(self, job, options)
+        if unique is not None:
+            holder = rely_on(self, unique)
+            if holder is not None:
+                return holder
+            give_unique(self, job, unique, unique_until == "ended")
+        put.put(self, job, options, behind)
         return job
 
     def put_many(
@@ -83,10 +100,13 @@ class Queue(GivesPolicy, Persistent):
         begin_by: timedelta | None = None,
         priority: int | None = None,
         timeout: TimeoutOption = UNSAID,
+        quota_names: Iterable[str] | None = None,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
-        options = put.options(self, begin_after, begin_by, priority, timeout=timeout)
-        checked = [put.checked(self, job) for job in jobs]
+        options = put.options(
+            self, begin_after, begin_by, priority, timeout=timeout, quota_names=quota_names
+        )
+        checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
         behind = [put.predecessors(self, job, options) for job in checked]
@@ -97,7 +117,7 @@ class Queue(GivesPolicy, Persistent):
     def _put_inner(self, job: Job, after: Iterable[Job] = ()) -> None:
         """Put what belongs to a job that was put before; a queue that drains takes it."""
         options = put.options(self, None, None, None, after, is_inner=True)
-        job = put.checked(self, job)
+        job = put.checked(self, job, options)
         put.put(self, job, options, put.predecessors(self, job, options))
 
     # Pause

@@ -1,7 +1,8 @@
 """One of the independent parts of a queue, with the trees that a job passes through.
 
 inbox -> ready (or scheduled, then ready) -> a worker's lease -> history. A job whose worker
-died goes to `interrupted`, one that can't be run with the code that is there to `parked`.
+died goes to `interrupted`, one that can't be run with the code that is there to `parked`. One
+with quotas goes to `admitted` instead of `ready`, or waits for a slot in `limited`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.id_keeper import IdKeeper
 from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.entries import Entry, job_of, too_late
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.trees import lasting_tree
@@ -42,11 +44,6 @@ _TIE_MASK = (1 << HISTORY_TIE) - 1
 _MOST_KEEPERS = 16
 
 
-def job_of(item: Any) -> Any:
-    """The job of an entry of `scheduled`, also of one that was interrupted; a Bundle as it is."""
-    return item[1] if isinstance(item, tuple) else item
-
-
 class Shard(Persistent):
     """A part of a queue. Producers write its inboxes, workers the rest."""
 
@@ -57,11 +54,11 @@ class Shard(Persistent):
         self.queue = queue
         self.index = index
         self.inboxes = tuple(lasting_tree() for _ in range(inboxes))
-        self.ready = LOBTree()  # key -> Job or Bundle
-        self.scheduled = LOBTree()  # scheduled key -> Job, Bundle, or as in `interrupted`
-        self.interrupted = (
-            LOBTree()
-        )  # key -> times of interruption, Job[, filters that refused it]
+        self.ready = LOBTree()  # key -> Job, Bundle or Entry
+        self.scheduled = LOBTree()  # scheduled key -> Job, Bundle or Entry
+        self.interrupted = LOBTree()  # key -> Entry
+        self.admitted = LOBTree()  # may take the slots of its quotas: key -> Entry
+        self.limited = lasting_tree()  # key -> Entry, the name of the quota that is full
         self.parked = LOBTree()  # key -> Job
         self.blocked = lasting_tree()  # what waits for other jobs: key -> Job
         self.waiting = lasting_tree()  # what has returned another job: key -> Job
@@ -101,15 +98,13 @@ class Shard(Persistent):
         return complete
 
     def file(self, key: int, item: Any) -> None:
-        """Put a job, a bundle of them, or an entry as in `interrupted`, to where it waits."""
-        if isinstance(item, tuple):
-            self.make_interrupted(key, item[1], item[0])
-        elif isinstance(item, Bundle):
+        """Put a job, an entry of one, or a bundle of jobs, to where it waits."""
+        if isinstance(item, Bundle):
             # Its jobs aren't looked at: there may be many bundles, and time for one claim.
             self._file_bundle(item.lowest, item)
         elif keys.is_for_later(key):
             place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
-            if self.rekey(item, key, keys.from_scheduled(place)):
+            if self.rekey(job_of(item), key, keys.from_scheduled(place)):
                 self.scheduled[place] = item
         else:
             self.make_ready(key, item)
@@ -122,23 +117,72 @@ class Shard(Persistent):
         else:
             self.ready[keys.free_key(self.ready, first)] = bundle
 
-    def make_ready(self, key: int, job: Job) -> None:
-        """Put a due job among those that are ready."""
-        free = keys.free_key(self.ready, key)
-        if self.rekey(job, key, free):
-            self.ready[free] = job
+    def make_ready(self, key: int, item: Any) -> None:
+        """Put a due job, or an entry of one, to where claims look for it."""
+        tree = self.ready
+        if type(item) is tuple:
+            entry = Entry(*item)
+            if entry.names:
+                self._limit(key, entry)
+                return
+            if entry.times:
+                tree = self.interrupted  # few of these run together
+        free = keys.free_key(tree, key)
+        if self.rekey(job_of(item), key, free):
+            tree[free] = item
 
-    def make_interrupted(self, key: int, job: Job, times: int) -> None:
-        """Put a job that was interrupted so many times among those few of which run together."""
-        free = keys.free_key(self.interrupted, key)
-        if self.rekey(job, key, free):
-            self.interrupted[free] = (times, job)
+    # What has quotas
 
-    def schedule_interrupted(self, key: int, job: Job, times: int) -> None:
-        """File a job that was interrupted so many times until it is due: `key` is for later."""
-        place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
-        if self.rekey(job, key, keys.from_scheduled(place)):
-            self.scheduled[place] = (times, job)
+    def _limit(self, key: int, entry: Entry) -> None:
+        """Let a job be claimed whose quotas have a free slot, else wait for the first one."""
+        slots = self.queue.quotas.full(entry.names or ())
+        if slots is None:
+            free = keys.free_key(self.admitted, key)
+            if self.rekey(entry.job, key, free):
+                self.admitted[free] = tuple(entry)
+            return
+        free = keys.free_key(self.limited, key)
+        while slots.has(free):  # another shard's job has the same key
+            free = keys.free_key(self.limited, free + 1)
+        if not self.rekey(entry.job, key, free):
+            return
+        self.limited[free] = (*entry, slots.name)
+        slots.wait(free, self.index)
+        if entry.deadline is not None:
+            self.add_deadline(entry.deadline, free, entry.job)
+
+    def admit(self, key: int) -> None:
+        """Let a job be claimed that waited for a slot."""
+        *entry, _ = self.limited.pop(key)
+        free = keys.free_key(self.admitted, key)
+        if self.rekey(entry[1], key, free):
+            self.admitted[free] = tuple(entry)
+
+    def refuse(self, key: int) -> bool:
+        """Let a job wait that was admitted, if its quotas have no free slot by now; whether."""
+        entry = Entry(*self.admitted[key])
+        names = entry.names or ()
+        if self.queue.quotas.full(names) is None:
+            return False
+        del self.admitted[key]
+        self._limit(key, entry)
+        self.queue.quotas.passed(names)
+        return True
+
+    def is_limited(self, key: int, job: Job) -> bool:
+        """Whether `job` waits here for a slot."""
+        return self.limiting(key, job) is not None
+
+    def limiting(self, key: int, job: Job) -> str | None:
+        """The name of the quota of which `job` waits for a slot, or None."""
+        found = self.limited.get(key)
+        return found[-1] if found is not None and job_of(found) is job else None
+
+    def _unlimit(self, key: int) -> None:
+        """Take out a job that waits for a slot."""
+        slots = self.queue.quotas.slots(self.limited.pop(key)[-1])
+        if slots is not None:
+            slots.stop_waiting(key)
 
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
@@ -165,14 +209,12 @@ class Shard(Persistent):
                 for job_place, job in item.take(last, most):
                     self.make_ready(keys.from_scheduled(job_place), job)
                 self._file_bundle(item.first(), item)
-            elif isinstance(item, tuple):
-                self.make_interrupted(keys.from_scheduled(place), item[1], item[0])
             else:
                 self.make_ready(keys.from_scheduled(place), item)
 
     def next_due(self) -> int | None:
-        """When the first scheduled job is due, or the first that is blocked expires, in
-        microseconds; None if there is none.
+        """When the first scheduled job is due, or the first that is blocked or limited expires,
+        in microseconds; None if there is none.
         """
         due = keys.scheduled_micros(self.scheduled.minKey()) if self.scheduled else None
         if self.deadlines.maxKey() == SENTINEL:
@@ -183,7 +225,7 @@ class Shard(Persistent):
     # What waits for other jobs
 
     def add_deadline(self, deadline: int, key: int, job: Job) -> None:
-        """Let a blocked job be looked at once it may not be begun any more."""
+        """Let a blocked or limited job be looked at once it may not be begun any more."""
         place = deadline << HISTORY_TIE
         while not self.deadlines.insert(place, (key, job)):
             place += 1
@@ -222,18 +264,29 @@ class Shard(Persistent):
         expired = list(islice(self.deadlines.items(SENTINEL + 1, last), defaults.DRAIN_PER_INBOX))
         for place, (key, job) in expired:
             del self.deadlines[place]
-            if self.unblock(key, job):  # else it waits no more
-                self.make_ready(key, job)
+            if self.is_limited(key, job):
+                self._unlimit(key)
+            elif not self.unblock(key, job):
+                continue  # it waits no more
+            self.make_ready(key, too_late(job))
 
     # From ready to a lease
 
     def readies(self) -> tuple[Any, ...]:
-        """The trees with what is due, by key: `ready`, and what filters have refused."""
-        return (self.ready,) if self.refused is None else (self.ready, *self.refused.values())
+        """The trees with what may be claimed, by key, also those that filters have refused."""
+        trees = (self.ready, self.admitted)
+        return trees if self.refused is None else (*trees, *self.refused.values())
 
-    def first(self) -> int | None:
-        """The smallest ready key, or None. It may be that of a bundle: a lower bound."""
-        return self.ready.minKey() if self.ready else None
+    def first(self, with_admitted: bool = True) -> int | None:
+        """The smallest ready key, or that of one that was admitted; None if there is none.
+
+        It may be that of a bundle: a lower bound.
+        """
+        first = self.ready.minKey() if self.ready else None
+        if with_admitted and self.admitted:
+            admitted: int = self.admitted.minKey()
+            return admitted if first is None else min(first, admitted)
+        return first
 
     def first_due(self, now: int) -> int | None:
         """The smallest key of a job that may be claimed at `now`, wherever it waits, or None.
@@ -250,9 +303,9 @@ class Shard(Persistent):
             found.append(keys.from_scheduled(place))
         return min(found, default=None)
 
-    def take(self, last: int, limit: int) -> list[tuple[int, Job]]:
-        """Take out up to `limit` ready jobs with keys up to `last`, in order."""
-        taken: list[tuple[int, Job]] = []
+    def take(self, last: int, limit: int) -> list[tuple[int, Any]]:
+        """Take out up to `limit` ready jobs, or entries, with keys up to `last`, in order."""
+        taken: list[tuple[int, Any]] = []
         ready = self.ready
         while ready and len(taken) < limit:
             key = ready.minKey()
@@ -375,7 +428,13 @@ class Shard(Persistent):
         if found is None:
             return False
         tree, place = found
+        if tree is self.limited:
+            self._unlimit(place)
+            return True
+        names = tree[place][2] if tree is self.admitted else None
         del tree[place]
+        if names:
+            self.queue.quotas.passed(names)
         return True
 
     def _find(self, key: int, job: Job) -> tuple[Any, int] | None:
@@ -383,13 +442,9 @@ class Shard(Persistent):
         parked = self._parked_place(key, job)
         if parked is not None:
             return self.parked, parked
-        if (entry := self.interrupted.get(key)) is not None and entry[1] is job:
-            return self.interrupted, key
         scheduled = keys.scheduled_key(key)
-        waiting = (
-            (self.scheduled, scheduled),
-            *((t, key) for t in (*self.readies(), *self.inboxes)),
-        )
+        trees = (self.interrupted, self.limited, *self.readies(), *self.inboxes)
+        waiting = ((self.scheduled, scheduled), *((tree, key) for tree in trees))
         for tree, place in waiting:
             if job_of(tree.get(place)) is job:
                 return tree, place

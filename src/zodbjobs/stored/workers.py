@@ -36,8 +36,8 @@ class WorkerRecord(Persistent):
     right now, by key. `heartbeat` grows every `heartbeat_seconds`. `queues`: the names of those
     that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
     of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
-    added. `agents`: what it works for. `stuck`: how many of its threads don't return from a job
-    that has timed out.
+    added. `slots`: those of quotas that its jobs have, by the job's key. `agents`: what it works
+    for. `stuck`: how many of its threads don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
@@ -71,6 +71,7 @@ class WorkerRecord(Persistent):
         self.lease = WideTree()
         self.lease[SENTINEL] = None
         self.running = LOBTree()
+        self.slots = LOBTree()
         self.late = lasting_tree()
 
     def serves(self, queue: str) -> bool:
@@ -106,7 +107,10 @@ class WorkerRecord(Persistent):
         return job
 
     def release(self, key: int) -> None:
-        """Take a key off the lease, and off what runs."""
+        """Take a key off the lease, and off what runs; the job's slots are free by that."""
         del self.lease[key]
         if key in self.running:
             del self.running[key]
+        if self.slots and key in self.slots:
+            for slots in self.slots.pop(key):
+                slots.give_back((self.id, key))

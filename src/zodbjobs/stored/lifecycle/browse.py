@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.lifecycle.keys import SENTINEL
-from zodbjobs.stored.shard import job_of
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -31,12 +31,12 @@ def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
     Lazy: the first ones cost little, however many wait.
     """
     for shard in shards:
-        for key, entry in keys.forwards(shard.interrupted):
-            yield key, job_of(entry)
+        for key, item in keys.forwards(shard.interrupted):
+            yield key, job_of(item)
     runs: list[Iterator[Keyed]] = []
     scheduled: list[Iterator[Keyed]] = []
     for shard in shards:
-        runs += [_unfolded(keys.forwards(tree)) for tree in shard.readies()]
+        runs += (_unfolded(keys.forwards(tree)) for tree in _due(shard))
         scheduled.append(_unfolded(keys.forwards(shard.scheduled)))
         for inbox in shard.inboxes:
             for_now, for_later = _sorted_out(inbox)
@@ -54,6 +54,11 @@ def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
     yield from heapq.merge(sorted(due, key=_key), *runs, key=_key)
     for place, job in later:
         yield keys.from_scheduled(place), job
+
+
+def _due(shard: Shard) -> tuple[Any, ...]:
+    """The trees of jobs that are due."""
+    return (*shard.readies(), shard.limited)
 
 
 def _sorted_out(inbox: Any) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
@@ -107,7 +112,7 @@ def count(shards: Sequence[Shard]) -> int:
     number = 0
     for shard in shards:
         number += len(shard.interrupted)
-        for tree in (*shard.readies(), shard.scheduled, *shard.inboxes):
+        for tree in (*_due(shard), shard.scheduled, *shard.inboxes):
             number += sum(
                 len(item.jobs) if isinstance(item, Bundle) else 1
                 for item in tree.values()

@@ -8,16 +8,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.stored.lifecycle import keys, pausing, refused
+from zodbjobs.stored.lifecycle.entries import Entry, entry_of, job_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
-    from zodbjobs.stored.job import Job
     from zodbjobs.stored.lifecycle.refused import Filter
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 class Claim(NamedTuple):
     """A claimed job: its key in the lease, its object id, that of its shard.
 
-    `interruptions`: how often a worker died or stopped while it held the job.
+    `interruptions`: how often a worker died or stopped while it held the job. `names`: the quotas
+    of which it has slots. `too_late`: it is only to be ended, for it wasn't begun in time.
     """
 
     key: int
     oid: bytes
     shard: bytes
     interruptions: int = 0
+    names: tuple[str, ...] = ()
+    too_late: bool = False
 
     def __str__(self) -> str:
         return f"job {u64(self.oid)}"
@@ -46,13 +49,15 @@ def claim(
     now: int,
     shards: Sequence[Shard],
     interrupted: int = 0,
+    with_quotas: int = 1,
     chooser: Filter | None = None,
 ) -> list[Claim]:
     """Move up to `limit` due jobs of `shards`, which are some of the queue's, into the lease
     of `worker`, in the order of their keys; none while the queue is paused.
 
-    `interrupted`: how many jobs the worker holds already that were interrupted before. Joins
-    the current transaction; the caller commits, and runs them only then.
+    `interrupted`: how many jobs the worker holds already that were interrupted before.
+    `with_quotas`: how many may be jobs with quotas. Joins the current transaction; the caller
+    commits, and runs them only then.
 
     `chooser` takes none but those that it accepts. It is asked for MOST_ASKED at most, so fewer
     may be found though there are more.
@@ -61,38 +66,101 @@ def claim(
     if pausing.is_paused(queue):
         return []
     claimed = _claim_interrupted(worker, limit, shards, interrupted, chooser)
-    heap = [(key, s.index) for s in shards if (key := refused.first(s, chooser)) is not None]
+    quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed), chooser)
+
+    def first_of(shard: Shard) -> int | None:
+        return refused.first(shard, chooser, quotas.room > 0)
+
+    heap = [(first, s.index) for s in shards if (first := first_of(s)) is not None]
     heapq.heapify(heap)
     while heap and len(claimed) < limit:
+        if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
+            break
         shard = queue.shards[heapq.heappop(heap)[1]]
         last = min(complete, heap[0][0]) if heap else complete
-        room = limit - len(claimed)
-        if chooser is not None:
-            if chooser.asked >= defaults.MOST_ASKED:
-                break
-            taken = _choose(shard, last, min(room, defaults.MOST_ASKED), chooser)
-        elif shard.refused is None:
-            taken = shard.take(last, room)
+        if quotas.room > 0 and shard.admitted and (key := shard.admitted.minKey()) <= last:
+            claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser)
+            if len(claimed) < limit and shard.admitted.minKey() == key:
+                claimed += quotas.claim(shard, key)
         else:
-            taken = [(key, job) for key, job, _ in refused.take(shard, last, room, None)]
-        claimed += _lease(worker, shard, taken)
-        first = refused.first(shard, chooser)
+            claimed += _take(worker, shard, last, limit - len(claimed), chooser)
+        first = first_of(shard)
         if first is not None and first <= complete:
             heapq.heappush(heap, (first, shard.index))
     return claimed
 
 
-def _choose(shard: Shard, last: int, limit: int, chooser: Filter) -> list[tuple[int, Job]]:
-    """Take out of up to `limit` ready jobs those that are accepted."""
-    asked = refused.take(shard, last, limit, chooser)
-    shard._p_jar.prefetch([job for _, job, _ in asked])
+def _take(
+    worker: WorkerRecord, shard: Shard, last: int, limit: int, chooser: Filter | None
+) -> list[Claim]:
+    """Claim up to `limit` ready jobs with keys up to `last`.
+
+    One with quotas that a filter has refused is admitted again, and asked for there.
+    """
+    if chooser is None and shard.refused is None:
+        return _lease(worker, shard, shard.take(last, limit))
+    most = limit if chooser is None else min(limit, defaults.MOST_ASKED)
+    found = refused.take(shard, last, most, chooser)
+    if chooser is not None:
+        shard._p_jar.prefetch([job_of(item) for _, item, _ in found])
     taken = []
-    for key, job, names in asked:
-        if chooser.accepts(job):
-            taken.append((key, job))
+    for key, item, names in found:
+        if entry_of(item).names:
+            shard.make_ready(key, tuple(entry_of(item)._replace(refused=names)))
+        elif chooser is None or chooser.accepts(job_of(item)):
+            taken.append((key, item))
         else:
-            refused.refuse(shard, key, job, names, chooser)
-    return taken
+            refused.refuse(shard, key, item, names, chooser)
+    return _lease(worker, shard, taken)
+
+
+def _accepts(entry: Entry, chooser: Filter | None) -> bool:
+    """Whether an entry is taken; a filter that has refused it isn't asked again."""
+    if chooser is None:
+        return True
+    return chooser.name not in entry.refused and chooser.accepts(entry.job)
+
+
+class _WithQuotas:
+    """Claims jobs with quotas, up to `room` of them, of those that `chooser` accepts.
+
+    `interrupted`: how many jobs the worker holds that were interrupted before.
+    """
+
+    def __init__(
+        self, worker: WorkerRecord, room: int, interrupted: int, chooser: Filter | None
+    ) -> None:
+        self.room = room
+        self._chooser = chooser
+        self._worker = worker
+        self._interrupted = interrupted
+        self._refusals = 0
+
+    def claim(self, shard: Shard, key: int) -> list[Claim]:
+        """Claim the job that was admitted under `key` with all its slots; if one isn't free it
+        waits for that.
+        """
+        if shard.refuse(key):
+            self._refusals += 1
+            if self._refusals >= defaults.REFUSALS:
+                self.room = 0  # the next claim goes on
+            return []
+        entry = Entry(*shard.admitted[key])
+        if entry.times and self._interrupted >= most_together(entry.times):
+            self.room = 0
+            return []
+        del shard.admitted[key]
+        if self._chooser is not None and not _accepts(entry, self._chooser):
+            refused.refuse(shard, key, tuple(entry), entry.refused, self._chooser)
+            shard.queue.quotas.passed(entry.names or ())
+            return []
+        claims = _lease(self._worker, shard, [(key, tuple(entry))])
+        for claim in claims:
+            taken = shard.queue.quotas.take(claim.names, (self._worker.id, claim.key))
+            self._worker.slots[claim.key] = taken
+            self._interrupted += entry.times > 0
+        self.room -= len(claims)
+        return claims
 
 
 def most_together(interruptions: int) -> int:
@@ -114,38 +182,31 @@ def _claim_interrupted(
     for shard in shards:
         if not shard.interrupted:
             continue
-        entries = list(islice(shard.interrupted.items(), defaults.CLAIM_MOST))
-        for key, (times, job, *names) in entries:
+        for key, item in list(islice(shard.interrupted.items(), defaults.CLAIM_MOST)):
             if len(claimed) >= limit:
                 return claimed
-            if held + len(claimed) >= most_together(times):
+            if held + len(claimed) >= most_together(item[0]):
                 continue
-            if chooser is not None and not _accepts(shard, key, times, job, names, chooser):
-                continue
-            del shard.interrupted[key]
-            claimed += _lease(worker, shard, [(key, job)], times)
+            entry = entry_of(item)
+            if _accepts(entry, chooser):
+                del shard.interrupted[key]
+                claimed += _lease(worker, shard, [(key, item)])
+            elif chooser is not None and chooser.name not in entry.refused:
+                noted = entry._replace(refused=(*entry.refused, chooser.name))
+                shard.interrupted[key] = tuple(noted)
     return claimed
 
 
-def _accepts(
-    shard: Shard, key: int, times: int, job: Job, names: list[str], chooser: Filter
-) -> bool:
-    """Whether an interrupted job is taken; what it refuses is noted in the job's entry."""
-    if chooser.name in names:
-        return False
-    if chooser.accepts(job):
-        return True
-    shard.interrupted[key] = (times, job, *names, chooser.name)
-    return False
-
-
-def _lease(
-    worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Job]], interruptions: int = 0
-) -> list[Claim]:
+def _lease(worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Any]]) -> list[Claim]:
     lease = worker.lease
     oid = shard._p_oid
     claimed = []
-    for key, job in taken:
+    for key, item in taken:
+        entry = None
+        job = item
+        if type(item) is tuple:
+            entry = Entry(*item)
+            job = entry.job
         if not lease.insert(key, job):
             if not can_be_stored(job):
                 shard.park(key, job)
@@ -153,7 +214,13 @@ def _lease(
             key = keys.free_key(lease, key)
             lease[key] = job
             job._place(shard, key)
-        claimed.append(Claim(key, job._p_oid, oid, interruptions))
+        if entry is None:
+            claimed.append(Claim(key, job._p_oid, oid))
+            continue
+        if entry.unique is not None:
+            entry.unique.release()
+        names, is_late = entry.names or (), entry.names is None
+        claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late))
     return claimed
 
 

@@ -39,8 +39,10 @@ from zodbjobs.stored.lifecycle.completion import (
     waits_for_returned,
 )
 from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle.entries import item_for, too_late
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
+from zodbjobs.stored.unique_keys import UniqueKey
 
 if TYPE_CHECKING:
     from zodbjobs.stored.gates import Gate
@@ -134,6 +136,17 @@ def _at_end(job: Job) -> None:
     """
     if followers.is_followed(job):
         followers.at_end(job)
+    if job._unique is not None:
+        release_unique(job)
+
+
+def release_unique(job: Any) -> None:
+    """Let another job have the unique key of one that ends or is taken out, if it has it still."""
+    key = state_of(job).get("_unique")
+    if isinstance(key, Reference):
+        key = job._p_jar.get(key.oid)
+    if isinstance(key, UniqueKey) and key.job is job:
+        key.release()
 
 
 def _write_shared(
@@ -184,9 +197,9 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
         elif result.goes_to == WAITING:
             shard.make_wait(claim.key, job)
         elif result.goes_to == PAUSED:
-            pausing.put_aside(shard, claim, job, result.result)
+            pausing.put_aside(shard, claim, _unbegun(claim, job), result.result)
         else:
-            shard.make_ready(claim.key, job)
+            shard.make_ready(claim.key, item_for(job) if claim.names else job)
     for oid, ended in finished.items():
         shard = record._p_jar.get(oid)
         shard.finish(ended)
@@ -199,7 +212,7 @@ def _schedule(shard: Shard, job: Job) -> None:
     """File a job that is to have another attempt until that is due."""
     key = _key_for_later(job, shard, job._retry_at or 0)
     job._retry_at = None
-    shard.file(key, job)
+    shard.file(key, item_for(job))
 
 
 def _key_for_later(job: Job, shard: Shard, due: int) -> int:
@@ -238,10 +251,16 @@ def give_back(record: WorkerRecord, claim: Claim) -> None:
         return
     record.release(claim.key)
     shard: Shard = record._p_jar.get(claim.shard)
-    if claim.interruptions:
-        shard.make_interrupted(claim.key, job, claim.interruptions)
-    else:
-        shard.make_ready(claim.key, job)
+    shard.make_ready(claim.key, _unbegun(claim, job))
+
+
+def _unbegun(claim: Claim, job: Job) -> Any:
+    """How a claimed job is filed again that was not begun."""
+    if claim.too_late:
+        return too_late(job)
+    if claim.names:
+        return item_for(job, claim.interruptions)
+    return (claim.interruptions, job) if claim.interruptions else job
 
 
 def take_back(
@@ -296,9 +315,9 @@ def _go_on(job: Job, shard: Shard, key: int, now: int, verdict: Verdict) -> None
         finish(job, shard, ABORTED, verdict.error)
     elif verdict.micros:
         key = _key_for_later(job, shard, now + verdict.micros)
-        shard.schedule_interrupted(key, job, job._interruptions)
+        shard.file(key, item_for(job, job._interruptions))
     else:
-        shard.make_interrupted(key, job, job._interruptions)
+        shard.make_ready(key, item_for(job, job._interruptions))
 
 
 def booking(job: Any, completion: Completion) -> Ended:

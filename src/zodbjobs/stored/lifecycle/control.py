@@ -23,11 +23,18 @@ from zodbjobs.interfaces import (
 )
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import followers, keys
-from zodbjobs.stored.lifecycle.complete import booking, count, finish, gates_of
+from zodbjobs.stored.lifecycle.complete import (
+    booking,
+    count,
+    finish,
+    gates_of,
+    release_unique,
+)
 from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
+from zodbjobs.stored.lifecycle.unique import give_unique, unique_holder
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -112,6 +119,21 @@ def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> 
     finish(job, shard, outcome, error)
 
 
+def set_quota_names(job: Job, names: tuple[str, ...]) -> None:
+    """Give a job that hasn't been claimed other quotas; UnknownQuota for what isn't there."""
+    shard = None if job._key is None or job.status == NEW else shard_of(job)
+    if shard is not None:
+        shard.queue.quotas.check(names, job)
+    key, before = key_of(job), job._quota_names
+    waits = shard is not None and not shard.is_blocked(key, job) and not shard.has_parked(key, job)
+    if waits and shard is not None and names != before:
+        shard.discard(key, job)
+        job._quota_names = names
+        deliver(shard.queue, job, key)
+    elif names != before:
+        job._quota_names = names
+
+
 def remove(queue: Queue, job: Job) -> None:
     """What Queue.remove() does."""
     shard = shard_of(job)
@@ -119,6 +141,7 @@ def remove(queue: Queue, job: Job) -> None:
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
     shard.keep_ids([job])
     count(gates_of(job, False))
+    release_unique(job)
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
         job._renew()
         _counted(job)
@@ -141,6 +164,7 @@ def retry(queue: Queue, job: Job) -> None:
             f"{job!r} can't be retried: it can't be stored again with the code that is here; "
             "mend the code, or take the job out with remove()"
         )
+    _check_unique(queue, job)
     if job.status == CALLBACKS or _has_waiting_callback(job):
         raise BadStatus(
             f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
@@ -162,14 +186,26 @@ def retry(queue: Queue, job: Job) -> None:
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
             "ended without success, can be retried"
         )
-    priority, policy, timeout = job.priority, job._given_policy, job._given_timeout
+    priority, policy, unique = job.priority, job._given_policy, job._unique
+    timeout = job._given_timeout
     job._renew()
     job._begin_after = None
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
     if timeout is not None:
         job._given_timeout = timeout  # as well
+    if unique is not None:
+        give_unique(queue, job, unique.name, unique.until_ended)
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
+
+
+def _check_unique(queue: Queue, job: Job) -> None:
+    holder = None if job.unique is None else unique_holder(queue, job.unique)
+    if holder is not None and holder is not job:
+        raise BadStatus(
+            f"{job!r} can't be retried: {holder!r} has its unique key {job.unique!r} in queue "
+            f"{queue.name!r}; cancel that one first, or leave this one"
+        )
 
 
 def _has_waiting_callback(job: Job) -> bool:

@@ -18,6 +18,7 @@ from transaction.interfaces import NoTransaction
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.entries import item_for, job_of
 from zodbjobs.stored.shared_results import SharedResults
 
 if TYPE_CHECKING:
@@ -68,7 +69,16 @@ class _Part:
     def has(self, job: Job) -> bool:
         """Whether `job` is there."""
         found = self._found()
-        return found.has(job._key or 0, job) if isinstance(found, Bundle) else found is job
+        if isinstance(found, Bundle) and found.has(job._key or 0, job):
+            return True
+        return job_of(self.inbox.get(job._key)) is job
+
+    def add_entry(self, key: int, job: Job, entry: Any) -> None:
+        """Add `job` by an entry of its own, under `key` or the next free one."""
+        self.room -= 1
+        key = keys.free_key(self.inbox, key)
+        self.inbox[key] = entry
+        job._place(self.shard, key)
 
     def add(self, key: int, job: Job, are_many: bool) -> None:
         """Add `job` under `key`, or the next free one."""
@@ -118,6 +128,11 @@ class _Delivery:
         parts = self._parts[keys.is_for_later(key)]
         if not parts or not parts[-1].room:
             parts.append(_Part(self._queue, len(parts)))
+        if job._quota_names or job._unique is not None:
+            item = item_for(job)
+            if item is not job:
+                parts[-1].add_entry(key, job, item)
+                return
         self._count += 1
         parts[-1].add(key, job, self._count >= defaults.SHARED_TOGETHER)
 

@@ -338,6 +338,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
         callback._given_policy = RetryForever()  # nobody looks at what becomes of it
     try:
         queue = wanted_queue(callback, shard.queue._p_jar)
+        (shard.queue if queue is None else queue).quotas.check(callback._quota_names, callback)
     except ZodbjobsError as error:
         callback._parked = f"it can't be put at the end of {source!r}: {error}; then retry it"
         key = keys.free_key(shard.parked, keys.key_for_now(callback._priority, now))

@@ -70,7 +70,7 @@ def _deliver(over: Pause, shard: Shard) -> None:
     if first is not None:
         bundle.lowest = first
         inbox[keys.free_key(inbox, first)] = bundle
-    for key, entry in list(over.interrupted[shard.index].items()):
+    for key, entry in list(over.entries[shard.index].items()):
         inbox[keys.free_key(inbox, key)] = entry
 
 
@@ -94,18 +94,16 @@ def pause_of(queue: Queue, job: Job) -> Pause | None:
     return None
 
 
-def put_aside(shard: Shard, claim: Claim, job: Any, match: str | None) -> None:
-    """Put a claimed job that wasn't begun into the pause of that `match`; back to where it
-    waited, if it is the whole queue that is paused, or if the pause is over.
+def put_aside(shard: Shard, claim: Claim, item: Any, match: str | None) -> None:
+    """Put a claimed job that wasn't begun, or an entry of it, into the pause of that `match`; back
+    to where it waited, if it is the whole queue that is paused, or if the pause is over.
     """
     there = next((p for p in shard.queue._pauses if p.match == match and not p.drains), None)
     if there is not None and match is not None:
         shard._p_jar.readCurrent(there)
-        there.add(shard, claim.key, job, claim.interruptions)
-    elif claim.interruptions:
-        shard.make_interrupted(claim.key, job, claim.interruptions)
+        there.add(shard, claim.key, item)
     else:
-        shard.make_ready(claim.key, job)
+        shard.make_ready(claim.key, item)
 
 
 def is_held(job: Job) -> bool:

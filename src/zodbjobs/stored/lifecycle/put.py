@@ -23,6 +23,7 @@ from zodbjobs.stored.lifecycle.options import (
     give_timeout,
     timeout_micros,
 )
+from zodbjobs.stored.quotas import checked_names
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
@@ -42,6 +43,7 @@ class Options(NamedTuple):
     on_failure: str = "run"
     timeout: int | None = None
     says_timeout: bool = False
+    quota_names: tuple[str, ...] | None = None
 
 
 def options(
@@ -52,6 +54,7 @@ def options(
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
     timeout: TimeoutOption = UNSAID,
+    quota_names: Iterable[str] | None = None,
     is_inner: bool = False,
 ) -> Options:
     """The options of a put into `queue`, checked.
@@ -74,16 +77,18 @@ def options(
     said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
     if timeout is not UNSAID:
         said = said._replace(timeout=timeout_micros(timeout), says_timeout=True)
+    if quota_names is not None:
+        said = said._replace(quota_names=checked_names(quota_names))
     if after == () and on_failure == "run":
         return said
     return said._replace(after=gated.checked(queue, after, on_failure), on_failure=on_failure)
 
 
-def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
+def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
     """`job`, or a job for a callable, ready to be put into `queue`.
 
-    Raises BadStatus if it isn't new, BadArgument if it can't be stored, TypeError if it is
-    neither a job nor callable.
+    Raises BadStatus if it isn't new, BadArgument if it can't be stored, UnknownQuota for a quota
+    that isn't there, TypeError if it is neither a job nor callable.
     """
     if not isinstance(job, Job):
         job = Job(job)
@@ -113,6 +118,9 @@ def checked(queue: Queue, job: Job | Callable[..., Any]) -> Job:
         followers.check_all(job, queue._p_jar)
     else:
         job._check(queue._p_jar)
+    names = job._quota_names if said.quota_names is None else said.quota_names
+    if names:
+        queue.quotas.check(names, job)
     return job
 
 
@@ -142,6 +150,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._timeout = said.timeout
     else:
         give_timeout(queue, job)
+    if said.quota_names is not None and job._quota_names != said.quota_names:
+        job._quota_names = said.quota_names
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)

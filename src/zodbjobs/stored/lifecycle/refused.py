@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.shard import Shard
 
 from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.entries import job_of
 
 #: The names of the filters that have refused a job, sorted.
 Names = tuple[str, ...]
@@ -48,21 +49,23 @@ def _open(shard: Shard, chooser: Filter | None) -> list[tuple[int, Names, Any]]:
     return sorted(found, key=lambda each: each[0])
 
 
-def first(shard: Shard, chooser: Filter | None) -> int | None:
+def first(shard: Shard, chooser: Filter | None, with_admitted: bool) -> int | None:
     """The smallest ready key of those that the filter hasn't refused, as Shard.first()."""
     if shard.refused is None:
-        return shard.first()
-    found = _open(shard, chooser)
-    return found[0][0] if found else None
+        return shard.first(with_admitted)
+    found = [key for key, _, _ in _open(shard, chooser)[:1]]
+    if with_admitted and shard.admitted:
+        found.append(shard.admitted.minKey())
+    return min(found, default=None)
 
 
 def take(
     shard: Shard, last: int, limit: int, chooser: Filter | None
-) -> list[tuple[int, Job, Names]]:
-    """Take out up to `limit` ready jobs with keys up to `last`, in order, other than those that
-    the filter has refused; each with the names of those that have.
+) -> list[tuple[int, Any, Names]]:
+    """Take out up to `limit` ready jobs, or entries, with keys up to `last`, in order, other than
+    those that the filter has refused; each with the names of those that have.
     """
-    taken: list[tuple[int, Job, Names]] = []
+    taken: list[tuple[int, Any, Names]] = []
     while len(taken) < limit:
         found = _open(shard, chooser)
         if not found or found[0][0] > last:
@@ -75,12 +78,12 @@ def take(
             run = list(islice(tree.items(None, bound), limit - len(taken)))
             for key, _ in run:
                 del tree[key]
-        taken += [(key, job, names) for key, job in run]
+        taken += [(key, item, names) for key, item in run]
     return taken
 
 
-def refuse(shard: Shard, key: int, job: Job, names: Names, chooser: Filter) -> None:
-    """Put a job that was taken to those that the filter has refused as well."""
+def refuse(shard: Shard, key: int, item: Any, names: Names, chooser: Filter) -> None:
+    """Put a job, or an entry, that was taken to those that the filter has refused as well."""
     if shard.refused is None:
         shard.refused = OOBTree()
     all_names = tuple(sorted({*names, chooser.name}))
@@ -88,5 +91,5 @@ def refuse(shard: Shard, key: int, job: Job, names: Names, chooser: Filter) -> N
     if tree is None:
         tree = shard.refused[all_names] = LOBTree()
     free = keys.free_key(tree, key)
-    if shard.rekey(job, key, free):
-        tree[free] = job
+    if shard.rekey(job_of(item), key, free):
+        tree[free] = item

@@ -1,0 +1,53 @@
+"""Unique: a second put with a key returns the job that has it already.
+
+Everything here works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zodbjobs.errors import BadArgument
+from zodbjobs.stored.unique_keys import UniqueKeys
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Queue
+
+#: Until when a job has its key.
+UNTIL = ("begun", "ended")
+
+
+def check_unique(unique: object, until: object) -> None:
+    """Raise BadArgument for what can't be a key, or another word of `unique_until`."""
+    if until not in UNTIL:
+        raise BadArgument(f"unique_until is 'begun' or 'ended', not {until!r}")
+    if unique is None:
+        if until != "begun":
+            raise BadArgument("unique_until goes with unique=; give the key too")
+        return
+    if not isinstance(unique, str) or not unique:
+        raise BadArgument(f"unique must be a str that isn't empty, not {unique!r}")
+
+
+def unique_holder(queue: Queue, name: str) -> Job | None:
+    """The job that has a key of the queue; None if the next put gets it."""
+    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
+    return None if key is None else key.job
+
+
+def rely_on(queue: Queue, name: str) -> Job | None:
+    """The job that has a key; the current transaction conflicts if it loses it meanwhile."""
+    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
+    if key is None or key.job is None:
+        return None
+    key.rely()
+    return key.job
+
+
+def give_unique(queue: Queue, job: Job, name: str, until_ended: bool) -> None:
+    """Give a key, which no job has, to a job that is about to be delivered."""
+    if queue._unique_keys is None:
+        queue._unique_keys = UniqueKeys()
+    job._unique = queue._unique_keys.give(str(name), job, until_ended)
+    queue._p_jar.add(job._unique)  # else another database that refers to the job may take it
