@@ -29,6 +29,10 @@ def nothing() -> int:
     return 1
 
 
+def take(result: object) -> None:
+    """Take the result of another job."""
+
+
 def enter() -> None:
     """Say when it was called."""
     entered.append(time.perf_counter())

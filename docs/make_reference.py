@@ -29,12 +29,26 @@ Everything here is public; what isn't here may change without a word. How the pi
 used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 """
 
+_MODULES = (
+    *("local", "context", "events", "cleanup", "testing", "insights", "operations", "errors"),
+    "web_worker",
+)
+
 
 def reference() -> str:
     """The whole page."""
     names = [name for name in zodbjobs.__all__ if not inspect.ismodule(getattr(zodbjobs, name))]
     parts = [HEAD, _module("zodbjobs", zodbjobs, names)]
-    for name in ("local", "cleanup", "testing", "insights", "operations", "errors", "web_worker"):
+    for name in (
+        "local",
+        "context",
+        "cleanup",
+        "testing",
+        "insights",
+        "operations",
+        "errors",
+        "web_worker",
+    ):
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
         names = [n for n in _nodes(module.__name__) if n[0] != "_" and "." not in n]
         parts.append(_module(f"zodbjobs.{name}", module, getattr(module, "__all__", names)))

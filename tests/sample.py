@@ -307,6 +307,11 @@ def annotate() -> None:
         raise AssertionError(bad)
 
 
+def note_and_deposit(account: Account) -> int:
+    noted.append("ran")
+    return account.deposit(1)
+
+
 def note_and_fail(value: Any) -> None:
     noted.append(value)
     raise ValueError(value)
@@ -742,3 +747,96 @@ def is_broken(job: zodbjobs.Job) -> bool:
 def tell_agent() -> tuple[Any, int, Any]:
     agent = local.get_agent()
     return agent.queues, agent.size, agent.filter
+
+
+# Hooks, bound jobs, live annotations of others
+
+
+class Prepared(zodbjobs.Job):
+    """A job with hooks, which tells what is called."""
+
+    fails_at = ""
+
+    def set_up(self) -> str:
+        noted.append("set up")
+        if self.fails_at == "set_up":
+            raise ValueError("it can't be set up")
+        assert local_job() in (self, None)
+        return f"of {self.description}"
+
+    def tear_down(self, value: str) -> None:
+        noted.append(f"torn down {value}")
+        if self.fails_at == "tear_down":
+            self.description_of_the_end = "not stored"
+            raise ValueError("it can't be torn down")
+        if self.fails_at == "exit":
+            raise SystemExit
+
+
+class Looking(zodbjobs.Job):
+    """A job that tells, when it is torn down, how others see its end."""
+
+    def tear_down(self, value: None) -> None:
+        manager = transaction.TransactionManager()
+        connection = self._p_jar.db().open(manager)
+        noted.append(connection.get(self._p_oid).outcome)
+        manager.abort()
+        connection.close()
+
+
+def local_job() -> Any:
+    try:
+        return local.get_job()
+    except ValueError:
+        return None
+
+
+def note_commit(account: Account) -> int:
+    """Note the call, and the commit or abort."""
+    noted.append("called")
+    transaction.get().addBeforeCommitHook(noted.append, ("commit",))
+    transaction.get().addAfterAbortHook(noted.append, ("abort",))
+    return account.deposit(1)
+
+
+def note_abort(account: Account) -> int:
+    note_commit(account)
+    raise ValueError("it went wrong")
+
+
+def conflict_once(account: Account) -> int:
+    note_commit(account)
+    if noted.count("called") == 1:
+        raise ConflictError("of the job's own making")
+    return account.balance
+
+
+def describe_bound(job: zodbjobs.Job, *words: str) -> str:
+    return " ".join((str(job.id), *words))
+
+
+def tell_other(other: zodbjobs.Job, name: str, value: Any) -> None:
+    local.set_live_annotation(name, value, job=other)
+
+
+def ask_other(other: zodbjobs.Job, name: str, timeout: float | None = None) -> Any:
+    return local.get_live_annotation(name, "nothing", timeout=timeout, job=other)
+
+
+def wait_for_annotation(account: Account, name: str, timeout: float) -> Any:
+    noted.append("waits")
+    account.deposit(1)
+    return local.get_live_annotation(name, "nothing", timeout=timeout)
+
+
+def tell_worker() -> str:
+    return local.get_worker()
+
+
+def tell_one_not_committed() -> str:
+    other = local.get_queue().put(nothing)
+    try:
+        local.set_live_annotation("phase", 1, job=other)
+    except LookupError as error:
+        return str(error)
+    raise AssertionError("it was told")

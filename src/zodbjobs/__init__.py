@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zodbjobs import errors, insights, interfaces, testing
+    from zodbjobs import context, errors, events, insights, interfaces, testing
     from zodbjobs.errors import Snooze
     from zodbjobs.installer import (
         JobContainerInstaller,
@@ -63,7 +63,9 @@ _HOMES = {
 }
 _MODULES = {
     "cleanup": "zodbjobs.runtime.cleanup",
+    "context": "zodbjobs.context",
     "errors": "zodbjobs.errors",
+    "events": "zodbjobs.events",
     "insights": "zodbjobs.insights",
     "interfaces": "zodbjobs.interfaces",
     "local": "zodbjobs.runtime.local",
@@ -86,7 +88,9 @@ __all__ = [
     "Worker",
     "cleanup",
     "compute",
+    "context",
     "errors",
+    "events",
     "get_job_id",
     "get_queue",
     "get_queues",

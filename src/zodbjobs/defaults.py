@@ -131,6 +131,10 @@ LEFT_LYING_SECONDS = 0.3
 #: Seconds between two writes of what runs.
 RUNNING_SECONDS = 0.5
 
+#: Seconds between two looks of a job for a live annotation that it waits for. Each opens a
+#: transaction; others write what they show twice a second.
+ANNOTATION_POLL_SECONDS = 0.1
+
 #: Seconds that a stopping worker gives its running jobs.
 STOP_SECONDS = 30.0
 
@@ -208,6 +212,11 @@ PRUNE_BATCH = 1_000
 
 #: Seconds between two looks for history to prune.
 PRUNE_SECONDS = 60.0
+
+#: Seconds of work with quotas that a worker claims ahead, beside what its threads run at once.
+#: Its slots are kept from others for as long, and as little; a claim for each four short jobs
+#: would make them cost twice as much.
+QUOTA_SECONDS = 0.02
 
 #: Jobs with quotas that one claim finds to have no free slot, and lets wait, before it leaves
 #: more of them to the next one: a bound for its transaction.

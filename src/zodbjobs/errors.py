@@ -45,6 +45,12 @@ class Draining(ZodbjobsError):
     """The queue takes no new jobs until it is resumed."""
 
 
+class ContextGone(ZodbjobsError, LookupError):
+    """What a job was put in isn't there any more, such as its principal; the job fails with this,
+    whatever its retry policy says. Also for the functions of `zodbjobs.context`.
+    """
+
+
 class Snooze(ZodbjobsError):
     """Raised by a job that wants to be run again later: ``raise zodbjobs.Snooze(when)``.
 

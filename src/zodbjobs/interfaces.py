@@ -111,6 +111,11 @@ class IJob(IContained):
         "else BadStatus, also to a class that takes no arguments; BadArgument for what answers no "
         "question. A put gives a job that has none the queue's default, or the database's."
     )
+    context = Attribute(
+        "Mapping, by name, of what the job runs in, captured at its put; see `zodbjobs.context`. "
+        "Settable while NEW, to a mapping, or to None for what is captured at the put; else "
+        "BadStatus. BadArgument for a name that isn't registered, and for what can't be stored."
+    )
     past_attempts = Attribute(
         "Tuple of the last 20 attempts that are over, the oldest first, each with started, "
         "finished (aware UTC datetimes), worker, outcome (the job's, or failed, interrupted, "
@@ -124,6 +129,21 @@ class IJob(IContained):
         it; the caller's changes are kept, the job's own are rolled back on failure.
         Its callbacks are called in the same way. Conflicts, Snooze and what isn't an Exception
         reach the caller, and leave the job NEW.
+        """
+
+    def bind(callable, *args, **kwargs):
+        """A new job of the class that is the first argument of `callable`; a class method."""
+
+    def set_up():
+        """For subclasses: called in each attempt before the callable, in the job's transaction.
+
+        What it raises is the job's failure, and the callable isn't called.
+        """
+
+    def tear_down(value):
+        """For subclasses: called with what `set_up` returned, after the attempt's commit or abort.
+
+        What it changes in the database isn't stored, what it raises is logged as CRITICAL.
         """
 
     def fail(error=None):
@@ -214,6 +234,7 @@ class IQueue(Interface):
         after=(),
         on_failure="run",
         timeout=...,
+        context=True,
         quota_names=None,
         unique=None,
         unique_until="begun",
@@ -235,6 +256,8 @@ class IQueue(Interface):
         put, and what else is said is ignored; the transaction conflicts if that job begins
         meanwhile. One that has begun may not see what was changed since, so `job` is put then;
         with `unique_until='ended'` it isn't before that one has ended.
+        `context`: False captures nothing of what the job is put in, such as the current site; see
+        `zodbjobs.context`. What was set as `job.context` stays.
 
         Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
         (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
@@ -243,7 +266,14 @@ class IQueue(Interface):
         """
 
     def put_many(
-        jobs, *, begin_after=None, begin_by=None, priority=None, timeout=..., quota_names=None
+        jobs,
+        *,
+        begin_after=None,
+        begin_by=None,
+        priority=None,
+        timeout=...,
+        quota_names=None,
+        context=True,
     ):
         """`put` each of an iterable, all or none, and return them as a list."""
 
@@ -401,6 +431,8 @@ class IJobManager(Interface):
 
     def put(job, site=None):
         """Put an IJob into the default queue and the job container; return its id.
+
+        The job runs in the site, if that has a site manager.
 
         Joins the caller's transaction. None, and nothing stored, when a registered
         ILoadGuard says no. TypeError for anything but an IJob.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ZODB.utils import u64
-from zope.component import queryUtility
+from zope.component import ComponentLookupError, queryUtility
 from zope.component.hooks import getSite
+from zope.component.hooks import site as site_context
 from zope.interface import implementer
 
 from zodbjobs import defaults
@@ -64,6 +67,15 @@ def _check_database(job: Job, container: JobContainer) -> None:
         )
 
 
+def _as_current(site: Any) -> AbstractContextManager[None]:
+    """A context in which `site` is the current one, if it can be that."""
+    try:
+        site.getSiteManager()
+    except (AttributeError, ComponentLookupError):
+        return contextlib.nullcontext()
+    return site_context(site)  # type: ignore[no-any-return]
+
+
 @implementer(IJobManager)
 class JobManager:
     """Puts jobs into the default queue, and keeps them in the job container.
@@ -94,6 +106,8 @@ class JobManager:
     def put(self, job: Job, site: Any = None) -> str | None:
         """Put `job` into the default queue and the container, and return its id.
 
+        It runs in `site`, if that has a site manager.
+
         Joins the caller's transaction; the caller commits. Returns None, with nothing
         stored, when a registered ILoadGuard says no. Raises TypeError unless `job`
         provides IJob, LookupError without a site, BadArgument if the job is stored in another
@@ -109,7 +123,8 @@ class JobManager:
         if guard is not None and not guard(job):
             log.warning("the load guard refused %r", job)
             return None
-        queue.put(job)
+        with _as_current(site):  # which is what the job remembers
+            queue.put(job)
         job_id = get_job_id(job)
         container[job_id] = job
         return job_id

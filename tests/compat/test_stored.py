@@ -19,6 +19,7 @@ import sample
 import transaction
 from bench import bench
 from ZODB._compat import PersistentUnpickler
+from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
 from zodbjobs import defaults
@@ -54,6 +55,12 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.quotas.create("customer:*")
+        queue.quotas.take(["customer:2"], ("somebody", 1))
+        for number in (1, 2):
+            queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
+        queue.put(zodbjobs.Job(sample.note, 1), unique="key")
+        queue.put(zodbjobs.Job(sample.note, 1), unique="ended", unique_until="ended")
         transaction.commit()
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")
@@ -112,6 +119,12 @@ def _use_what_follows(queue: Any) -> None:
     job.add_callback(elsewhere)
     last = queue.put(sample.nothing, after=[job], begin_by=timedelta(hours=1))
     queue.put(zodbjobs.Job(sample.identity, zodbjobs.result_of(last)), on_failure="skip")
+    job = zodbjobs.Job(sample.nothing)
+    job.context = {"interaction": ()}
+    queue.put(job)
+    newInteraction()
+    queue.put(sample.nothing)
+    endInteraction()
     queue.put(zodbjobs.serial(sample.nothing, sample.nothing, postprocess=sample.outcomes))
     many = queue.put_many([sample.nothing] * 30)
     transaction.commit()

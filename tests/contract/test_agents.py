@@ -370,3 +370,27 @@ def test_a_job_can_reach_its_agent(any_db: Any, queue: Any) -> None:
     run_jobs(any_db)
     transaction.begin()
     assert by_short_form.result == (None, 1, None)
+
+
+def test_jobs_with_quotas_are_chosen_from(any_db: Any, queue: Any) -> None:
+    """What a filter refuses makes way for the next one of the quota, and others take it."""
+    queue.quotas.create("one")
+    put(queue, 2, 4, 1, quota_names=["one"])
+    with bench(any_db, agents=ODD) as worker:
+        claims = [claim for _ in range(3) for claim in worker.claim()]
+        assert [claim.names for claim in claims] == [("one",)]
+        assert sorted(sample.noted) == ["odd 1?", "odd 2?", "odd 4?"]
+    transaction.begin()
+    assert run_jobs(any_db) == 3
+    transaction.begin()
+    assert [job.outcome for job in queue.finished()] == ["succeeded"] * 3
+
+
+def test_a_unique_key_goes_with_what_is_refused(any_db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.Job(sample.identity, 2), unique="key")
+    transaction.commit()
+    with bench(any_db, agents=ODD) as worker:
+        assert worker.claim() == []
+    transaction.begin()
+    assert queue.put(zodbjobs.Job(sample.identity, 4), unique="key") is job
+    assert run_jobs(any_db) == 1

@@ -195,6 +195,23 @@ def test_what_was_put_aside_can_be_cancelled_and_removed(any_db: Any, queue: Any
     assert kept.outcome == "succeeded"
 
 
+def test_what_has_a_quota_takes_a_slot_when_it_comes_back(any_db: Any, queue: Any) -> None:
+    queue.quotas.create("one")
+    queue.pause("meanwhile", match="sample:note")
+    held = [queue.put(note(number), quota_names=["one"]) for number in range(3)]
+    other = queue.put(zodbjobs.Job(sample.add, 1), quota_names=["one"])
+    run(any_db)
+    assert (other.outcome, len(queue.pauses[0])) == ("succeeded", 3)
+    queue.resume(match="sample:note")
+    transaction.commit()
+    with bench(any_db) as worker:
+        assert len([claim for claim in worker.claim() if claim.names]) == 1
+    transaction.begin()
+    run(any_db)
+    assert sorted(sample.noted) == [0, 1, 2]
+    assert {job.outcome for job in held} == {"succeeded"}
+
+
 def test_several_pauses_each_have_their_own(any_db: Any, queue: Any) -> None:
     queue.pause("one", match="sample:note")
     queue.pause("two", match="sample:*")

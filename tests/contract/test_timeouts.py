@@ -299,6 +299,22 @@ def test_callbacks_and_what_waits_go_on(any_db: Any, queue: Any) -> None:
     assert (callback.outcome, waits.outcome) == ("failed", "succeeded")
 
 
+def test_its_slots_are_free(any_db: Any, queue: Any) -> None:
+    queue.quotas.create("one")
+    put(queue, zodbjobs.Job(sample.call_meanwhile), timeout=5, quota_names=["one"])
+    other = put(queue, zodbjobs.Job(sample.nothing), quota_names=["one"])
+    with moving_clock() as clock, bench(any_db) as worker:
+        (claim,) = worker.claim()
+
+        def meanwhile() -> None:
+            take_away(worker, clock)
+            assert [found.oid for found in worker.claim()] == [other._p_oid]
+
+        sample.meanwhile = meanwhile
+        worker.runner.run(claim)
+        assert "AssertionError" not in str(worker.results)
+
+
 def test_a_cancelled_job_that_asks_is_told(any_db: Any, queue: Any, caplog: Any) -> None:
     job = put(queue, zodbjobs.Job(sample.call_meanwhile))
     with bench(any_db) as worker:

@@ -12,6 +12,7 @@ import pytest
 
 import zodbjobs
 from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.queues import Queues
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -86,7 +87,7 @@ def test_the_names_to_port_to_are_there() -> None:
         "testing": zodbjobs.testing,
         "insights": zodbjobs.insights,
         "job": zodbjobs.Job,
-        "queue": Queue,
+        "queue": Queue("", Queues(), 1),
     }
     cells = [line.rpartition(" | ")[2] for line in page.splitlines() if line.startswith("| `")]
     named = [found for cell in cells for found in re.findall(r"`(\w+)\.(\w+)[^`]*`( †)?", cell)]

@@ -31,6 +31,7 @@ PUBLIC = {
         "Worker",
         "cleanup",
         "compute",
+        "context",
         "get_job_id",
         "get_queue",
         "get_queues",
@@ -38,7 +39,7 @@ PUBLIC = {
         "local",
     ),
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
-    *("queue_installer", "testing", "errors", "insights", "interfaces"),
+    *("queue_installer", "testing", "errors", "events", "insights", "interfaces"),
     *("parallel", "result_of", "serial"),
 }
 

@@ -281,3 +281,21 @@ def test_a_class_of_job_that_is_missing_is_parked(
     with again.transaction() as fresh:
         assert zodbjobs.get_queue(fresh).get(job_id).result == 8
     again.close()
+
+
+def test_a_job_that_was_taken_away_makes_room_for_the_next(
+    db: Any, queue: Any, account: Any
+) -> None:
+    """At once: else a worker whose job was cancelled has nothing to do until its heartbeat."""
+    job = queue.put(zodbjobs.Job(account.deposit, 1))
+    other = queue.put(sample.nothing)
+    transaction.commit()
+    with bench(db) as worker:
+        (claim,) = worker.claim(1)
+        with queue._p_jar.transaction_manager:
+            job.cancel()
+        worker.runner.run(claim)
+        worker.dispatcher.fetch(worker.parts.lanes[0], worker.runner)
+        (claim,) = worker.parts.workload.take_all()
+        assert claim.oid == other._p_oid
+        worker.dispatcher.give_back([claim])

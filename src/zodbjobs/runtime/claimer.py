@@ -35,7 +35,6 @@ class Claimer:
     ) -> None:
         self._ownership = Ownership(session.record.id, owns_all)
         self._pace = Pace(threads)
-        self._threads = threads
         self._view = view
         self._names = names
         self._chooser: Filter | None = None
@@ -64,7 +63,6 @@ class Claimer:
 
     def resize(self, threads: int) -> None:
         """Claim for another number of threads."""
-        self._threads = threads
         self._pace.resize(threads)
 
     def room(self, outstanding: int, seconds_per_job: float) -> int:
@@ -84,8 +82,8 @@ class Claimer:
     ) -> list[Claim]:
         """Move up to `room` jobs into the lease; joins the transaction of `session`.
 
-        `interrupted`, `with_quotas`: how many the worker holds that were interrupted before, and
-        how many have slots of quotas.
+        `interrupted`: how many the worker holds that were interrupted before. `with_quotas`: how
+        many of those that are claimed may have quotas.
         """
         queues = session.queues()
         if self._names is not None:
@@ -96,7 +94,7 @@ class Claimer:
         claims: list[Claim] = []
 
         def take(queue: Queue, shards: list[Shard]) -> None:
-            slots = self._threads - with_quotas - sum(bool(claim.names) for claim in claims)
+            slots = with_quotas - sum(bool(claim.names) for claim in claims)
             most = room - len(claims)
             found = claim(queue, record, most, now, shards, interrupted, slots, chooser)
             claims.extend(found)

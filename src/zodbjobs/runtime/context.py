@@ -30,24 +30,16 @@ class Attempt:
     """
 
     __slots__ = (
-        *(
-            "agent",
-            "annotations",
-            "cancelled",
-            "changes",
-            "deadline",
-            "job",
-            "key",
-            "log",
-            "policy",
-        ),
-        *("shown", "started", "stop_coroutine", "timed_out", "written"),
+        *("agent", "annotations", "cancelled", "changes", "deadline", "job", "key", "log"),
+        *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
     )
 
     def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
         self.key = key
         self.job = job
         self.started = started
+        #: The id of the worker.
+        self.worker = ""
         #: The job's, as it was when the attempt began.
         self.policy = policy
         #: The agent that it runs for, as its connection has that.

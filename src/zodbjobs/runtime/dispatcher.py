@@ -30,7 +30,7 @@ from zodbjobs.runtime.tasks.timeouts import Timeouts
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import complete
+from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.completion import shard_of
@@ -157,12 +157,13 @@ class Dispatcher:
 
     def _room(self, lane: Lane) -> int:
         """How many jobs to claim now for a lane."""
+        gone = sum(lane.outstanding.get(claim.oid) is claim for claim in list(self._gone))
         if len(self._lanes) == 1:
             ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
         else:
             results = (*list(self._reported), *self._unbooked, *self._unwritten)
             ended = sum(result.claim.oid in lane.outstanding for result in results)
-        outstanding = len(lane.outstanding) - ended
+        outstanding = len(lane.outstanding) - ended - gone
         return lane.claimer.room(outstanding, lane.workload.seconds_per_job)
 
     def step(self, room: int = 0) -> int:
@@ -200,6 +201,8 @@ class Dispatcher:
             claimed = [
                 (lane, room, self._claim(session, lane, room)) for lane, room in rooms if room
             ]
+            for _, _, claims in claimed:
+                telling.claimed(session.record, claims)
             self._tell_cancelled(session)
             session.manager.commit()
         except BaseException as error:
@@ -222,15 +225,19 @@ class Dispatcher:
         interrupted = sum(
             claim.interruptions > 0 for each in self._lanes for claim in each.outstanding.values()
         )
-        # Of jobs with quotas no more is claimed than runs: others may have the slots meanwhile.
-        ended = {r.claim.oid for r in (*self._unbooked, *self._unwritten) if r.claim.names}
-        with_quotas = sum(
-            bool(claim.names) and oid not in ended for oid, claim in lane.outstanding.items()
-        )
-        claims = lane.claimer.claim(session, room, interrupted, with_quotas)
+        claims = lane.claimer.claim(session, room, interrupted, self._room_for_quotas(lane))
         if claims and not lane.workload.jobs_are_short:
             session.prefetch(claims)
         return claims
+
+    def _room_for_quotas(self, lane: Lane) -> int:
+        """How many jobs with quotas to claim for a lane: no more than run, or than are done at
+        once, for others may have their slots meanwhile.
+        """
+        ended = {r.claim.oid for r in (*self._unbooked, *self._unwritten) if r.claim.names}
+        held = sum(bool(c.names) and oid not in ended for oid, c in lane.outstanding.items())
+        at_once = int(defaults.QUOTA_SECONDS / max(lane.workload.seconds_per_job, 1e-6))
+        return max(lane.size, at_once) - held
 
     def _write_alone(self, session: Session) -> None:
         """One of the results can't be stored; the step is done again with the others."""

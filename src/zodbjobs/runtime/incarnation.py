@@ -12,7 +12,8 @@ from typing import Any
 from transaction.interfaces import TransientError
 from ZODB.Connection import resetCaches
 
-from zodbjobs import clock, defaults
+from zodbjobs import clock, defaults, events
+from zodbjobs.events import WorkerStarted, WorkerStopped
 from zodbjobs.runtime import periodic
 from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.dispatcher import Fenced
@@ -95,6 +96,9 @@ class Incarnation:
         Running jobs are waited for until `deadline()`, by the monotonic clock.
         """
         with self._parts.wakeup:
+            if events.wanted(WorkerStarted):
+                names = self._parts.registration.queues
+                events.notify(WorkerStarted(self.id, names, len(self._parts.slots)))
             for pool in self._pools:
                 pool.start()
             log.info("worker %s works with %s threads", self.id, len(self._parts.slots))
@@ -104,6 +108,8 @@ class Incarnation:
             else:
                 self._wind_up(deadline())
         self._parts.registration.close()
+        if events.wanted(WorkerStopped):
+            events.notify(WorkerStopped(self.id, self._over))
 
     def _loop(self) -> None:
         dispatcher = self._parts.dispatcher

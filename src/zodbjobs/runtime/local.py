@@ -1,16 +1,19 @@
 """What a running job can ask and tell: ``from zodbjobs import local``.
 
-Nothing here touches the job's transaction. Outside a running job every function raises
+Nothing here writes in the job's transaction. Outside a running job every function raises
 NoCurrentJob, which is a ValueError.
 """
 
 from __future__ import annotations
 
 import operator
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, NoCurrentJob
+from zodbjobs.runtime import outside
 from zodbjobs.runtime.context import Attempt, current
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
@@ -78,21 +81,55 @@ def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
     attempt.annotate({"percent": 100.0})
 
 
-def set_live_annotation(name: str, value: object) -> None:
+def set_live_annotation(name: str, value: object, job: Job | None = None) -> None:
     """Show `value`, which must be immutable, as ``job.annotations[name]`` at once.
 
-    Raises BadArgument for lists, dicts and other things that can change.
+    `job`: another job that is committed, in any status, whichever process runs it. That is
+    committed at once, beside this job's transaction; the other one isn't disturbed. Raises
+    BadArgument for lists, dicts and other things that can change, NotStored for a job that isn't
+    committed.
     """
     attempt = _attempt()
-    check_immutable(value, f"live annotation {name!r} of job {attempt.job.id}")
-    attempt.annotate({name: value})
+    if job is None or job is attempt.job:
+        check_immutable(value, f"live annotation {name!r} of job {attempt.job.id}")
+        attempt.annotate({name: value})
+    else:
+        check_immutable(value, f"live annotation {name!r} of {job!r}")
+        outside.annotate(job, name, value)
 
 
-def get_live_annotation(name: str, default: Any = None) -> Any:
-    """A live annotation of the job that is running, else a stored one, else `default`."""
+def get_live_annotation(
+    name: str, default: Any = None, timeout: float | None = None, job: Job | None = None
+) -> Any:
+    """A live annotation of the job that is running, else a stored one, else `default`.
+
+    `timeout`: seconds to wait for one that isn't there, looking at what others have set as well;
+    less if this job is cancelled meanwhile. `job`: read that of another job, as it is now, not as
+    in this job's transaction. Raises NotStored for another job that isn't committed.
+    """
     attempt = _attempt()
-    live = attempt.annotations or {}
-    return live[name] if name in live else attempt.job.annotations.get(name, default)
+    is_other = job is not None and job is not attempt.job
+    if not is_other:
+        live = attempt.annotations or {}
+        if name in live:
+            return live[name]
+        stored = attempt.job.annotations
+        if name in stored or timeout is None:
+            return stored.get(name, default)
+    deadline = time.monotonic() + (timeout or 0)
+    while True:
+        found = outside.read_annotations(attempt.job if job is None else job)
+        if name in found:
+            return found[name]
+        left = deadline - time.monotonic()
+        if left <= 0 or attempt.cancelled:
+            return default
+        time.sleep(min(left, defaults.ANNOTATION_POLL_SECONDS))
+
+
+def get_worker() -> str:
+    """The id of the worker that runs the job, as `zodbjobs.insights` shows it."""
+    return _attempt().worker
 
 
 def cancel_requested() -> bool:

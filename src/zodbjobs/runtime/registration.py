@@ -30,8 +30,8 @@ class Registration:
     """A worker's record in the database: made at the start, dropped at the end.
 
     `db` is the database of the queues, maybe another one of the same family than was given.
-    Rescues the jobs of workers that are known to be dead. All in transactions of its own,
-    on a connection of its own.
+    `queues` are the names of those that it works for, None for all. Rescues the jobs of workers
+    that are known to be dead. All in transactions of its own, on a connection of its own.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Registration:
     ) -> None:
         self.id = uuid.uuid4().hex
         self._agents = agents
-        self._names = _names_of(agents)
+        self.queues = _names_of(agents)
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
         # See ThreadSession.
@@ -53,7 +53,7 @@ class Registration:
             for agent in agents:
                 if agent.filter is not None:
                     calls.from_stored(agent.filter)
-            for name in self._names or ():
+            for name in self.queues or ():
                 stored[name]  # an unknown name is an error now, not a worker without work
             failure_detector.alive.add(self.id)
             self._commit(
@@ -82,8 +82,8 @@ class Registration:
             threads=sum(agent.size for agent in self._agents),
             heartbeat_seconds=heartbeat_seconds,
         )
-        if self._names is not None:
-            record.queues = self._names
+        if self.queues is not None:
+            record.queues = self.queues
         record.agents = tuple(agent.copy_for(self.id) for agent in self._agents)
         return record
 
@@ -92,7 +92,7 @@ class Registration:
 
     def session_in(self, connection: Any) -> Session:
         """The worker's session in another connection."""
-        return Session(connection, self.id, self._names)
+        return Session(connection, self.id, self.queues)
 
     def rescue_dead(self) -> int:
         """Rescue the jobs of other workers that are dead; returns how many jobs."""

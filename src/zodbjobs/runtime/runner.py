@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from contextvars import Context
 from typing import Any
 
@@ -15,9 +16,11 @@ from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import MissingCode, Snooze
+from zodbjobs.context.registry import restored
+from zodbjobs.errors import ContextGone, MissingCode, Snooze
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
-from zodbjobs.runtime import policy, transactions
+from zodbjobs.runtime import accidents, policy, transactions
+from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
@@ -27,7 +30,15 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, attempt_result, calls, completion, pausing
+from zodbjobs.stored.lifecycle import (
+    after,
+    attempt_result,
+    calls,
+    completion,
+    pausing,
+    surroundings,
+    telling,
+)
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     WAITING,
@@ -69,6 +80,8 @@ class Runner:
         self._backoff = Backoff(stopping)
         self._is_alone = False
         self._cleaner = ThreadCleaner()
+        self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
+        self._context: ExitStack | None = None  # what the attempt runs in, while it does
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
 
@@ -131,6 +144,8 @@ class Runner:
                     self._slot.attempt = None
             if result is not None:
                 self._committer.keep(result)
+            if accidents.arranged is not None:
+                accidents.arranged(AFTER_COMMIT)
         finally:
             if self._is_alone:
                 self.let_others()
@@ -181,15 +196,55 @@ class Runner:
         self._cleaner.clean()
         try:
             result = self._attempt(claim, conflicts)
+            if accidents.arranged is not None:
+                accidents.arranged(BEFORE_COMMIT)
             if result is None or result.portable:
                 return result
             self._commit(result)
-        except BaseException:
+        except BaseException as error:
             self._start_over()
+            if isinstance(error, Died):
+                self._hooks = None
             raise
         finally:
+            if self._hooks is not None:
+                self._tear_down(self._hooks)
+            if self._context is not None:
+                self._leave_context(self._context)
             self._cleaner.clean()
         return None
+
+    def _tear_down(self, hooks: calls.Hooks) -> None:
+        """Call the job's `tear_down`, in a transaction that is aborted."""
+        self._hooks = None
+        attempt = self._slot.attempt
+        if attempt is None or not hooks.is_set_up:
+            return
+        token = current.set(attempt)
+        try:
+            self._thread_session.begin()
+            hooks.tear_down()
+            self._thread_session.manager.abort()
+        except Exception:
+            log.critical("tear_down of %r can't be called", attempt.job, exc_info=True)
+        finally:
+            current.reset(token)
+
+    def _enter_context(self, parts: surroundings.Parts) -> str | None:
+        """Restore what the job was put in; why that can't be done here, or None."""
+        try:
+            self._context = restored(parts)
+        except (MissingCode, POSKeyError) as error:
+            return str(error)
+        return None
+
+    def _leave_context(self, context: ExitStack) -> None:
+        """Undo what was restored; what fails in that is logged, and the cleaner does the rest."""
+        self._context = None
+        try:
+            context.close()
+        except (Exception, SystemExit):
+            log.critical("a job's run context can't be left", exc_info=True)
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
@@ -203,13 +258,21 @@ class Runner:
             failure = Failure.from_exception(expired)
             return attempt_result.unsuccessful(claim, EXPIRED, failure, now, job)
         try:
-            function, args, kwargs = calls.resolve(job)
+            parts = surroundings.of(job)
+            function, args, kwargs = calls.resolve(job, parts)
         except (MissingCode, POSKeyError) as error:
             log.error("%r is parked: %s", job, error)
             return attempt_result.parked(claim, str(error), now)
+        if accidents.arranged is not None:
+            accidents.arranged(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
+        attempt.worker = self._thread_session.session.record.id
         attempt.agent = self._thread_session.session.record.agents[self._slot.lane]
         try:
+            telling.started(job, self._thread_session.session.record)
+            if parts and (why := self._enter_context(parts)) is not None:
+                log.error("%r is parked: %s", job, why)
+                return attempt_result.parked(claim, why, now)
             value = self._call(attempt, function, args, kwargs)
             attempt.check_time()
             if isinstance(value, Job) and not completion.has_own_end(job):
@@ -246,6 +309,9 @@ class Runner:
         calls.set_running(attempt.job, True)
         self._slot.called = called = time.monotonic()
         try:
+            self._hooks = calls.hooks_of(attempt.job)
+            if self._hooks is not None:
+                self._hooks.set_up()
             return calls.run(function, args, kwargs, attempt.watch)
         finally:
             self._slot.called = None
@@ -327,10 +393,11 @@ class Runner:
         result = self._result(claim, HISTORY, attempt.started, conflicts)
         result.outcome = FAILED if isinstance(value, Failure) else SUCCEEDED
         result.result = value
-        result.portable = portable and untouched
+        # Else tear_down would be called before the commit.
+        result.portable = portable and untouched and self._hooks is None
         if result.followed:
             log.info("%r has ended, before what follows it: %.200r", attempt.job, value)
-        if untouched:
+        if result.portable:
             self._thread_session.reuse()
         if result.portable and result.share(attempt.job):
             # Its record isn't needed any more, and makes room in the connection's cache.
@@ -376,7 +443,8 @@ class Runner:
             policy.follow(result, policy.after_snooze(error, result.finished), None)
         elif attempt is not None:
             failure = Failure.from_exception(error)
-            policy.conclude(result, attempt.job, attempt.policy, failure, question)
+            own_policy = None if isinstance(error, ContextGone) else attempt.policy
+            policy.conclude(result, attempt.job, own_policy, failure, question)
         else:
             policy.follow(result, policy.NO_MORE, Failure.from_exception(error))
         level = logging.ERROR if attempt is None else attempt.job.failure_log_level

@@ -28,12 +28,15 @@ class Wakeup:
         self._looks: list[Look] = []
 
     def __enter__(self) -> Wakeup:
-        delivery.after_put.add(self.set)
+        delivery.after_put.add(self._after_put)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        delivery.after_put.discard(self.set)
+        delivery.after_put.discard(self._after_put)
         self._commits.close()
+
+    def _after_put(self, connection: Any) -> None:
+        self.set()
 
     def set(self) -> None:
         """Wake the dispatcher now."""

@@ -7,9 +7,11 @@ them. The record is written at put, at the end, and when something unusual happe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import transaction
 from persistent import Persistent
@@ -39,6 +41,7 @@ from zodbjobs.stored.lifecycle import (
     followers,
     keys,
     location,
+    surroundings,
 )
 from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
@@ -71,7 +74,8 @@ _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
-    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_timeout", "_unique"),
+    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_timeout", "_given_context"),
+    "_unique",
 )
 
 # What else a job has is looked at before it is stored.
@@ -146,9 +150,14 @@ class Job(Persistent):
     #: Whether it belongs to a composition that hasn't put it yet; whether it is one.
     _is_part = False
     _is_composed = False
+    #: Whether its class has a hook before or after an attempt.
+    _has_hooks = False
     #: The gate that it waits behind, and what it was put after.
     _gate: Gate | None = None
     _predecessors: Predecessors | None = None
+    #: The run context that it was given, and the one that was captured at the put.
+    _context: surroundings.Parts | None = None
+    _given_context: surroundings.Parts = ()
     _quota_names: tuple[str, ...] = ()
     _unique: UniqueKey | None = None
 
@@ -161,6 +170,14 @@ class Job(Persistent):
             self._kwargs = all_kwargs
         if function is not callable:
             self._bound = calls.brought(all_args, all_kwargs, args, kwargs)
+
+    @classmethod
+    def bind(cls, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Self:
+        """A new job that is the first argument of what it calls, before `args`."""
+        mark = object()
+        job = cls(callable, mark, *args, **kwargs)
+        job._args = tuple(job if value is mark else value for value in job._args)
+        return job
 
     # The call
 
@@ -230,7 +247,8 @@ class Job(Persistent):
         if not _KNOWN.issuperset(self.__dict__):
             for name, value in self.__dict__.items():
                 if name not in _KNOWN and not name.startswith("_v_"):
-                    shown = name.removeprefix("_") if name == "_retry_policy" else name
+                    is_ours = name in ("_retry_policy", "_context")
+                    shown = name.removeprefix("_") if is_ours else name
                     check_storable(value, f"the attribute {shown!r} of {self!r}", jar)
 
     @property
@@ -256,6 +274,21 @@ class Job(Persistent):
     def unique(self) -> str | None:
         """The key with which it was put, or None."""
         return None if self._unique is None else self._unique.name
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What it runs in, by name; a mapping that can't be changed.
+
+        It is captured at the put, or where a callback is added. Settable while NEW, to a mapping:
+        then nothing is captured; None lets it be captured again. BadStatus afterwards, BadArgument
+        for a name that isn't registered with `zodbjobs.context`, and for what can't be stored.
+        """
+        return MappingProxyType({name: value for name, _, value in surroundings.of(self)})
+
+    @context.setter
+    def context(self, values: Mapping[str, Any] | None) -> None:
+        self._require("its context can be set", NEW)
+        self._context = None if values is None else surroundings.given(values)
 
     # Where it is
 
@@ -439,6 +472,8 @@ class Job(Persistent):
         if "timeout" in vars(cls):
             cls._timeout = timeout_micros(vars(cls)["timeout"])
             del cls.timeout
+        own = (cls.set_up, cls.tear_down)
+        cls._has_hooks = own != (Job.set_up, Job.tear_down)
 
     @property
     def retry_policy(self) -> Any:
@@ -502,6 +537,24 @@ class Job(Persistent):
         BadStatus if the job is NEW or has ended.
         """
         control.cancel(self)
+
+    # Around an attempt
+
+    def set_up(self) -> Any:
+        """Does nothing; for subclasses: called in each attempt before what the job calls.
+
+        In its run context, in its transaction, as the current job. What it raises is the job's
+        failure, as if what the job calls had raised it; that isn't called then.
+        """
+        return None
+
+    def tear_down(self, value: Any) -> None:
+        """Does nothing; for subclasses: called after an attempt whose `set_up` returned `value`.
+
+        In its run context, as the current job, after the commit or abort; what it changes in the
+        database isn't stored. What it raises is logged as CRITICAL, and changes nothing. It isn't
+        called if the process dies. A job that is called by hand has it before the caller's commit.
+        """
 
     # What follows its end
 
@@ -646,13 +699,13 @@ class Job(Persistent):
     @property
     def annotations(self) -> DictView:
         """Mapping of immutable values; shows live ones while the job runs."""
-        live = self._live()
-        return DictView(
-            self,
-            "_annotations",
-            check_immutable,
-            overlay=None if live is None else live.annotations,
-        )
+        holder = self._holder()
+        overlay = None
+        if holder is not None:
+            live = holder.running.get(self._key)
+            told = None if live is None else live.annotations
+            overlay = {**(told or {}), **holder.late_annotations(self)}
+        return DictView(self, "_annotations", check_immutable, overlay=overlay)
 
     @property
     def progress(self) -> Progress:
@@ -666,6 +719,7 @@ class Job(Persistent):
         live = self._live()
         return self._log if live is None else live.log
 
+    @reprlib.recursive_repr("<this job>")  # which may be among its own arguments
     def __repr__(self) -> str:
         try:
             jar = self._p_jar
@@ -705,9 +759,12 @@ class Job(Persistent):
         savepoint = manager.savepoint(optimistic=True)
         started = clock.now()
         self._v_running = True
+        hooks = calls.hooks_of(self)
         try:
             kwargs = {**(self._kwargs or {}), **kwargs}
             own_args, kwargs = calls.with_results(self._args, kwargs)
+            if hooks is not None:
+                hooks.set_up()
             result = calls.run(self.callable, (*own_args, *args), kwargs)
             while isinstance(result, Job):
                 result = result._result_by_hand(self)
@@ -721,6 +778,8 @@ class Job(Persistent):
             result = Failure.from_exception(error)
         finally:
             self._v_running = False
+            if hooks is not None:
+                hooks.tear_down()
         outcome = FAILED if isinstance(result, Failure) else SUCCEEDED
         self._end(outcome, result, started, clock.now())
         return result

@@ -76,10 +76,19 @@ class Queue(GivesPolicy, Persistent):
         quota_names: Iterable[str] | None = None,
         unique: str | None = None,
         unique_until: str = "begun",
+        context: bool = True,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
-            self, begin_after, begin_by, priority, after, on_failure, timeout, quota_names
+            self,
+            begin_after,
+            begin_by,
+            priority,
+            after,
+            on_failure,
+            timeout,
+            quota_names,
+            context,
         )
         check_unique(unique, unique_until)
         job = put.checked(self, job, options)
@@ -101,10 +110,17 @@ class Queue(GivesPolicy, Persistent):
         priority: int | None = None,
         timeout: TimeoutOption = UNSAID,
         quota_names: Iterable[str] | None = None,
+        context: bool = True,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
         options = put.options(
-            self, begin_after, begin_by, priority, timeout=timeout, quota_names=quota_names
+            self,
+            begin_after,
+            begin_by,
+            priority,
+            timeout=timeout,
+            quota_names=quota_names,
+            context=context,
         )
         checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):

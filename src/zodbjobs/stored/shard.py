@@ -19,7 +19,7 @@ from ZODB.utils import u64
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.id_keeper import IdKeeper
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, telling
 from zodbjobs.stored.lifecycle.entries import Entry, job_of, too_late
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
 from zodbjobs.stored.lifecycle.storable import can_be_stored
@@ -187,6 +187,7 @@ class Shard(Persistent):
     def park(self, key: int, job: Job) -> None:
         """Put a job aside that can't be run here; it may be one that can't even be loaded."""
         self.parked[keys.free_key(self.parked, key)] = job
+        telling.parked(self, job)
 
     def rekey(self, job: Job, key: int, free: int) -> bool:
         """Write the key under which a job is filed, if that is another one; whether it could

@@ -36,8 +36,9 @@ class WorkerRecord(Persistent):
     right now, by key. `heartbeat` grows every `heartbeat_seconds`. `queues`: the names of those
     that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
     of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
-    added. `slots`: those of quotas that its jobs have, by the job's key. `agents`: what it works
-    for. `stuck`: how many of its threads don't return from a job that has timed out.
+    added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
+    those of quotas that its jobs have, by the job's key. `agents`: what it works for. `stuck`:
+    how many of its threads don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
@@ -97,7 +98,15 @@ class WorkerRecord(Persistent):
         if late.maxKey() == SENTINEL:
             return False
         entries = late.values(SENTINEL + 1)
-        return any(e[1] is job and not isinstance(e[3], Gate) for e in entries)
+        return any(e[1] is job and not isinstance(e[3], Gate | tuple) for e in entries)
+
+    def late_annotations(self, job: Job) -> dict[str, Any]:
+        """The annotations that others have set on `job` since it was claimed."""
+        late = self.late
+        if late.maxKey() == SENTINEL:
+            return {}
+        entries = late.values(SENTINEL + 1)
+        return dict(e[3] for e in entries if e[1] is job and type(e[3]) is tuple)
 
     def job_of(self, claim: Claim) -> Job | None:
         """The claimed job if the lease still holds it, else None."""

@@ -9,7 +9,8 @@ from typing import Any
 from ZODB.POSException import StorageError
 from ZODB.utils import u64
 
-from zodbjobs import defaults
+from zodbjobs import defaults, events
+from zodbjobs.events import WorkerLost
 from zodbjobs.runtime import policy, transactions
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored.job import Job
@@ -56,6 +57,8 @@ def rescue(manager: Any, queues: Queues, worker_id: str) -> int:
     if host and not left:
         log.warning("worker %s on %s is gone; %s jobs were taken back", worker_id, host, count)
     manager.abort()
+    if host and not left and events.wanted(WorkerLost):
+        events.notify(WorkerLost(worker_id, host, count))
     return count
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.slot import Slot
+from zodbjobs.stored.lifecycle import telling
 from zodbjobs.stored.workers import RunningJob, WorkerRecord
 
 # A job is shown when it reports something, or runs for so long.
@@ -61,12 +63,19 @@ class ShowRunning:
             self._interval.done()
 
 
+def _progress(annotations: dict[str, Any] | None) -> tuple[Any, Any]:
+    values = annotations or {}
+    return values.get("percent"), values.get("message")
+
+
 def _show(record: WorkerRecord, attempt: Attempt) -> None:
     entry = record.running.get(attempt.key)
     if entry is None:
         entry = record.running[attempt.key] = RunningJob(attempt.started)
     entry.started = attempt.started
     if attempt.annotations is not None:
+        if _progress(entry.annotations) != _progress(attempt.annotations):
+            telling.progressed(record.lease[attempt.key], record, attempt.annotations)
         entry.annotations = attempt.annotations
     if attempt.log is not None:
         entry.log = tuple(attempt.log.copy())[-defaults.LIVE_LOG_LINES :]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import logging
 import reprlib
 from collections.abc import Callable, Coroutine
 from types import FunctionType
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from persistent import Persistent
 
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode
+from zodbjobs.stored.lifecycle import surroundings
 from zodbjobs.stored.lifecycle.storable import (
     can_be_stored,
     check_context,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
 
 StoredCall = str | tuple[object, str] | object
+
+log = logging.getLogger("zodbjobs")
 
 _found: dict[str, Callable[..., Any]] = {}
 
@@ -163,6 +167,36 @@ async def _watched(
         watch(None)
 
 
+class Hooks:
+    """Calls the hooks of one attempt of a job."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._values: list[Any] = []  # what set_up returned, until tear_down has it
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether `tear_down` is still to be called."""
+        return bool(self._values)
+
+    def set_up(self) -> None:
+        """Call `set_up`, and raise what that raises."""
+        self._values.append(self._job.set_up())
+
+    def tear_down(self) -> None:
+        """Call `tear_down` if `set_up` has returned; what it raises is logged."""
+        if self._values:
+            try:
+                self._job.tear_down(self._values.pop())
+            except (Exception, SystemExit):
+                log.critical("tear_down of %r failed", self._job, exc_info=True)
+
+
+def hooks_of(job: Job) -> Hooks | None:
+    """The hooks for an attempt of a job; None if its class has none."""
+    return Hooks(job) if job._has_hooks else None
+
+
 def owner_of(job: Job | None) -> Persistent | None:
     """The object whose method a job calls, if it is one of a database."""
     stored = getattr(job, "_call", None)
@@ -192,8 +226,10 @@ def _look_up(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """What a job calls, and with what.
+def resolve(
+    job: Job, context: surroundings.Parts
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What a job calls, and with what; `context` is its run context.
 
     Raises MissingCode if any of it isn't there in this process, or if the job couldn't be
     stored again with the code that is here.
@@ -201,7 +237,7 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
     function = from_stored(job._call)
     args, kwargs = job._args, job._kwargs or {}
     policy = job.retry_policy
-    plain = policy is None
+    plain = policy is None and (not context or surroundings.has_plain_values(context))
     refers = False
     check_whole(policy)  # asked for after the attempt, when it is too late to park it
     for value in (*args, *kwargs.values()):
@@ -210,11 +246,14 @@ def resolve(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, An
             continue
         check_whole(value)
         plain = plain and (is_simple(value) or isinstance(value, Persistent))
+    for _, _, value in context:
+        check_whole(value)
     if not plain and not can_be_stored(job):
         raise MissingCode(
             f"job {job.id} ({describe(job._call)}) can't be stored again with the code that is "
-            "in this process, so it can't be run: a class or function among its arguments, or "
-            "its retry policy, is missing; install it, restart the worker, then retry the job"
+            "in this process, so it can't be run: a class or function among its arguments, in its "
+            "run context, or its retry policy, is missing; install it, restart the worker, then "
+            "retry the job"
         )
     if refers:
         try:

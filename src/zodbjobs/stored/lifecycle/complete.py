@@ -17,7 +17,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Skipped
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, SKIPPED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempts, followers, keys, pausing
+from zodbjobs.stored.lifecycle import attempts, followers, keys, pausing, telling
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     PARKED,
@@ -128,12 +128,14 @@ def _write_again(record: WorkerRecord, job: Job, result: AttemptResult) -> None:
         job._snoozed = True
     outcome = SNOOZED if result.snoozed else FAILED
     attempts.note(job, record.id, outcome, result.started, result.finished, result.failure)
+    telling.retried(job)
 
 
 def _at_end(job: Job) -> None:
     """Start what follows an end that is written into the job's own record; each such end
     comes here.
     """
+    telling.ended(job)
     if followers.is_followed(job):
         followers.at_end(job)
     if job._unique is not None:
@@ -170,6 +172,7 @@ def _write_shared(
         shared.add(by_key)
         shard: Shard = record._p_jar.get(group[0].claim.shard)
         shard.finish(ended)
+        telling.ended_together(shard, [result for result in group if result.claim.key in by_key])
     return written
 
 
@@ -302,18 +305,22 @@ def take_back(
         started = None if running is None else running.started
         attempts.note(job, record.id, INTERRUPTED, started, now)
         job._interruptions += 1
-        _go_on(job, shard, key, now, decide(job, now))
+        _go_on(record, job, shard, key, now, decide(job, now))
     return False
 
 
-def _go_on(job: Job, shard: Shard, key: int, now: int, verdict: Verdict) -> None:
+def _go_on(
+    record: WorkerRecord, job: Job, shard: Shard, key: int, now: int, verdict: Verdict
+) -> None:
     """Let an interrupted job wait for its next attempt, or end."""
     if verdict.data is not None:
         job._policy_data = verdict.data
     if verdict.micros is None:
         assert verdict.error is not None
         finish(job, shard, ABORTED, verdict.error)
-    elif verdict.micros:
+        return
+    telling.rescued(job, record)
+    if verdict.micros:
         key = _key_for_later(job, shard, now + verdict.micros)
         shard.file(key, item_for(job, job._interruptions))
     else:

@@ -22,7 +22,7 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, keys
+from zodbjobs.stored.lifecycle import followers, keys, surroundings, telling
 from zodbjobs.stored.lifecycle.complete import (
     booking,
     count,
@@ -187,16 +187,18 @@ def retry(queue: Queue, job: Job) -> None:
             "ended without success, can be retried"
         )
     priority, policy, unique = job.priority, job._given_policy, job._unique
-    timeout = job._given_timeout
+    timeout, context = job._given_timeout, job._given_context
     job._renew()
     job._begin_after = None
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
     if timeout is not None:
         job._given_timeout = timeout  # as well
+    surroundings.note(job, context)
     if unique is not None:
         give_unique(queue, job, unique.name, unique.until_ended)
     deliver(queue, job, keys.key_for_now(priority, clock.now()))
+    telling.put(queue, job)
 
 
 def _check_unique(queue: Queue, job: Job) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
 
-#: Called after each commit in this process that put jobs.
-after_put: set[Callable[[], None]] = set()
+#: Called after each commit in this process that put jobs, with the connection of their queue.
+after_put: set[Callable[[Any], None]] = set()
 
 # The states of a transaction that tell how it ended.
 _COMMITTED = "Committed"
@@ -148,7 +148,7 @@ class _Delivery:
             self._manager.unregisterSynch(self)
         if txn.status == _COMMITTED:
             for wake in list(after_put):
-                wake()
+                wake(self._queue._p_jar)
         elif txn.status == _COMMIT_FAILED:
             _producer.draw()
 

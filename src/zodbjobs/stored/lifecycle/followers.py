@@ -19,7 +19,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, surroundings, telling
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.options import give_timeout
@@ -71,8 +71,9 @@ def add_callback(
         job.failure_log_level = failure_log_level
     if retry_policy is not None:
         job.retry_policy = retry_policy
+    parts = surroundings.captured(target._p_jar)
     _check(target, [job])
-    _adopt(target, job)
+    _adopt(target, job, parts)
     _add(target, job)
     return job
 
@@ -86,11 +87,12 @@ def add_callbacks(target: Target, success: Any, failure: Any) -> CallbackHandle:
     branches = [None if b is None else _new(target, b) for b in (success, failure)]
     if branches[0] is branches[1]:
         raise BadStatus(f"{branches[0]!r} was given for success and failure; make a job for each")
+    parts = surroundings.captured(target._p_jar)
     _check(target, [job for job in branches if job is not None])
     handle = CallbackHandle(target, *branches)
     for job in branches:
         if job is not None:
-            _adopt(handle, job)
+            _adopt(handle, job, parts)
     _add(target, handle)
     return handle
 
@@ -167,6 +169,8 @@ def check_all(job: Job, jar: Any) -> None:
         if each._p_jar is None and each._waiters:
             # An abort undoes nothing in a callback that isn't stored: its gates are gone.
             each._waiters = tuple(gate for gate in each._waiters if gate._p_jar is not None)
+        if each is not job and each._given_context:
+            surroundings.check(each._given_context, jar)
         each._check(jar)
 
 
@@ -196,8 +200,9 @@ def _upwards(target: Target) -> Iterator[Target]:
         target = target._callback_of
 
 
-def _adopt(target: Target, job: Job) -> None:
+def _adopt(target: Target, job: Job, parts: surroundings.Parts) -> None:
     job._callback_of = target
+    surroundings.note(job, parts)
     if "_failure_log_level" not in vars(job):
         job.failure_log_level = logging.CRITICAL
 
@@ -231,11 +236,27 @@ def _add(target: Target, follower: Any, was_late: bool = False) -> None:
         if root is target and root._shared is not None:
             root._shared.leave(root._key or 0)
         return
+    _add_late(holder, root, target, follower)
+
+
+def _add_late(holder: WorkerRecord, root: Job, target: Target, follower: Any) -> None:
+    """Let the worker that holds `root` see to it.
+
+    If that has ended meanwhile whoever adds this conflicts, not the job.
+    """
     holder.add_late(root._key or 0, root, target, follower)
-    # If it has ended meanwhile whoever adds this conflicts, not the job.
     for read in (root, root._shared):
         if read is not None and read._p_jar is not None:
             read._p_jar.readCurrent(read)
+
+
+def annotate(job: Job, name: str, value: object) -> None:
+    """Set an annotation of a stored job from outside, also while a worker holds it."""
+    holder = job._holder()
+    if holder is None:
+        job.annotations[name] = value
+    else:
+        _add_late(holder, job, job, (name, value))
 
 
 def _has_ended(target: Target) -> bool:
@@ -270,7 +291,10 @@ def settle_late(record: WorkerRecord) -> tuple[bool, list[tuple[Gate, bool]]]:
         if root._completion() is None and record.holds(key, root):
             continue
         del late[place]
-        if isinstance(follower, Gate) and target._completion() is not None:
+        if type(follower) is tuple:  # an annotation
+            name, value = follower
+            root._annotations = {**(root._annotations or {}), name: value}
+        elif isinstance(follower, Gate) and target._completion() is not None:
             counting.append((follower, target.outcome == SUCCEEDED))
         else:
             _add(target, follower, was_late=True)
@@ -349,6 +373,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
     queue = shard.queue if queue is None else queue  # an empty one is false
     give_timeout(queue, callback)
     enter(queue, callback, now, after, callback._priority)
+    telling.put(queue, callback)
 
 
 def start_parked(callback: Job, queue: Queue) -> bool:

@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers, pausing
+from zodbjobs.stored.lifecycle import followers, pausing, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What a put says of its jobs; microseconds, None for what it doesn't say.
 
-    `policy`: that of jobs which bring none.
+    `policy`: that of jobs which bring none; `context`: the run context of those.
     """
 
     begin_after: int | None
@@ -44,6 +44,7 @@ class Options(NamedTuple):
     timeout: int | None = None
     says_timeout: bool = False
     quota_names: tuple[str, ...] | None = None
+    context: surroundings.Parts = ()
 
 
 def options(
@@ -55,12 +56,14 @@ def options(
     on_failure: str = "run",
     timeout: TimeoutOption = UNSAID,
     quota_names: Iterable[str] | None = None,
+    context: bool = True,
     is_inner: bool = False,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
-    Raises BadArgument for what can't be, and if the default policy can't be loaded here; NotStored
-    if the queue has no open connection; Draining if it takes no new jobs, unless `is_inner`.
+    Raises BadArgument for what can't be, if the default policy can't be loaded here, and if the
+    run context can't be stored; NotStored if the queue has no open connection; Draining if it
+    takes no new jobs, unless `is_inner`.
     """
     if queue._p_jar is None:
         raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
@@ -77,6 +80,9 @@ def options(
     said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
     if timeout is not UNSAID:
         said = said._replace(timeout=timeout_micros(timeout), says_timeout=True)
+    parts = surroundings.captured(queue._p_jar) if context else ()
+    if parts:
+        said = said._replace(context=parts)
     if quota_names is not None:
         said = said._replace(quota_names=checked_names(quota_names))
     if after == () and on_failure == "run":
@@ -150,11 +156,14 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._timeout = said.timeout
     else:
         give_timeout(queue, job)
+    surroundings.note(job, said.context)
     if said.quota_names is not None and job._quota_names != said.quota_names:
         job._quota_names = said.quota_names
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)
         if gated.put_behind(queue, job, key, behind, said.on_failure):
+            telling.put(queue, job)
             return
     enter(queue, job, now, after, priority)
+    telling.put(queue, job)
