@@ -108,21 +108,6 @@ def test_a_callable_that_is_refused_changes_nothing() -> None:
     assert (job.callable, job.args) == (sample.add, [1, 2])
 
 
-# What a later release brings
-
-
-@pytest.mark.parametrize("name", ["quota_names"])
-def test_what_has_no_effect_yet_is_refused(name: str) -> None:
-    job = zodbjobs.Job(sample.nothing)
-    for empty in ((), [], None):
-        setattr(job, name, empty)
-    assert getattr(job, name) == ()
-    for value in (("one",), [sample.nothing], "one", ""):
-        with pytest.raises(BadArgument, match=f"{name} come with a later release"):
-            setattr(job, name, value)
-    assert getattr(job, name) == ()
-
-
 # Progress
 
 
