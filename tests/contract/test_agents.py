@@ -132,7 +132,8 @@ def test_many_that_are_refused_stand_in_nobodys_way(
     put(queue, 1)
     with bench(any_db, agents=ODD) as worker:
         claimed: list[int] = []
-        claims = 0
+        claims = 1
+        assert (numbers(any_db, worker), len(sample.noted)) == ([], 10)
         while not claimed:
             claimed += numbers(any_db, worker)
             claims += 1
@@ -243,6 +244,14 @@ def test_an_agent_runs_no_more_than_its_size(any_db: Any, queue: Any) -> None:
         sample.gate.set()
         patience.wait_for(jobs)
     assert Agent("").size == 3
+
+
+def test_an_agent_takes_jobs_of_its_queue_only(any_db: Any, queue: Any) -> None:
+    mail = queue.parent.create("mail")
+    (wanted,) = put(mail, 1)
+    put(queue, 2)
+    with bench(any_db, agents=[Agent("mail"), Agent("")]) as worker:
+        assert [claim.oid for claim in worker.claim()] == [wanted._p_oid]
 
 
 def active(jobs: list[zodbjobs.Job]) -> int:
@@ -384,6 +393,20 @@ def test_jobs_with_quotas_are_chosen_from(any_db: Any, queue: Any) -> None:
     assert run_jobs(any_db) == 3
     transaction.begin()
     assert [job.outcome for job in queue.finished()] == ["succeeded"] * 3
+
+
+def test_a_slot_is_not_kept_for_what_is_refused(any_db: Any, queue: Any) -> None:
+    queue.quotas.create("one")
+    put(queue, 1, quota_names=["one"])
+    with bench(any_db, agents=ODD) as worker:
+        (claim,) = worker.claim()
+        put_meanwhile(any_db, 2, 3, quota_names=["one"])
+        assert worker.claim() == []
+        worker.runner.run(claim)
+        worker.runner.flush()
+        claims = [claim for _ in range(4) for claim in worker.claim()]
+        assert len(claims) == 1
+        assert sample.noted == ["odd 1?", "odd 2?", "odd 3?"]
 
 
 def test_a_unique_key_goes_with_what_is_refused(any_db: Any, queue: Any) -> None:

@@ -144,14 +144,10 @@ class Claimer:
                 left.append(shard)
         return left
 
-    def _has_more(self) -> bool:
-        """Whether the last claim has asked its filter as often as it may: there may be more."""
-        return self._chooser is not None and self._chooser.asked >= defaults.MOST_ASKED
-
     def claimed(self, number: int, room: int, seen: bytes) -> None:
         """Note that the claim was committed: `number` jobs where there was room for `room`."""
         self._pace.claimed(number)
-        if number == room or self._has_more():
+        if number == room:
             return
         if self._stole:
             if not number:
