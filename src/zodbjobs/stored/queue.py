@@ -90,7 +90,8 @@ class Queue(GivesPolicy, Persistent):
             quota_names,
             context,
         )
-        check_unique(unique, unique_until)
+        if unique is not None or unique_until != "begun":
+            check_unique(unique, unique_until)
         job = put.checked(self, job, options)
         behind = put.predecessors(self, job, options)
         if unique is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zodbjobs import clock
+from zodbjobs import clock, events
 from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
@@ -35,16 +35,19 @@ class Options(NamedTuple):
     `policy`: that of jobs which bring none; `context`: the run context of those.
     """
 
-    begin_after: int | None
-    begin_by: int | None
-    priority: int | None
-    policy: Any
+    begin_after: int | None = None
+    begin_by: int | None = None
+    priority: int | None = None
+    policy: Any = None
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
     timeout: int | None = None
     says_timeout: bool = False
     quota_names: tuple[str, ...] | None = None
     context: surroundings.Parts = ()
+
+
+_NOTHING = Options()
 
 
 def options(
@@ -76,12 +79,15 @@ def options(
         pausing.check_open(queue)
     if priority is not None:
         priority = checked_priority(priority)
+    said = _NOTHING
+    if begin_after is not None or begin_by is not None or priority is not None:
+        said = Options(due_micros(begin_after), duration_micros(begin_by), priority)
     policy = default_policy(queue, queue.parent)
-    said = Options(due_micros(begin_after), duration_micros(begin_by), priority, policy)
+    if policy is not None:
+        said = said._replace(policy=policy)
     if timeout is not UNSAID:
         said = said._replace(timeout=timeout_micros(timeout), says_timeout=True)
-    parts = surroundings.captured(queue._p_jar) if context else ()
-    if parts:
+    if context and (parts := surroundings.captured(queue._p_jar)):
         said = said._replace(context=parts)
     if quota_names is not None:
         said = said._replace(quota_names=checked_names(quota_names))
@@ -156,7 +162,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._timeout = said.timeout
     else:
         give_timeout(queue, job)
-    surroundings.note(job, said.context)
+    if said.context or job._given_context:
+        job._given_context = said.context  # one that it was given goes before it
     if said.quota_names is not None and job._quota_names != said.quota_names:
         job._quota_names = said.quota_names
     priority = job._priority if said.priority is None else said.priority
@@ -166,4 +173,5 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
             telling.put(queue, job)
             return
     enter(queue, job, now, after, priority)
-    telling.put(queue, job)
+    if events.heard():
+        telling.put(queue, job)
