@@ -677,6 +677,78 @@ def note_number(number: int, result: Any = None) -> int:
     return number
 
 
+# Time limits
+
+
+def check_past(seconds: float) -> None:
+    """Ask whether to go on, after `seconds` by the clock that a test moves."""
+    local.check()
+    take(seconds)
+    noted.append(local.cancel_requested())
+    local.check()
+    noted.append("went on")
+
+
+def deposit_past(account: Account, seconds: float) -> int:
+    """Deposit 1, and return after `seconds` by the clock that a test moves."""
+    balance = account.deposit(1)
+    take(seconds)
+    return balance
+
+
+#: What `call_meanwhile` calls; a test sets it.
+meanwhile: Any = None
+
+
+def call_meanwhile(account: Account | None = None) -> int:
+    """Let the test do something, the first time; return how often it ran."""
+    noted.append("ran")
+    if account is not None:
+        account.deposit(1)
+    if len(noted) == 1:
+        meanwhile()
+    return len(noted)
+
+
+async def wait_for_ever() -> None:
+    """Note that the wait was cancelled."""
+    import asyncio
+
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        noted.append("cancelled")
+        raise
+
+
+def returning(value: Any) -> zodbjobs.Job:
+    """Return a new job."""
+    return zodbjobs.Job(note, value)
+
+
+# Filters of agents
+
+
+def is_odd(job: zodbjobs.Job) -> bool:
+    """Whether its first argument is; notes for which it was asked."""
+    noted.append(f"odd {job.args[0]}?")
+    return bool(job.args[0] % 2)
+
+
+def is_large(job: zodbjobs.Job) -> bool:
+    noted.append(f"large {job.args[0]}?")
+    return bool(job.args[0] > 2)
+
+
+def is_broken(job: zodbjobs.Job) -> bool:
+    raise RuntimeError("the filter is broken")
+
+
+def tell_agent() -> tuple[Any, int, Any]:
+    agent = local.get_agent()
+    return agent.queues, agent.size, agent.filter
+
+
 # Hooks, bound jobs, live annotations of others
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zodbjobs.manager import JobManager, compute, get_job_id
     from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
+    from zodbjobs.stored.agents import Agent
     from zodbjobs.stored.composition import parallel, serial
     from zodbjobs.stored.container import JobContainer
     from zodbjobs.stored.failure import Failure
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives; loaded when it is first asked for.
 _HOMES = {
+    "Agent": "zodbjobs.stored.agents",
     "Failure": "zodbjobs.stored.failure",
     "Job": "zodbjobs.stored.job",
     "JobContainer": "zodbjobs.stored.container",
@@ -71,6 +73,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Agent",
     "Failure",
     "Job",
     "JobContainer",

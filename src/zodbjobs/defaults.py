@@ -25,6 +25,16 @@ CONTAINER_TREES = 256
 #: Runner threads of a worker. Most jobs wait for a disk or a network.
 THREADS = 4
 
+#: Jobs that an agent runs at a time: what its predecessor of this name ran.
+AGENT_SIZE = 3
+
+#: Jobs for which one claim asks a filter, each of which it loads. Bounds its transaction when
+#: most are refused; the next claim goes on at once.
+MOST_ASKED = 250
+
+#: Seconds between two looks of a worker at its agents, which may have been changed.
+AGENTS_SECONDS = 0.5
+
 #: The most jobs in a bundle; further ones of the same transaction are put into the next shard,
 #: for another worker to take them. Each shard that a claim reaches has records of its own to
 #: write, so that smaller bundles make a single worker slower: with 240 by 3 %.
@@ -131,6 +141,14 @@ STOP_SECONDS = 30.0
 #: Seconds after the first signal to stop in which further ones are the same: a terminal and a
 #: wrapper both send it. A later one ends the process at once.
 SAME_SIGNAL_SECONDS = 1.0
+
+#: Seconds that a thread has to return from a job whose timeout is over, as one does that asks
+#: `local.check`. Then it is stuck, and another one takes its place.
+STUCK_SECONDS = 1.0
+
+#: As many stuck threads, for each thread of a worker, end the worker: each keeps memory and a
+#: connection, and may take a core from the others. Only the end of its process ends a thread.
+STUCK_FACTOR = 1
 
 #: Attempts at a job whose commit conflicts; each is another chance in a fresh snapshot. All
 #: but the first few are made alone in the process, so that so many mean a fault.

@@ -41,6 +41,10 @@ class MissingCode(ZodbjobsError, LookupError):
     """The code that a job calls isn't there in this process."""
 
 
+class Draining(ZodbjobsError):
+    """The queue takes no new jobs until it is resumed."""
+
+
 class ContextGone(ZodbjobsError, LookupError):
     """What a job was put in isn't there any more, such as its principal; the job fails with this,
     whatever its retry policy says. Also for the functions of `zodbjobs.context`.
@@ -86,7 +90,7 @@ class BadPolicy(ZodbjobsError):
 
 
 class TimedOut(ZodbjobsError, TimeoutError):
-    """The job wasn't done in time."""
+    """The job wasn't done in time: an attempt took longer than its timeout, for one."""
 
 
 class Cancelled(ZodbjobsError):

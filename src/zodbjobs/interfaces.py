@@ -80,6 +80,11 @@ class IJob(IContained):
         "The timedelta after begin_after within which the job must begin, else it expires; "
         "None for no such limit. Settable until it is claimed."
     )
+    timeout = Attribute(
+        "The timedelta that one attempt may take, with its commit; None for no limit. Settable "
+        "while NEW, also to seconds. Past it the attempt can't commit, is told so, and counts as "
+        "one that raised TimedOut. A put gives a job that has none the queue's."
+    )
     created = Attribute("When it was put, aware UTC datetime, or None.")
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
     finished = Attribute("When it ended, aware UTC datetime, or None.")
@@ -214,6 +219,12 @@ class IQueue(Interface):
         "None: the database's."
     )
 
+    timeout = Attribute(
+        "The timedelta that an attempt may take at a job which is put from now on and says "
+        "nothing of it; None for no limit. Settable, also to seconds; BadArgument for what isn't "
+        "positive."
+    )
+
     def put(
         job,
         *,
@@ -222,6 +233,7 @@ class IQueue(Interface):
         priority=None,
         after=(),
         on_failure="run",
+        timeout=...,
         context=True,
         quota_names=None,
         unique=None,
@@ -237,6 +249,8 @@ class IQueue(Interface):
         ended. Jobs whose `result_of` is an argument are waited for as well. Time, priority and
         begin_by count from the put. `on_failure`: 'skip' ends the job as SKIPPED if one of them
         ended without success, or was removed; 'run' runs it.
+        `timeout`: seconds or a timedelta that an attempt may take, None for no limit; left out,
+        that of the job, or else of the queue.
         `quota_names`: the names of quotas of this queue; None: those that the job has.
         `unique`: a str. While a job with that key waits in this queue it is returned, `job` isn't
         put, and what else is said is ignored; the transaction conflicts if that job begins
@@ -246,15 +260,52 @@ class IQueue(Interface):
         `zodbjobs.context`. What was set as `job.context` stays.
 
         Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
-        (can't be pickled; naive or negative time; priority out of range; what can't be waited
-        for), BadStatus (not NEW), before anything is written. Joins the transaction of the
-        queue's connection.
+        (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
+        range; what can't be waited for), BadStatus (not NEW), Draining, before anything is
+        written. Joins the transaction of the queue's connection.
         """
 
     def put_many(
-        jobs, *, begin_after=None, begin_by=None, priority=None, quota_names=None, context=True
+        jobs,
+        *,
+        begin_after=None,
+        begin_by=None,
+        priority=None,
+        timeout=...,
+        quota_names=None,
+        context=True,
     ):
         """`put` each of an iterable, all or none, and return them as a list."""
+
+    paused = Attribute("Why no job of it is begun (str), or None.")
+    draining = Attribute("Why it takes no new jobs (str), or None.")
+    pauses = Attribute(
+        "Tuple of its pauses, the oldest first, each with reason, match (None: all jobs) and "
+        "since (aware UTC datetime); len() of one is the number of jobs that lie in it."
+    )
+
+    def pause(reason, match=None):
+        """Begin no jobs of the queue until `resume`; jobs can still be put.
+
+        With `match` none whose description that is a glob for, as 'shop.mail:*': a worker that
+        comes upon such a job puts it aside, and goes on. What runs goes on. What was claimed
+        and not begun goes back. `begin_by` goes on counting: a job that is past it expires when it
+        is resumed. Joins the current transaction. Raises BadArgument without a reason.
+        """
+
+    def resume(match=None):
+        """Lift the pause of the queue, and a drain; with `match` the pause of that glob, so that
+        what was put aside waits again, in its old place. Return whether there was one.
+
+        Joins the current transaction; raises BadArgument for a `match` that isn't paused.
+        """
+
+    def drain(reason):
+        """Take no new jobs until `resume`: to put one raises Draining. What was put is run.
+
+        So are its callbacks, parts, and jobs that it returns. Joins the current transaction.
+        Raises BadArgument without a reason.
+        """
 
     def pull(index=0):
         """Take the waiting job at `index` out, as NEW again; IndexError if missing."""
@@ -293,6 +344,22 @@ class IQueue(Interface):
 
     def __contains__(job):
         """Whether `job` waits here."""
+
+
+class IAgent(Interface):
+    """A worker's subscription to a queue; `insights.stored_agents` gives those of all workers."""
+
+    queue = Attribute("The name of its queue; None for more than one, or all.")
+    queues = Attribute("Tuple of the names of its queues; None for all.")
+    size = Attribute("How many jobs at a time, an int from 1; settable, else BadArgument.")
+    filter = Attribute(
+        "'module:function' of what chooses its jobs, or None. Settable, also to the function. It "
+        "gets an IJob that is due, once for each, and must go by what doesn't change."
+    )
+    worker = Attribute("The id of the worker that has it, or None.")
+
+    def accepts(job):
+        """Whether it takes an IJob of its queues; raises MissingCode, and what the filter does."""
 
 
 class IQuota(Interface):

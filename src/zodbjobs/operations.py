@@ -1,4 +1,5 @@
-"""Operations on jobs for operators: cancel, retry, remove and forget, of one job or many.
+"""Operations for operators: cancel, retry, remove and forget, of one job or many; pause, resume
+and drain, of a queue.
 
 The command line uses them, and so may the pages of an application. Each function takes the
 open ZODB.DB and the ids of jobs, and returns an `OperationResult` for each id, in their order;
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import transaction
 from transaction.interfaces import TransientError
@@ -27,13 +28,13 @@ from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode, ZodbjobsError
-from zodbjobs.insights import find_job, job_info
+from zodbjobs.insights import find_agents, find_job, job_info
 from zodbjobs.insights.infos import Info
 from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.completion import shard_of
-from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.lifecycle.root import get_queue, get_queues
 from zodbjobs.stored.queue import Queue
 
 
@@ -89,6 +90,61 @@ def forget(db: Any, ids: Iterable[str]) -> list[OperationResult]:
     return _each(db, ids, _forget)
 
 
+def pause(db: Any, queue: str, reason: str, match: str | None = None) -> None:
+    """Begin no jobs of a queue, given by its name, until `resume`; with `match` only none that
+    call what this is a glob for. See IQueue.pause.
+
+    Commits. Raises UnknownQueue, and BadArgument without a reason.
+    """
+    _on_queue(db, queue, lambda found: found.pause(reason, match))
+
+
+def resume(db: Any, queue: str, match: str | None = None) -> bool:
+    """Lift the pause of a queue, and a drain, or that of `match`; whether there was one.
+
+    Commits. Raises UnknownQueue, and BadArgument for a `match` that isn't paused.
+    """
+    return _on_queue(db, queue, lambda found: found.resume(match))
+
+
+def drain(db: Any, queue: str, reason: str) -> None:
+    """Let a queue take no new jobs until `resume`. See IQueue.drain.
+
+    Commits. Raises UnknownQueue, and BadArgument without a reason.
+    """
+    _on_queue(db, queue, lambda found: found.drain(reason))
+
+
+def resize_agent(db: Any, worker: str, queue: str, size: int) -> None:
+    """Let the agents for a queue of a worker, given by its id or a part of that, run so many jobs
+    at a time each, until the worker starts anew.
+
+    Commits. Raises BadArgument for what isn't there.
+    """
+
+    def change(found: Queue) -> None:
+        for agent in find_agents(found, worker, queue):
+            agent.size = size
+
+    _on_queue(db, queue, change)
+
+
+_T = TypeVar("_T")
+
+
+def _on_queue(db: Any, name: str, change: Callable[[Queue], _T]) -> _T:
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    try:
+        for attempt in manager.attempts(_QUEUE_ATTEMPTS):
+            with attempt:
+                result = change(get_queue(connection, name))
+        return result
+    finally:
+        manager.abort()
+        connection.close()
+
+
 # What is done to one job, in a transaction that the caller commits.
 
 _Change = Callable[[Any, Queue, Job], None]
@@ -127,6 +183,9 @@ def _drop_from_container(root: Any, job: Job) -> None:
 
 
 # Transactions
+
+# Attempts at a change of a queue; jobs that are put aside meanwhile conflict with a resume.
+_QUEUE_ATTEMPTS = 20
 
 # What no job is to blame for. A conflict is a TransientError too, but that may be one job's.
 _RAISED = (TransientError, StorageError, OSError)

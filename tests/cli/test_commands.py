@@ -16,6 +16,7 @@ import sample
 from storages import file_storage
 
 import zodbjobs
+from zodbjobs.cli.database import opened
 from zodbjobs.testing import moving_clock, run_jobs
 
 Run = Callable[..., Any]
@@ -23,7 +24,8 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *("cancel", "retry", "remove", "forget", "stats", "demo", "zc-async"),
+    *("cancel", "retry", "remove", "forget", "stats", "pause", "resume", "drain"),
+    *("agents", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -135,6 +137,84 @@ def test_put_into_a_named_queue(run: Run, path: Path) -> None:
 def test_worker_makes_a_file_only_if_told(run: Run, tmp_path: Path) -> None:
     assert run("put", tmp_path / "new.fs", "sample:nothing").status == 2
     assert list(tmp_path.iterdir()) == []
+
+
+# pause, resume, drain
+
+
+def test_pause_and_resume(run: Run, path: Path, put: Put) -> None:
+    put(zodbjobs.Job(sample.nothing))
+    paused = run("pause", path, "--reason", "a release")
+    assert (paused.status, paused.out) == (0, "paused: queue (default)\n")
+    aside = run("pause", path, "--reason", "no printer", "--match", "sample:n*")
+    assert aside.out == "paused: sample:n* of queue (default)\n"
+    work(path)
+    for name in ("stats", "jobs"):
+        out = run(name, path).out
+        assert "queue (default) paused" in out
+        assert ": a release\n" in out
+        assert "sample:n* of queue (default) paused" in out
+    run("resume", path)
+    work(path)
+    (queue,) = json.loads(run("stats", path, "--json").out)["queues"]
+    assert (queue["waiting"], queue["paused"]) == (0, 1)
+    ((pause),) = queue["pauses"]
+    assert (pause["reason"], pause["match"], pause["jobs"]) == ("no printer", "sample:n*", 1)
+    assert "1 jobs put aside: no printer" in run("stats", path).out
+    assert "sample:nothing" in run("jobs", path, "--status", "paused").out
+    resumed = run("resume", path, "--match", "sample:n*")
+    assert resumed.out == "resumed: sample:n* of queue (default)\n"
+    assert run("resume", path).out == "was not paused: queue (default)\n"
+    work(path)
+    assert json.loads(run("stats", path, "--json").out)["queues"][0]["finished"] == 1
+
+
+def test_drain(run: Run, path: Path, put: Put) -> None:
+    put(zodbjobs.Job(sample.nothing))
+    problem = run("drain", path, "--reason", "the end is near").problem
+    assert f"can't run while {path} is open here; start `zodbjobs worker {path}`" in problem
+    assert "takes no new jobs: the end is near" in run("stats", path).out
+    assert "takes no new jobs: the end is near" in run("put", path, "sample:nothing").problem
+    work(path)
+    drained = run("drain", path)
+    assert (drained.status, drained.out) == (0, "empty: queue (default)\n")
+    assert run("resume", path).out == "resumed: queue (default)\n"
+    assert run("put", path, "sample:nothing").status == 0
+
+
+def test_drain_waits_for_the_workers(run: Run, zeo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks the workers go on."""
+    job_id = run("put", zeo, "sample:nothing").out.strip()
+
+    def run_meanwhile(seconds: float) -> None:
+        with opened(zeo) as db:
+            run_jobs(db)
+
+    monkeypatch.setattr("zodbjobs.cli.commands.time.sleep", run_meanwhile)
+    drained = run("drain", zeo)
+    assert (drained.out, drained.status) == ("empty: queue (default)\n", 0)
+    assert drained.err == "draining: queue (default) has 1 jobs waiting, 0 at work\n"
+    assert json.loads(run("show", zeo, job_id, "--json").out)["outcome"] == "succeeded"
+
+
+# agents
+
+
+def test_agents(run: Run, zeo: str) -> None:
+    assert run("agents", zeo).out == "no worker is registered\n"
+    with opened(zeo) as db, zodbjobs.Worker(db, agents=[zodbjobs.Agent("", 2, sample.is_odd)]):
+        (row,) = json.loads(run("agents", zeo, "--json").out)
+        assert (row["queues"], row["size"], row["filter"]) == ([""], 2, "sample:is_odd")
+        shown = run("agents", zeo).out
+        assert row["worker"][:12] in shown
+        assert "(default)" in shown
+        changed = run("agents", zeo, "--worker", row["worker"][:8], "--queue", "", "--size", 5)
+        assert changed.status == 0
+        (row,) = json.loads(run("agents", zeo, "--json").out)
+        assert row["size"] == 5
+        problem = run("agents", zeo, "--worker", "none", "--queue", "", "--size", 5).problem
+        assert "0 agents for queue '' are of workers whose ids begin with 'none'" in problem
+        assert "go together" in run("agents", zeo, "--size", 5).problem
 
 
 # jobs, show, stats

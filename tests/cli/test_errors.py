@@ -23,7 +23,7 @@ Run = Callable[..., Any]
 Put = Callable[..., list[str]]
 
 # One command of each kind, that needs no more than a database and an id.
-READING = ("jobs", "stats")
+READING = ("jobs", "stats", "resume", "drain", "agents")
 OPERATIONS = ("cancel", "retry", "remove", "forget")
 WITH_ID = ("show", "watch", *OPERATIONS)
 
@@ -127,6 +127,14 @@ def test_nobody_listens_at_the_port(run_process: Run, name: str) -> None:
 def test_nobody_waits_long_for_a_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zodbjobs.cli.database.WAIT_SECONDS", 1)
     assert "zeo://127.0.0.1:1?wait_timeout=1;" in run("jobs", "zeo://127.0.0.1:1").problem
+
+
+def test_pauses_of_what_is_not_there(run: Run, path: Path) -> None:
+    for words in (["pause", "--reason", "why"], ["resume"], ["drain"]):
+        name, *more = words
+        assert "there is no queue 'none'" in run(name, path, "--queue", "none", *more).problem
+    assert "paused or drained for a reason" in run("pause", path, "--reason", " ").problem
+    assert "it is for nothing" in run("resume", path, "--match", "a:*").problem
 
 
 UNKNOWN_IDS = ["123456", "abc", "0", "1", "99999999999999999999999"]

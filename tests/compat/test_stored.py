@@ -17,10 +17,12 @@ import patience
 import pytest
 import sample
 import transaction
+from bench import bench
 from ZODB._compat import PersistentUnpickler
 from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
+from zodbjobs import defaults
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -50,6 +52,9 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         _use_what_follows(queue)
+        patient.timeout = 60
+        patient.put(sample.nothing)
+        queue.put(sample.nothing, timeout=60)
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
@@ -60,6 +65,15 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")
             run_jobs(db)
+        queue.pause("meanwhile", match="sample:add")
+        queue.put(zodbjobs.Job(sample.add, 1))
+        patient.drain("soon")
+        transaction.commit()
+        run_jobs(db)
+        _use_a_filter(db, queue)
+        queue.resume(match="sample:add")
+        patient.resume()
+        transaction.commit()
         clock.advance(5)
         run_jobs(db)
     transaction.begin()
@@ -69,12 +83,31 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         while not job.log_lines:
             transaction.begin()
         worker.stop(seconds=0)
+    _use_a_stuck_thread(db, queue, monkeypatch)
     sample.gate.set()
     patience.no_runner_is_left()
     transaction.begin()
     run_jobs(db)
     transaction.abort()
     connection.close()
+
+
+def _use_a_stuck_thread(db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "STUCK_SECONDS", 0)
+    transaction.begin()
+    with zodbjobs.Worker(db, queues=["patient"], threads=1) as worker:
+        queue.parent["patient"].put(sample.wait, timeout=0.01)
+        transaction.commit()
+        patience.until(lambda: worker.given_up)
+
+
+def _use_a_filter(db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.Job(sample.identity, 2))
+    transaction.commit()
+    with bench(db, agents=[zodbjobs.Agent("", filter=sample.is_odd)]) as worker:
+        worker.claim()
+    transaction.begin()
+    assert job._shard.refused is not None
 
 
 def _use_what_follows(queue: Any) -> None:

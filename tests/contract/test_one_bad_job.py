@@ -171,8 +171,8 @@ def test_a_step_for_many_stores_each_alone_if_one_cannot_be(
     assert worker.run() == 3
     make_unstorable(monkeypatch)
     with pytest.raises(TypeError, match="Brittle"):
-        worker.dispatcher.fetch(worker.runner)
-    worker.dispatcher.fetch(worker.runner)
+        worker.dispatcher.fetch(worker.parts.lanes[0], worker.runner)
+    worker.dispatcher.fetch(worker.parts.lanes[0], worker.runner)
     transaction.begin()
     assert [job.outcome for job in jobs] == ["succeeded", None, "succeeded"]
     worker.dispatcher.step()

@@ -160,7 +160,7 @@ def test_the_next_claim_writes_them_as_well(
     serials = serials_of(jobs)
     with bench(any_db) as worker:
         worker.run()
-        worker.dispatcher.fetch(worker.runner)
+        worker.dispatcher.fetch(worker.parts.lanes[0], worker.runner)
         check_history(queue, jobs)
     assert written_anew(jobs, serials) == ALONE
 

@@ -20,6 +20,7 @@ SOURCE = ROOT / "src" / "zodbjobs"
 HEAVY = {"click", "rich", "ZEO", "grok", "zope.app", "relstorage", "asyncio", "zodburi"}
 
 PUBLIC = {
+    "Agent",
     *("Failure", "Job", "JobContainer", "JobContainerInstaller", "JobManager", "ProgressableJob"),
     *(
         "NeverRetry",

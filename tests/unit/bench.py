@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import transaction
@@ -15,6 +15,7 @@ from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.failure_detector import machine, process_started
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.thread_session import ThreadSession
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -22,10 +23,10 @@ from zodbjobs.stored.workers import WorkerRecord
 class Bench:
     """`claim` and `run` as a worker would; what ended is in `results` until it is booked."""
 
-    def __init__(self, db: Any, group_seconds: float) -> None:
+    def __init__(self, db: Any, group_seconds: float, agents: Sequence[Agent] = ()) -> None:
         self.results: list[Any] = []
         self.stopping = stopping = threading.Event()
-        self.parts = Parts(db, Options(group_commit=group_seconds), stopping)
+        self.parts = Parts(db, Options(agents=agents, group_commit=group_seconds), stopping)
         self.registration = self.parts.registration
         self.dispatcher = self.parts.dispatcher
         self.slot = self.parts.slots[0]
@@ -73,11 +74,11 @@ def record(worker_id: str, **changes: Any) -> WorkerRecord:
 
 
 @contextlib.contextmanager
-def bench(db: Any, group_seconds: float = 3600.0) -> Iterator[Bench]:
+def bench(db: Any, group_seconds: float = 3600.0, agents: Sequence[Agent] = ()) -> Iterator[Bench]:
     """A Bench; by default results wait until they are flushed."""
     mine = transaction.manager.manager
     transaction.manager.manager = transaction.TransactionManager()
-    made = Bench(db, group_seconds)
+    made = Bench(db, group_seconds, agents)
     try:
         yield made
     finally:

@@ -295,7 +295,7 @@ def test_a_job_that_was_taken_away_makes_room_for_the_next(
         with queue._p_jar.transaction_manager:
             job.cancel()
         worker.runner.run(claim)
-        worker.dispatcher.fetch(worker.runner)
+        worker.dispatcher.fetch(worker.parts.lanes[0], worker.runner)
         (claim,) = worker.parts.workload.take_all()
         assert claim.oid == other._p_oid
         worker.dispatcher.give_back([claim])

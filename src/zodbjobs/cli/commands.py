@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,28 @@ from zodbjobs.insights import (
     JobInfo,
     all_queue_stats,
     find_job,
+    is_empty,
     job_details,
     job_info,
     job_tree,
     list_jobs,
     list_workers,
+    queue_stats,
+    stored_agents,
 )
 from zodbjobs.insights.jobs import STATUS_WORDS
+from zodbjobs.insights.numbers import list_pauses
 from zodbjobs.interfaces import NEW, OUTCOMES
 from zodbjobs.operations import OperationResult
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle.root import get_queue
+from zodbjobs.stored.lifecycle.root import get_queue, get_queues
 
 # What jobs of a database can be filtered by.
 _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
+
+# Seconds between two looks at a queue that is drained.
+_DRAIN_SECONDS = 0.25
 
 # Attempts at the commit of a put while it conflicts.
 _PUT_ATTEMPTS = 5
@@ -110,7 +118,8 @@ def worker(
 
     Makes the queues if the database has none. Running jobs get 30 seconds to end; another
     signal, a second or more after the first, ends the process at once, and the next worker
-    runs their jobs again.
+    runs their jobs again. The status is 1 if too many threads didn't return from jobs that
+    had timed out, so that the process is to be replaced; --processes does that.
 
     A file has room for one process. With --processes 2, or with --address, a ZEO server
     shares it: the workers use that, and so does an application on this machine, which opens
@@ -126,7 +135,8 @@ def worker(
             )
         )
     with opened(database, create=create, alone=True, wait_seconds=SERVER_SECONDS) as db:
-        run_worker(db, database, names, threads)
+        status = run_worker(db, database, names, threads)
+    sys.exit(status)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -203,10 +213,14 @@ def jobs(
         found = list_jobs(
             connection, status=status, outcome=outcome, queue=queue, callable=pattern, limit=limit
         )
+        queues = get_queues(connection)
+        chosen = queues.values() if queue is None else [queues[queue]]
+        pauses = {each.name: list_pauses(each, counted=False) for each in chosen}
     if as_json:
         tables.print_json([job.as_json() for job in found])
     else:
         tables.print_jobs(found, limit)
+        tables.print_pauses(pauses)
 
 
 def _print_tree(database: str, root: str, read_only: bool, as_json: bool) -> None:
@@ -309,6 +323,106 @@ def stats(database: str, read_only: bool, as_json: bool) -> None:
         )
     else:
         tables.print_stats(queues, workers)
+
+
+_queue = click.option("--queue", default="", metavar="NAME", help="The default queue if left out.")
+_match = click.option(
+    "--match", metavar="GLOB", help="Only jobs that call such, as 'shop.mail:*'."
+)
+
+
+@cli.command()
+@_database
+@_queue
+@click.option("--reason", required=True, metavar="TEXT", help="Why, for who will ask.")
+@_match
+def pause(database: str, queue: str, reason: str, match: str | None) -> None:
+    """Begin no jobs of a queue until it is resumed.
+
+    What runs goes on, and jobs can be put.
+    """
+    with opened(database) as db:
+        operations.pause(db, queue, reason, match)
+    click.echo(f"paused: {tables.paused_text(queue, match)}")
+
+
+@cli.command()
+@_database
+@_queue
+@_match
+def resume(database: str, queue: str, match: str | None) -> None:
+    """Begin jobs of a queue again, and let it take new ones."""
+    with opened(database) as db:
+        was_paused = operations.resume(db, queue, match)
+    state = "resumed" if was_paused else "was not paused"
+    click.echo(f"{state}: {tables.paused_text(queue, match)}")
+
+
+@cli.command()
+@_database
+@_queue
+@click.option(
+    "--reason", default="it is being emptied", show_default=True, metavar="TEXT",
+    help="Why, for who will ask.",
+)  # fmt: skip
+def drain(database: str, queue: str, reason: str) -> None:
+    """Let a queue take no new jobs, and wait until it is empty.
+
+    Puts into it raise an error that names the reason. Jobs that were put go on to their end, and
+    may put callbacks and parts. Parked ones aren't waited for. It stays so until `zodbjobs
+    resume`, also if this command is interrupted.
+    """
+    with opened(database) as db, reading(db) as connection:
+        operations.drain(db, queue, reason)
+        connection.sync()
+        if not is_empty(connection, queue) and abilities.is_for_one_process(db):
+            raise CommandError(
+                f"{tables.paused_text(queue)} takes no new jobs now, and has some left that can't "
+                f"run while {database} is open here; start `zodbjobs worker {database}`, and "
+                "drain it again to see whether it is empty"
+            )
+        told = False
+        while not is_empty(connection, queue):
+            if not told:
+                found = queue_stats(connection, queue)
+                click.echo(f"draining: {tables.drained_text(found)}", err=True)
+                told = True
+            time.sleep(_DRAIN_SECONDS)
+            connection.sync()
+    click.echo(f"empty: {tables.paused_text(queue)}")
+
+
+@cli.command()
+@_database
+@click.option("--worker", metavar="ID", help="Change those of this worker; a part of its id.")
+@click.option("--queue", metavar="NAME", help="Change those for this queue of the worker.")
+@click.option("--size", type=click.IntRange(1), help="How many jobs at a time.")
+@_read_only
+@_json
+def agents(
+    database: str,
+    worker: str | None,
+    queue: str | None,
+    size: int | None,
+    read_only: bool,
+    as_json: bool,
+) -> None:
+    """List the agents of the workers, or change the size of one.
+
+    --worker, --queue and --size together change it, until the worker starts anew; the worker
+    follows within a second.
+    """
+    if len({worker is None, queue is None, size is None}) > 1:
+        raise CommandError("--worker, --queue and --size go together; without them agents lists")
+    if worker is not None and queue is not None and size is not None:
+        with opened(database) as db:
+            operations.resize_agent(db, worker, queue, size)
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        rows = [tables.agent_row(agent) for agent in stored_agents(connection)]
+    if as_json:
+        tables.print_json(rows)
+    else:
+        tables.print_agents(rows)
 
 
 @cli.command("demo")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from zodbjobs import clock
-from zodbjobs.insights import JobDetails, JobInfo, QueueStats, TreeRow, WorkerInfo
+from zodbjobs.insights import JobDetails, JobInfo, PauseInfo, QueueStats, TreeRow, WorkerInfo
+from zodbjobs.stored.agents import Agent
 from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -67,6 +68,63 @@ def _note(job: JobInfo) -> str:
     if job.percent is None or job.outcome:
         return job.message or ""
     return f"{job.percent:.0f} % {job.message or ''}"
+
+
+def print_pauses(pauses: Mapping[str, Sequence[PauseInfo]]) -> None:
+    """Print a line for each pause of queues, given by their names."""
+    out = console()
+    for name, each in pauses.items():
+        for pause in each:
+            counted = pause.match is not None and pause.jobs is not None
+            aside = f", {pause.jobs:,} jobs put aside" if counted else ""
+            text = f"{paused_text(name, pause.match)} paused {since(pause.since)}{aside}: "
+            out.print(Text(text + one_line(pause.reason), style="yellow"), soft_wrap=True)
+
+
+def paused_text(queue: str, match: str | None = None) -> str:
+    """A queue, or some of its jobs, for people."""
+    shown = f"queue {queue_text(queue)}"
+    return shown if match is None else f"{match} of {shown}"
+
+
+def drained_text(queue: QueueStats) -> str:
+    """What a queue that is drained still has, for people."""
+    waiting = queue.waiting + queue.scheduled + queue.blocked + queue.paused
+    held = " and it is paused;" if queue.pauses else ""
+    return (
+        f"{paused_text(queue.name)} has {waiting:,} jobs waiting,{held} "
+        f"{queue.assigned + queue.active:,} at work"
+    )
+
+
+def agent_row(agent: Agent) -> dict[str, Any]:
+    """An agent as plain values."""
+    queues = None if agent.queues is None else list(agent.queues)
+    return {
+        "worker": agent.worker,
+        "queues": queues,
+        "size": agent.size,
+        "filter": agent.filter,
+    }
+
+
+def print_agents(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the agents, one a line."""
+    out = console()
+    if not rows:
+        out.print("no worker is registered")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("WORKER", no_wrap=True)
+    table.add_column("QUEUE")
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("FILTER")
+    for row in rows:
+        names = row["queues"]
+        queues = "(all)" if names is None else ", ".join(map(queue_text, names))
+        cells = (_cut(queues), f"{row['size']:,}", _cut(row["filter"] or ""))
+        table.add_row((row["worker"] or "")[:12], *cells)
+    out.print(table)
 
 
 def print_tree(rows: Sequence[TreeRow]) -> None:
@@ -132,6 +190,7 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
         "put": _moment(job.created),
         "due": _moment(job.begin_after) if job.begin_after != job.created else None,
         "begin by": None if job.begin_by is None else f"{duration(job.begin_by)} after due",
+        "timeout": None if job.timeout is None else duration(job.timeout),
         "started": _moment(job.started),
         "finished": _moment(job.finished),
         "took": duration(job.seconds),
@@ -171,6 +230,11 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
         counts = [f"{number:,}" for number in (*numbers, queue.finished)]
         table.add_row(_cut(queue_text(queue.name)), *counts, hour)
     out.print(table)
+    print_pauses({queue.name: queue.pauses for queue in queues})
+    for queue in queues:
+        if queue.draining is not None:
+            text = f"{paused_text(queue.name)} takes no new jobs: {one_line(queue.draining)}"
+            out.print(Text(text, style="yellow"), soft_wrap=True)
     for queue in queues:
         if queue.chart:
             out.print(f"\n{queue_text(queue.name)}, jobs per minute in the last hour", style="dim")
@@ -203,6 +267,8 @@ def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for worker in workers:
         process = _cut(f"{worker.pid}{' (gone)' if worker.gone else ''} on {worker.host}")
-        numbers = (worker.threads, worker.assigned, worker.active, worker.heartbeat)
-        table.add_row(worker.id[:12], process, *(f"{n:,}" for n in numbers), since(worker.started))
+        threads = f"{worker.threads:,}" + (f", {worker.stuck:,} stuck" if worker.stuck else "")
+        numbers = (worker.assigned, worker.active, worker.heartbeat)
+        cells = (threads, *(f"{n:,}" for n in numbers), since(worker.started))
+        table.add_row(worker.id[:12], process, *cells)
     out.print(table)

@@ -17,8 +17,11 @@ from zodbjobs.stored.lifecycle.root import get_queues
 HOW_TO_STOP = "Ctrl-C or SIGTERM stops it in order, another one a second later at once."
 
 
-def run_worker(db: Any, database: str, queues: list[str] | None, threads: int) -> None:
-    """Work in this process until a signal. Raises UnknownQueue, and what the storage raises."""
+def run_worker(db: Any, database: str, queues: list[str] | None, threads: int) -> int:
+    """Work in this process until a signal; returns the status to exit with, as Worker.run.
+
+    Raises UnknownQueue, and what the storage raises.
+    """
     work = make_queues(db, queues)
     terminal.console(stderr=True).print(
         f"Serving {without_passwords(database)} with {threads_text(threads)}: {work}\n"
@@ -26,7 +29,7 @@ def run_worker(db: Any, database: str, queues: list[str] | None, threads: int) -
         soft_wrap=True,
     )
     set_up_logging()
-    Worker(db, queues, threads).run()
+    return Worker(db, queues, threads).run()
 
 
 def make_queues(db: Any, queues: list[str] | None) -> str:

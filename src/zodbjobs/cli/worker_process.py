@@ -21,7 +21,7 @@ log = logging.getLogger("zodbjobs")
 
 def main() -> None:
     """Work until a signal, or until the supervisor stops or is gone; exits with status 2 if
-    the database can't be opened.
+    the database can't be opened, with 1 if the process is to be replaced.
     """
     settings = json.loads(sys.argv[1])
     set_up_logging(settings["name"])
@@ -35,12 +35,12 @@ def main() -> None:
             # service, changes nothing: the supervisor kills those that are to end at once.
             signals.taken(lambda number: stop.set()),
             opened(settings["database"], wait_seconds=SERVER_SECONDS) as db,
-            Worker(db, settings["queues"], settings["threads"]),
         ):
-            stop.wait()
+            status = Worker(db, settings["queues"], settings["threads"]).run_until(stop)
     except CommandError as error:
         log.error("%s", without_passwords(one_line(error.message)))
         sys.exit(CommandError.exit_code)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

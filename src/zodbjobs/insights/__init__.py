@@ -2,21 +2,24 @@
 
 Each function takes a `place`: a connection, or any object stored in the database. It reads
 in the caller's current transaction, writes nothing, and returns plain frozen values that
-outlive the connection. Raises NotStored, NotInstalled or UnknownQueue like `get_queue`.
+outlive the connection; but `stored_agents` gives stored objects, which can be changed. Raises
+NotStored, NotInstalled or UnknownQueue like `get_queue`.
 """
 
 from __future__ import annotations
 
+from zodbjobs.insights.agents import find_agents, jobs_for, stored_agents
 from zodbjobs.insights.infos import (
     AttemptInfo,
     JobDetails,
     JobInfo,
     Minute,
+    PauseInfo,
     QueueStats,
     WorkerInfo,
 )
 from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
-from zodbjobs.insights.numbers import all_queue_stats, list_workers, queue_stats
+from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
@@ -24,15 +27,20 @@ __all__ = [
     "JobDetails",
     "JobInfo",
     "Minute",
+    "PauseInfo",
     "QueueStats",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
+    "find_agents",
     "find_job",
+    "is_empty",
     "job_details",
     "job_info",
     "job_tree",
+    "jobs_for",
     "list_jobs",
     "list_workers",
     "queue_stats",
+    "stored_agents",
 ]

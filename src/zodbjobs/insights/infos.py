@@ -31,8 +31,8 @@ class JobInfo(Info):
     """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
 
     `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs,
-    or for a slot of a quota),
-    assigned, active, parked, or the outcome.
+    or for a slot of a quota), paused (put aside by a pause of such jobs), assigned, active,
+    parked, or the outcome.
     """
 
     id: str
@@ -77,6 +77,7 @@ class JobDetails(JobInfo):
 
     arguments: tuple[str, ...] = ()
     begin_by: float | None = None
+    timeout: float | None = None
     worker: str | None = None
     result: str | None = None
     result_file: str | None = None
@@ -105,10 +106,24 @@ class Minute(Info):
 
 
 @dataclasses.dataclass(frozen=True)
+class PauseInfo(Info):
+    """A pause of a queue: why, since when (UTC), and how many jobs lie in it.
+
+    `match`: the glob for what is paused, None for all jobs of the queue.
+    """
+
+    reason: str
+    match: str | None
+    since: datetime
+    jobs: int | None
+
+
+@dataclasses.dataclass(frozen=True)
 class QueueStats(Info):
     """How many jobs of a queue are where. `finished`: those in the history.
 
-    `chart`: the last minutes in which something ended, the oldest first.
+    `chart`: the last minutes in which something ended, the oldest first. `paused`: those that lie
+    in `pauses`. `draining`: why it takes no new jobs, or None.
     """
 
     name: str
@@ -120,11 +135,17 @@ class QueueStats(Info):
     active: int
     finished: int
     chart: tuple[Minute, ...]
+    paused: int = 0
+    pauses: tuple[PauseInfo, ...] = ()
+    draining: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class WorkerInfo(Info):
-    """A worker as its record shows it; `gone` if its process is known to have ended."""
+    """A worker as its record shows it; `gone` if its process is known to have ended.
+
+    `stuck`: how many of its threads don't return from a job that has timed out.
+    """
 
     id: str
     host: str
@@ -135,6 +156,7 @@ class WorkerInfo(Info):
     assigned: int
     active: int
     gone: bool
+    stuck: int = 0
 
 
 def show(value: object, most: int) -> str:

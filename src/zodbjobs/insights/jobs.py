@@ -24,17 +24,17 @@ from zodbjobs.insights.infos import (
     JobInfo,
     show,
 )
-from zodbjobs.insights.newest import BLOCKED, PARKED, SCHEDULED, WAITING, newest
+from zodbjobs.insights.newest import BLOCKED, PARKED, PAUSED, SCHEDULED, WAITING, newest
 from zodbjobs.interfaces import ACTIVE, COMPLETED, OUTCOMES, PENDING, STATUSES, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, completion, control, followers
+from zodbjobs.stored.lifecycle import after, completion, control, followers, pausing
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
-#: What jobs can be filtered by, beside their outcome. The last four are kinds of PENDING.
-STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED, BLOCKED)
+#: What jobs can be filtered by, beside their outcome. The last five are kinds of PENDING.
+STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED, BLOCKED, PAUSED)
 
 # Jobs that are looked at between two times that the connection forgets them.
 _FORGET_AFTER = 1_000
@@ -57,6 +57,7 @@ def job_details(job: Job) -> JobDetails:
         **row,
         arguments=tuple(arguments),
         begin_by=None if job.begin_by is None else job.begin_by.total_seconds(),
+        timeout=None if job.timeout is None else job.timeout.total_seconds(),
         worker=None if holder is None else holder.id,
         result=None if job.failure or job.result is None else show(job.result, MOST_RESULT),
         result_file=_file_of(job.result),
@@ -118,8 +119,8 @@ def list_jobs(
 
     A job's time is that of its end, else of its put, or when it is due if it was put for
     later. `status`: pending, assigned, active, completed, or a kind of pending: waiting,
-    scheduled, parked, blocked; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a glob
-    for the description, such as ``*:export_*``. Raises BadArgument for other words.
+    scheduled, parked, blocked, paused; `outcome`: one of OUTCOMES; `queue`: a name; `callable`: a
+    glob for the description, such as ``*:export_*``. Raises BadArgument for other words.
 
     Reads from the newest on and stops at the limit, however many there are; a glob or an
     outcome that few jobs have makes it look further.
@@ -227,6 +228,8 @@ def _state(job: Job, status: str) -> str:
         return PARKED
     if after.is_blocked(job) or _limited_by(job) is not None:
         return BLOCKED
+    if pausing.is_held(job):
+        return PAUSED
     due = job.due
     return SCHEDULED if due is not None and due > clock.to_datetime(clock.now()) else WAITING
 

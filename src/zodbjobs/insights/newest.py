@@ -22,6 +22,8 @@ SCHEDULED = "scheduled"
 PARKED = "parked"
 #: What waits for other jobs to end, or for a slot of a quota.
 BLOCKED = "blocked"
+#: What a pause of some jobs has put aside.
+PAUSED = "paused"
 
 # The microseconds by which a job is sorted, and the job.
 _Placed = tuple[int, Job]
@@ -51,6 +53,10 @@ def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Ite
             if status in (None, PENDING, BLOCKED):
                 streams += _by_key(shard.blocked)
                 streams += _by_key(shard.limited)
+            if status in (None, PENDING, PAUSED):
+                for pause in queue.pauses:
+                    for tree in pause.trees(shard.index):
+                        streams += _by_key(tree)
             if status in (None, PENDING, PARKED):
                 streams += _by_key(shard.parked)
     return (job for _, job in _merged(streams))
@@ -82,7 +88,7 @@ def _leased(queue: Queue) -> _Stream:
 
 def _waiting(shard: Shard) -> Iterator[_Stream]:
     yield _by_scheduled_key(shard.scheduled)
-    for tree in (shard.ready, shard.admitted, *shard.inboxes):
+    for tree in (*shard.readies(), *shard.inboxes):
         yield from _by_key(tree)
     interrupted = ((keys.micros_of(key), job_of(it)) for key, it in shard.interrupted.items())
     yield iter(sorted(interrupted, key=lambda item: item[0], reverse=True))

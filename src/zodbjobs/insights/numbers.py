@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zodbjobs import clock
-from zodbjobs.insights.infos import Minute, QueueStats, WorkerInfo
+from zodbjobs.insights.infos import Minute, PauseInfo, QueueStats, WorkerInfo
 from zodbjobs.insights.newest import is_of
 from zodbjobs.runtime.failure_detector import is_dead
 from zodbjobs.stored.bundle import Bundle
@@ -35,7 +35,7 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
     now = clock.now()
     for shard in queue.shards:
         waiting += len(shard.interrupted)
-        for tree in (shard.ready, shard.admitted, *shard.inboxes):
+        for tree in (*shard.readies(), *shard.inboxes):
             due, later = _count(tree, now)
             waiting, scheduled = waiting + due, scheduled + later
         due, later = _count_scheduled(shard.scheduled, now)
@@ -58,7 +58,32 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),
         finished=sum(shard.history_length() for shard in queue.shards),
         chart=_chart(queue, minutes, now),
+        paused=sum(len(pause) for pause in queue.pauses),
+        pauses=list_pauses(queue),
+        draining=queue.draining,
     )
+
+
+def list_pauses(queue: Queue, counted: bool = True) -> tuple[PauseInfo, ...]:
+    """The pauses of a queue, the oldest first; to count their jobs reads their indexes."""
+    return tuple(
+        PauseInfo(p.reason, p.match, p.since, len(p) if counted else None) for p in queue.pauses
+    )
+
+
+def is_empty(place: Any, name: str) -> bool:
+    """Whether a queue has no job that is to be run, or runs; parked ones don't count. Cheap."""
+    queue = get_queues(place)[name]
+    for shard in queue.shards:
+        lasting = (*shard.inboxes, shard.blocked, shard.limited, shard.waiting)
+        if any(tree.maxKey() != keys.SENTINEL for tree in lasting):
+            return False
+        if any((*shard.readies(), shard.scheduled, shard.interrupted)):
+            return False
+    if any(len(pause) for pause in queue.pauses):
+        return False
+    workers = queue.parent.workers.values()
+    return not any(is_of(job, queue) for worker in workers for _, job in worker.leased())
 
 
 def _count(tree: Any, now: int) -> tuple[int, int]:
@@ -112,10 +137,11 @@ def _worker(record: WorkerRecord) -> WorkerInfo:
         id=record.id,
         host=record.host,
         pid=record.pid,
-        threads=record.threads,
+        threads=sum(agent.size for agent in record.agents) or record.threads,
         started=clock.to_datetime(record.started),
         heartbeat=record.heartbeat,
         assigned=len(record.leased()) - active,
         active=active,
         gone=is_dead(record, only_process=False),
+        stuck=record.stuck,
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from zodbjobs import defaults
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.group import Group
+from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.registration import Registration
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.slot import Slot
@@ -16,6 +17,7 @@ from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
+from zodbjobs.stored.agents import Agent
 
 
 class Options(NamedTuple):
@@ -23,10 +25,14 @@ class Options(NamedTuple):
 
     queues: Sequence[str] | None = None
     threads: int = 1
+    #: What it works for; without it there is one for `queues` and `threads`.
+    agents: Sequence[Agent] = ()
     group_commit: float = defaults.GROUP_SECONDS
     history_seconds: float = defaults.HISTORY_SECONDS
     history_count: int = defaults.HISTORY_COUNT
     heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS
+    #: As many stuck threads end it; None for the default.
+    stuck_threads: int | None = None
     #: Whether it claims from all shards, and leaves none to other workers.
     owns_all: bool = False
 
@@ -34,30 +40,49 @@ class Options(NamedTuple):
 class Parts:
     """A registered worker's parts; what runs them is a thread pool, or a test.
 
-    Registers when it is made, and raises what that raises. A claim's way: `dispatcher` ->
-    `workload` -> a runner -> `dispatcher`.
+    Registers when it is made, and raises what that raises. There is a lane for each agent. A
+    claim's way: `dispatcher` -> the workload of a lane -> a runner -> `dispatcher`.
     """
 
     def __init__(self, db: Any, options: Options, stopping: threading.Event) -> None:
         self._db = db
         self._stopping = stopping
-        self.registration = registration = Registration(
-            db, options.queues, options.threads, options.heartbeat_seconds
-        )
+        agents = options.agents or [Agent.of_all(options.queues, options.threads)]
+        self.registration = registration = Registration(db, agents, options.heartbeat_seconds)
         one_process = abilities.is_for_one_process(db)
-        most = defaults.GROUP_JOBS if one_process else defaults.SERVER_GROUP_JOBS
-        self.slots = [Slot(Group(options.group_commit, most)) for _ in range(options.threads)]
-        self.workload = Workload(options.threads)
+        self._group_commit = options.group_commit
+        self._group_jobs = defaults.GROUP_JOBS if one_process else defaults.SERVER_GROUP_JOBS
         self.wakeup = Wakeup(registration.db)
+        self.lanes = [
+            Lane(
+                number,
+                agent,
+                registration.session,
+                self.wakeup,
+                self.make_slot,
+                options.owns_all,
+            )
+            for number, agent in enumerate(agents)
+        ]
+        #: Those of all lanes.
+        self.slots = [slot for lane in self.lanes for slot in lane.slots]
         self.dispatcher = Dispatcher(
             registration.session,
             self.slots,
-            self.workload,
+            self.lanes,
             self.wakeup,
             stopping,
             options.heartbeat_seconds,
-            options.owns_all,
         )
+
+    @property
+    def workload(self) -> Workload:
+        """That of the first lane: the only one, unless there are several agents."""
+        return self.lanes[0].workload
+
+    def make_slot(self, lane: int) -> Slot:
+        """The slot of another thread of a lane, given by its number."""
+        return Slot(Group(self._group_commit, self._group_jobs), lane)
 
     def make_runner(self, slot: Slot) -> Runner:
         """The runner of a slot, with a connection of its own for the calling thread only."""

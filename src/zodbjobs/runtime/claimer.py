@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zodbjobs import clock, defaults
 from zodbjobs.runtime.ownership import Ownership
 from zodbjobs.runtime.pace import Pace
 from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.session import Session
-from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.runtime.wakeup import Look
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.claim import Claim, claim, next_due
+from zodbjobs.stored.lifecycle.refused import Filter
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import Shard
 
@@ -23,11 +26,19 @@ class Claimer:
     """
 
     def __init__(
-        self, session: Session, threads: int, wakeup: Wakeup, owns_all: bool = False
+        self,
+        session: Session,
+        threads: int,
+        view: Look,
+        owns_all: bool = False,
+        names: Sequence[str] | None = None,
     ) -> None:
         self._ownership = Ownership(session.record.id, owns_all)
         self._pace = Pace(threads)
-        self._wakeup = wakeup
+        self._view = view
+        self._names = names
+        self._chooser: Filter | None = None
+        self._can_choose = True
         self._claiming = True
         self._turn = 0
         self._steal_at: float | None = None  # monotonic
@@ -41,12 +52,25 @@ class Claimer:
         """Claim nothing more."""
         self._claiming = False
 
+    def choose(self, chooser: Filter | None) -> None:
+        """Claim only what that accepts."""
+        self._chooser, self._can_choose = chooser, True
+        self._view.looked(None, None)
+
+    def choose_none(self) -> None:
+        """Claim nothing until `choose`."""
+        self._can_choose = False
+
+    def resize(self, threads: int) -> None:
+        """Claim for another number of threads."""
+        self._pace.resize(threads)
+
     def room(self, outstanding: int, seconds_per_job: float) -> int:
         """How many jobs to claim now, while `outstanding` are claimed and not ended."""
-        if not self._claiming:
+        if not self._claiming or not self._can_choose:
             return 0
         room = self._pace.room(outstanding, seconds_per_job)
-        if room and (self._wakeup.worth_a_look() or self._may_steal()):
+        if room and (self._view.is_worth_it() or self._may_steal()):
             return room
         return 0
 
@@ -62,12 +86,18 @@ class Claimer:
         many of those that are claimed may have quotas.
         """
         queues = session.queues()
+        if self._names is not None:
+            queues = [queue for queue in queues if queue.name in self._names]
+        record, chooser = session.record, self._chooser
+        if chooser is not None:
+            chooser.asked = 0
         claims: list[Claim] = []
 
         def take(queue: Queue, shards: list[Shard]) -> None:
             slots = with_quotas - sum(bool(claim.names) for claim in claims)
             most = room - len(claims)
-            claims.extend(claim(queue, session.record, most, now, shards, interrupted, slots))
+            found = claim(queue, record, most, now, shards, interrupted, slots, chooser)
+            claims.extend(found)
 
         self._turn += 1
         now = clock.now()
@@ -125,4 +155,4 @@ class Claimer:
         elif self._steal_at is None and self._ownership.is_shared:
             # There may be more that is others'. If it still lies there then, they have no time.
             self._steal_at = clock.monotonic() + defaults.STEAL_SECONDS
-        self._wakeup.looked(seen, self._next_due)
+        self._view.looked(seen, self._next_due)

@@ -10,8 +10,12 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from zodbjobs import defaults
+from zodbjobs import clock, defaults
+from zodbjobs.errors import Cancelled, TimedOut, ZodbjobsError
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle import completion, followers
+from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
+from zodbjobs.stored.lifecycle.options import timeout_of
 
 #: The attempt that runs in this context.
 current: ContextVar[Attempt] = ContextVar("zodbjobs.current")
@@ -20,12 +24,14 @@ current: ContextVar[Attempt] = ContextVar("zodbjobs.current")
 class Attempt:
     """One call of a job while it runs: its thread writes it, the dispatcher reads it.
 
-    `changes` counts what the job has told; `written` how much of that others can see.
+    `changes` counts what the job has told; `written` how much of that others can see. `cancelled`
+    is set once the job was taken away, `timed_out` if that was for its timeout; `shown` is its
+    repr then. `deadline` is the end of the timeout by the monotonic clock, None without one.
     """
 
     __slots__ = (
-        *("annotations", "cancelled", "changes", "job", "key", "log", "policy", "started"),
-        *("worker", "written"),
+        *("agent", "annotations", "cancelled", "changes", "deadline", "job", "key", "log"),
+        *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
     )
 
     def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
@@ -36,11 +42,71 @@ class Attempt:
         self.worker = ""
         #: The job's, as it was when the attempt began.
         self.policy = policy
+        #: The agent that it runs for, as its connection has that.
+        self.agent: Any = None
         self.annotations: dict[str, Any] | None = None
         self.log: deque[str] | None = None
         self.cancelled = False
+        self.timed_out = False
+        self.shown = ""
+        micros = timeout_of(job)
+        self.deadline = None if micros is None else clock.monotonic() + micros / 1_000_000
+        #: Cancels the coroutine that runs, called in another thread; None if there is none.
+        self.stop_coroutine: Callable[[], object] | None = None
         self.changes = 1
         self.written = 0
+
+    def is_overdue(self) -> bool:
+        """Whether it has run for longer than its timeout."""
+        return self.deadline is not None and clock.monotonic() >= self.deadline
+
+    def take_away(self, timed_out: bool = False) -> None:
+        """Tell that the job was taken away; called in another thread."""
+        self.timed_out = self.timed_out or timed_out
+        self.cancelled = True
+        self._stop()
+
+    def watch(self, stop_coroutine: Callable[[], object] | None) -> None:
+        """Take how to cancel the coroutine that begins, or None at its end."""
+        self.stop_coroutine = stop_coroutine
+        if self.cancelled:
+            self._stop()
+
+    def _stop(self) -> None:
+        stop, self.stop_coroutine = self.stop_coroutine, None
+        if stop is not None:
+            with contextlib.suppress(RuntimeError):  # its loop has just been closed
+                stop()
+
+    def reason_to_stop(self) -> ZodbjobsError | None:
+        """The error to end with, once it was taken away or is past its timeout; else None."""
+        if self.timed_out or (self.is_overdue() and not self.cancelled):
+            return timeout_error(self.job)
+        if self.cancelled:
+            return Cancelled(f"job {self.job.id} was taken away while it ran; it can't commit")
+        return None
+
+    def check_time(self) -> None:
+        """Raise TimedOut if it is past its timeout."""
+        if self.is_overdue():
+            raise timeout_error(self.job)
+
+    def blame(self, error: BaseException) -> BaseException:
+        """What the attempt failed with that raised `error`: past its timeout that is TimedOut."""
+        if not self.is_overdue() or isinstance(error, TimedOut):
+            return error
+        late = timeout_error(self.job)
+        late.__cause__ = error
+        return late
+
+    def tell(self, result: AttemptResult, job: Job) -> None:
+        """Let `result` have what is known of the attempt; `job` is that of any connection."""
+        result.followed = followers.is_followed(job)
+        attempts, earlier_conflicts = completion.attempts_before(job)
+        result.attempts = attempts + 1
+        result.conflicts += earlier_conflicts
+        result.annotations = self.annotations
+        result.log = () if self.log is None else tuple(self.log.copy())
 
     def annotate(self, values: dict[str, Any]) -> None:
         """Set live annotations."""
@@ -54,6 +120,16 @@ class Attempt:
             self.log = deque(maxlen=defaults.LOG_LINES)
         self.log.append(line)
         self.changes += 1
+
+
+def timeout_error(job: Job) -> TimedOut:
+    """The error of an attempt at `job` that took longer than its timeout."""
+    shard = completion.shard_of(job)
+    name = "" if shard is None else shard.queue.name
+    return TimedOut(
+        f"job {job.id} ({job.description}) of queue {name!r} took longer than its timeout of "
+        f"{job.timeout}; give it a longer one, or divide its work into several jobs"
+    )
 
 
 class _LineHandler(logging.Handler):

@@ -15,8 +15,8 @@ from typing import Protocol
 from ZODB.POSException import ConflictError
 
 from zodbjobs import clock, defaults
-from zodbjobs.runtime.claimer import Claimer
 from zodbjobs.runtime.committer import write_alone
+from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.session import Session
@@ -26,12 +26,14 @@ from zodbjobs.runtime.tasks.heartbeat import Heartbeat
 from zodbjobs.runtime.tasks.prune import prune
 from zodbjobs.runtime.tasks.running import ShowRunning
 from zodbjobs.runtime.tasks.slots import FreeSlots
+from zodbjobs.runtime.tasks.timeouts import Timeouts
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
-from zodbjobs.runtime.workload import Workload
+from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.completion import shard_of
 
 log = logging.getLogger("zodbjobs")
 
@@ -61,29 +63,27 @@ class Dispatcher:
     """Claims for the threads of one worker, and books what they ended.
 
     Works in `session`, the dispatcher thread's, or in that of a runner; one at a time.
-    `workload` takes what was claimed. Raises Fenced once others have taken the worker's jobs.
+    `lanes` take what was claimed, each that of its agent. Raises Fenced once others have taken
+    the worker's jobs.
     """
 
     def __init__(
         self,
         session: Session,
         slots: Sequence[Slot],
-        workload: Workload,
+        lanes: Sequence[Lane],
         wakeup: Wakeup,
         stopping: threading.Event,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
-        owns_all: bool = False,
     ) -> None:
         self._session = session
         self._slots = slots
-        self._workload = workload
+        self._lanes = lanes
         #: Held by whoever works in `session`.
         self.lock = threading.RLock()
         self._wakeup = wakeup
         self._backoff = Backoff(stopping)
-        self._claimer = Claimer(session, len(slots), wakeup, owns_all)
-        self._outstanding: dict[bytes, Claim] = {}  # handed out and not yet booked
-        self._in_doubt = False  # whether the lease may have more than that
+        self._in_doubt = False  # whether the lease may have more than was handed out
         self._reported: deque[AttemptResult] = deque()
         self._gone: deque[Claim] = deque()  # reported as taken away by others
         self._unbooked: list[AttemptResult] = []  # reported, and not yet booked
@@ -91,10 +91,12 @@ class Dispatcher:
         self._looked_for_cancels: bytes | None = None
         self._ran: list[object] = []  # what ran at the last tick
         self._show_running = ShowRunning(slots)
+        self._timeouts = Timeouts(slots, self._let_go)
         self._tasks: list[StepTask] = [
             Heartbeat(heartbeat_seconds),
             self._show_running,
             FreeSlots(),
+            self._timeouts,
         ]
         self._audit = Interval(heartbeat_seconds)
         self._next_book = clock.monotonic()
@@ -106,8 +108,8 @@ class Dispatcher:
         self._reported.extend(results)
         self._gone.extend(gone)
 
-    def fetch(self, runner: Runner) -> None:
-        """Write, book and claim for a runner that has nothing to do; called in its thread.
+    def fetch(self, lane: Lane, runner: Runner) -> None:
+        """Write, book and claim for a lane, in a runner's thread that has nothing to do.
 
         What waits in any group is committed in the same transaction. That is in the runner's
         session, which has loaded these jobs; but what its jobs have written has pushed the
@@ -116,26 +118,31 @@ class Dispatcher:
         with self.lock:
             for slot in self._slots:
                 self._unwritten += slot.group.take()
-            room = self._room()
+            room = self._room(lane)
             if not room and not self._unwritten:
                 return
             wrote = bool(self._reported) and not self._reported[-1].portable
             own = wrote and not self._unwritten
-            self._step(self._session if own else runner.thread_session.session, room)
+            self._step(self._session if own else runner.thread_session.session, [(lane, room)])
 
     def tick(self) -> None:
         """Do what is due, in one transaction, or nothing."""
         with self.lock:
             for slot in self._slots:
                 self._unwritten += slot.group.take_left()
-            stuck = self._workload.take_stuck()
-            if stuck:
-                self.give_back(stuck)
-            busy = self._workload.is_busy
-            room = 0 if busy else self._room()
+            for lane in self._lanes:
+                stuck = lane.workload.take_stuck()
+                if stuck:
+                    self.give_back(stuck)
+            busy = any(lane.workload.is_busy for lane in self._lanes)
+            rooms = [
+                (lane, room)
+                for lane in self._lanes
+                if not lane.workload.is_busy and (room := self._room(lane))
+            ]
             due = [task for task in self._tasks if task.is_due()]
-            if room or due or self._unwritten or self._must_book(busy):
-                self._step(self._session, room, due)
+            if rooms or due or self._unwritten or self._must_book(busy):
+                self._step(self._session, rooms, due)
             elif self._may_be_cancelled():
                 self._looked_for_cancels = self._wakeup.last_transaction()
                 with self._session.manager:
@@ -144,27 +151,40 @@ class Dispatcher:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is claimed, and nothing is left to be booked."""
-        return not (self._outstanding or self._reported or self._unbooked or self._unwritten)
+        if self._reported or self._unbooked or self._unwritten:
+            return False
+        return not any(lane.outstanding for lane in self._lanes)
 
-    def _room(self) -> int:
-        """How many jobs to claim now."""
-        ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
-        outstanding = len(self._outstanding) - ended - len(self._gone)
-        return self._claimer.room(outstanding, self._workload.seconds_per_job)
+    def _room(self, lane: Lane) -> int:
+        """How many jobs to claim now for a lane."""
+        gone = sum(lane.outstanding.get(claim.oid) is claim for claim in list(self._gone))
+        if len(self._lanes) == 1:
+            ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
+        else:
+            results = (*list(self._reported), *self._unbooked, *self._unwritten)
+            ended = sum(result.claim.oid in lane.outstanding for result in results)
+        outstanding = len(lane.outstanding) - ended - gone
+        return lane.claimer.room(outstanding, lane.workload.seconds_per_job)
 
     def step(self, room: int = 0) -> int:
-        """One transaction: book, and claim up to `room` jobs; returns how many were claimed.
+        """One transaction: book, and claim up to `room` jobs for the first lane; returns how many
+        were claimed.
 
         Raises what the commit raises; nothing is lost then, the next step does it again.
         """
         with self.lock:
-            return len(self._step(self._session, room))
+            return self._step(self._session, [(self._lanes[0], room)])
 
-    def _step(self, session: Session, room: int, due: Sequence[StepTask] = ()) -> list[Claim]:
+    def _step(
+        self, session: Session, rooms: Sequence[tuple[Lane, int]], due: Sequence[StepTask] = ()
+    ) -> int:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
         while self._gone:
-            self._outstanding.pop(self._gone.popleft().oid, None)
+            gone = self._gone.popleft()
+            for lane in self._lanes:
+                if lane.outstanding.get(gone.oid) is gone:  # else it was claimed again since
+                    del lane.outstanding[gone.oid]
         if self._show_running not in due:
             due = [*due, self._show_running]  # at no cost
         seen = self._wakeup.last_transaction()
@@ -178,8 +198,11 @@ class Dispatcher:
             for task in due:
                 task.write(session)
             found = self._found(session) if audits else []
-            claims = self._claim(session, room) if room else []
-            telling.claimed(session.record, claims)
+            claimed = [
+                (lane, room, self._claim(session, lane, room)) for lane, room in rooms if room
+            ]
+            for _, _, claims in claimed:
+                telling.claimed(session.record, claims)
             self._tell_cancelled(session)
             session.manager.commit()
         except BaseException as error:
@@ -190,29 +213,31 @@ class Dispatcher:
                 self._write_alone(session)
             raise
         self._committed(due, audits)
-        if room:
-            self._claimer.claimed(len(claims), room, seen)
         self._looked_for_cancels = seen
-        claims = [*found, *claims]
-        self._outstanding.update((claim.oid, claim) for claim in claims)
-        self._workload.hand_out(claims)
-        return claims
+        for lane, room, claims in claimed:
+            lane.claimer.claimed(len(claims), room, seen)
+            _hand_out(lane, claims)
+        for lane, claim in found:
+            _hand_out(lane, [claim])
+        return len(found) + sum(len(claims) for _, _, claims in claimed)
 
-    def _claim(self, session: Session, room: int) -> list[Claim]:
-        interrupted = sum(claim.interruptions > 0 for claim in self._outstanding.values())
-        claims = self._claimer.claim(session, room, interrupted, self._room_for_quotas())
-        if claims and not self._workload.jobs_are_short:
+    def _claim(self, session: Session, lane: Lane, room: int) -> list[Claim]:
+        interrupted = sum(
+            claim.interruptions > 0 for each in self._lanes for claim in each.outstanding.values()
+        )
+        claims = lane.claimer.claim(session, room, interrupted, self._room_for_quotas(lane))
+        if claims and not lane.workload.jobs_are_short:
             session.prefetch(claims)
         return claims
 
-    def _room_for_quotas(self) -> int:
-        """How many jobs with quotas to claim: no more than run, or than are done at once, for
-        others may have their slots meanwhile.
+    def _room_for_quotas(self, lane: Lane) -> int:
+        """How many jobs with quotas to claim for a lane: no more than run, or than are done at
+        once, for others may have their slots meanwhile.
         """
-        ended = sum(bool(r.claim.names) for r in (*self._unbooked, *self._unwritten))
-        held = sum(bool(c.names) for c in self._outstanding.values()) - ended
-        at_once = int(defaults.QUOTA_SECONDS / max(self._workload.seconds_per_job, 1e-6))
-        return max(len(self._slots), at_once) - held
+        ended = {r.claim.oid for r in (*self._unbooked, *self._unwritten) if r.claim.names}
+        held = sum(bool(c.names) and oid not in ended for oid, c in lane.outstanding.items())
+        at_once = int(defaults.QUOTA_SECONDS / max(lane.workload.seconds_per_job, 1e-6))
+        return max(lane.size, at_once) - held
 
     def _write_alone(self, session: Session) -> None:
         """One of the results can't be stored; the step is done again with the others."""
@@ -223,7 +248,7 @@ class Dispatcher:
     def _committed(self, due: Sequence[StepTask], audited: bool) -> None:
         self._in_doubt = False
         for result in (*self._unbooked, *self._unwritten):
-            self._outstanding.pop(result.claim.oid, None)
+            self._let_go(result.claim.oid)
         for result in self._unwritten:
             result.let_go()
         self._unbooked, self._unwritten = [], []
@@ -233,18 +258,31 @@ class Dispatcher:
         if audited:
             self._audit.done()
 
-    def _found(self, session: Session) -> list[Claim]:
-        """What the lease holds though nobody here knows of it: claimed by a commit that
-        seemed to fail.
+    def _found(self, session: Session) -> list[tuple[Lane, Claim]]:
+        """What the lease holds though nobody here knows of it, each with the lane that takes it:
+        claimed by a commit that seemed to fail.
         """
         found = [
-            complete.claim_of(key, job)
+            (self._lane_of(job), complete.claim_of(key, job))
             for key, job in session.record.leased()
-            if job._p_oid not in self._outstanding
+            if not any(job._p_oid in lane.outstanding for lane in self._lanes)
         ]
         if found:
             log.warning("%s jobs were claimed by a commit that seemed to fail", len(found))
         return found
+
+    def _let_go(self, oid: bytes) -> None:
+        """Count on a claimed job no more."""
+        for lane in self._lanes:
+            lane.outstanding.pop(oid, None)
+
+    def _lane_of(self, job: Job) -> Lane:
+        """The first lane that may have claimed a job."""
+        shard = shard_of(job)
+        lanes = (
+            lane for lane in self._lanes if shard is not None and lane.serves(shard.queue.name)
+        )
+        return next(lanes, self._lanes[0])
 
     def _must_book(self, busy: bool) -> bool:
         if not self._reported and not self._unbooked:
@@ -267,8 +305,19 @@ class Dispatcher:
         """Tell the running jobs that were taken away."""
         for slot in self._slots:
             attempt = slot.attempt
-            if attempt is not None and attempt.key not in session.record.lease:
-                attempt.cancelled = True
+            if attempt is None or attempt.cancelled:
+                continue
+            if attempt.key not in session.record.lease:
+                attempt.take_away()
+
+    def show_stuck(self, number: int) -> None:
+        """Let the next step write how many threads don't return from a job that has timed out."""
+        self._timeouts.stuck = number
+
+    def agents(self) -> list[tuple[int, str | None]]:
+        """The size and the filter that the worker's record has for each lane."""
+        with self.lock, self._session.manager:
+            return [(agent.size, agent.filter) for agent in self._session.record.agents]
 
     # Other work in the same session
 
@@ -277,7 +326,8 @@ class Dispatcher:
         runner works in `session` any more.
         """
         with self.lock:
-            self._claimer.stop()
+            for lane in self._lanes:
+                lane.claimer.stop()
 
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
@@ -286,12 +336,17 @@ class Dispatcher:
                 complete.give_back(self._session.record, claim)
             complete.settle_late(self._session.record)
         for claim in claims:
-            self._outstanding.pop(claim.oid, None)
+            self._let_go(claim.oid)
 
     def prune(self, seconds: float, most: int) -> int:
         """Shorten the history of the queues; returns how many jobs were dropped."""
         with self.lock, self._session.manager:
             return prune(self._session.queues(), seconds, most)
+
+
+def _hand_out(lane: Lane, claims: Sequence[Claim]) -> None:
+    lane.outstanding.update((claim.oid, claim) for claim in claims)
+    lane.workload.hand_out(claims)
 
 
 def _is_at_fault(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from zodbjobs.events import WorkerStarted, WorkerStopped
 from zodbjobs.runtime import periodic
 from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.dispatcher import Fenced
+from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.periodic import Task
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.threadpool import ThreadPool
 from zodbjobs.runtime.transactions import Backoff, Stopped
+from zodbjobs.stored.lifecycle.claim import Claim
 
 log = logging.getLogger("zodbjobs")
 
@@ -30,19 +33,40 @@ class Incarnation:
 
     Registers when it is made, and raises what that raises. `stopping` ends it. If others
     thought it dead and took its jobs it ends as well; the worker then begins another one.
+    `give_up` is called, with the reason, once too many of its threads are stuck.
     """
 
-    def __init__(self, db: Any, options: Options, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        db: Any,
+        options: Options,
+        stopping: threading.Event,
+        give_up: Callable[[str], None] = lambda why: None,
+        widen_pools: Callable[[int], None] = lambda connections: None,
+    ) -> None:
         self._options = options
+        self._give_up = give_up
+        self._widen_pools = widen_pools
         self._stopping = stopping
         self._over = False  # others have taken the jobs, or shall take them
         self._was_away = False
+        self._agents_seen: bytes | None = None
         self._backoff = Backoff(stopping)
         self._parts = parts = Parts(db, options, stopping)
-        self._pool = ThreadPool(parts.workload, parts.slots, parts.make_runner, self._fetch)
+        self._pools = [
+            ThreadPool(
+                lane,
+                parts.slots,
+                parts.make_slot,
+                parts.make_runner,
+                functools.partial(self._fetch, lane),
+            )
+            for lane in parts.lanes
+        ]
         self._tasks = [
             Task(defaults.DETECTOR_SECONDS, lambda: self._safely(self._rescue)),
             Task(defaults.PRUNE_SECONDS, self._prune, at_once=True),
+            Task(defaults.AGENTS_SECONDS, lambda: self._safely(self._follow_agents)),
         ]
 
     @property
@@ -59,10 +83,10 @@ class Incarnation:
         """Let the dispatcher look now."""
         self._parts.wakeup.set()
 
-    def _fetch(self, runner: Runner) -> None:
+    def _fetch(self, lane: Lane, runner: Runner) -> None:
         """Book and claim; in a runner's thread."""
         if not self._stopping.is_set() and not self._over:
-            self._safely(lambda: self._parts.dispatcher.fetch(runner))
+            self._safely(lambda: self._parts.dispatcher.fetch(lane, runner))
 
     # In the dispatcher's thread
 
@@ -73,10 +97,10 @@ class Incarnation:
         """
         with self._parts.wakeup:
             if events.wanted(WorkerStarted):
-                names = self._options.queues
-                queues = None if names is None else tuple(names)
-                events.notify(WorkerStarted(self.id, queues, len(self._parts.slots)))
-            self._pool.start()
+                names = self._parts.registration.queues
+                events.notify(WorkerStarted(self.id, names, len(self._parts.slots)))
+            for pool in self._pools:
+                pool.start()
             log.info("worker %s works with %s threads", self.id, len(self._parts.slots))
             self._loop()
             if self._over:
@@ -91,10 +115,41 @@ class Incarnation:
         dispatcher = self._parts.dispatcher
         while not self._stopping.is_set() and not self._over:
             self._safely(dispatcher.tick)
-            self._pool.supervise()
+            for pool in self._pools:
+                pool.supervise()
+            self._look_at_stuck()
             self._skip_ids()
             periodic.tick(self._tasks)
             self._parts.wakeup.wait(dispatcher.is_idle)
+
+    def _look_at_stuck(self) -> None:
+        """Show the number of stuck threads; give up when there are as many as may be."""
+        stuck = sum(pool.stuck for pool in self._pools)
+        self._parts.dispatcher.show_stuck(stuck)
+        most = self._options.stuck_threads or defaults.STUCK_FACTOR * len(self._parts.slots)
+        if stuck >= most:
+            self._give_up(
+                f"worker {self.id} stops, as {stuck} of its threads didn't return from jobs that "
+                "had timed out; see the log for where they are, and let another process take "
+                "its place"
+            )
+
+    def _follow_agents(self) -> None:
+        """Apply what was changed of the agents in the worker's record."""
+        seen = self._parts.wakeup.last_transaction()
+        if seen == self._agents_seen:
+            return
+        stored = self._parts.dispatcher.agents()
+        self._agents_seen = seen
+        for lane, pool, (size, name) in zip(self._parts.lanes, self._pools, stored, strict=True):
+            if name != lane.filter:
+                with self._parts.dispatcher.lock:
+                    lane.set_filter(name)
+            if size != lane.size:
+                log.info("worker %s: agent %s has size %s now", self.id, lane.number, size)
+                lane.resize(size)
+                self._widen_pools(pool.resize())
+                self.wake()
 
     def _rescue(self) -> None:
         with self._parts.dispatcher.lock:  # it is the same connection
@@ -142,8 +197,13 @@ class Incarnation:
         if not self._over:
             log.error("worker %s %s", self.id, why)
         self._over = True
-        self._pool.stop()
-        self._parts.workload.take_all()
+        self._stop_pools()
+
+    def _stop_pools(self) -> list[Claim]:
+        """Let the threads end after the jobs that they run; what they would have run next."""
+        for pool in self._pools:
+            pool.stop()
+        return [claim for lane in self._parts.lanes for claim in lane.workload.take_all()]
 
     def _prune(self) -> bool:
         """Drop a batch of finished jobs; whether to go on at once."""
@@ -167,14 +227,13 @@ class Incarnation:
         self._parts.dispatcher.stop_claiming()
         for slot in self._parts.slots:
             if slot.attempt is not None:
-                slot.attempt.cancelled = True
+                slot.attempt.take_away()
 
     def _wind_up(self, deadline: float) -> None:
         dispatcher = self._parts.dispatcher
         dispatcher.stop_claiming()
-        self._pool.stop()
-        claims = self._parts.workload.take_all()
-        while self._pool.is_alive():
+        claims = self._stop_pools()
+        while any(pool.is_alive() for pool in self._pools):
             if clock.monotonic() >= deadline:
                 log.warning("worker %s stops while jobs still run; they are given back", self.id)
                 break

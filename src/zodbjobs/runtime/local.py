@@ -15,6 +15,7 @@ from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, NoCurrentJob
 from zodbjobs.runtime import outside
 from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.storable import check_immutable
 from zodbjobs.stored.queue import Queue
@@ -42,6 +43,12 @@ def get_queue() -> Queue:
     queue = _attempt().job.queue
     assert queue is not None
     return queue
+
+
+def get_agent() -> Agent:
+    """The agent for which the job runs; its `queues`, `size` and `filter` tell what it takes."""
+    agent: Agent = _attempt().agent
+    return agent
 
 
 def set_progress(percent: float, message: str | None = None) -> None:
@@ -126,5 +133,18 @@ def get_worker() -> str:
 
 
 def cancel_requested() -> bool:
-    """Whether the job was taken away: it can't commit any more and may just return."""
-    return _attempt().cancelled
+    """Whether the job was cancelled, taken away, or is past its timeout: it can't commit any more
+    and may just return.
+    """
+    attempt = _attempt()
+    return attempt.cancelled or attempt.is_overdue()
+
+
+def check() -> None:
+    """Raise Cancelled if the job was taken away, or TimedOut if it is past its timeout.
+
+    It can't commit any more then. Cheap: call it wherever a long job can be left.
+    """
+    error = _attempt().reason_to_stop()
+    if error is not None:
+        raise error

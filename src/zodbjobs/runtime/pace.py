@@ -23,6 +23,11 @@ class Pace:
         self._most = max(threads, defaults.CLAIM_MOST)
         self._grown = threads
 
+    def resize(self, threads: int) -> None:
+        """Claim for another number of threads."""
+        self._least = threads
+        self._most = max(threads, defaults.CLAIM_MOST)
+
     def room(self, outstanding: int, seconds_per_job: float) -> int:
         """How many jobs to claim while `outstanding` are claimed and not ended.
 

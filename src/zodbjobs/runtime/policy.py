@@ -14,10 +14,12 @@ from typing import Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import Aborted, BadArgument, BadPolicy, Expired, Snooze
+from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion
+from zodbjobs.stored.lifecycle.attempt_result import PARKED, READY, SCHEDULED, AttemptResult
 from zodbjobs.stored.lifecycle.attempts import Verdict
 from zodbjobs.stored.lifecycle.options import deadline_of
 from zodbjobs.stored.lifecycle.storable import is_simple
@@ -71,6 +73,53 @@ def after_error(policy: Any, job: Job, question: str, failure: Failure, now: int
     if verdict.micros is None or deadline is None or now + verdict.micros <= deadline:
         return verdict
     return verdict._replace(micros=None)
+
+
+def conclude(
+    result: AttemptResult, job: Job, policy: Any, failure: Failure, question: str
+) -> None:
+    """Let `result` say what follows an attempt that failed: another one, or the job's end."""
+    verdict = NO_MORE
+    if policy is not None:
+        verdict = after_error(policy, job, question, failure, result.finished)
+    follow(result, verdict, failure)
+
+
+def follow(result: AttemptResult, verdict: Verdict, failure: Failure | None) -> None:
+    """Let `result` say what the verdict about its attempt leads to."""
+    if verdict.data is not None:
+        result.policy_data = verdict.data
+    if verdict.micros is None:
+        result.outcome, result.result = FAILED, failure
+        if verdict.error is not None:
+            result.result = _led_to(verdict.error, failure)
+        return
+    result.failure = failure
+    result.goes_to = READY
+    if verdict.micros:
+        result.goes_to = SCHEDULED
+        result.retry_at = result.finished + verdict.micros
+
+
+def tell(result: AttemptResult, what: object, level: int, why: object = None) -> None:
+    """Log what an attempt that failed has led to, at `level` if it was the last."""
+    if result.goes_to == PARKED:
+        log.critical("%s can't be stored again with the code that is here: it is parked", what)
+    elif result.outcome is not None:
+        log.log(level, "%s failed: %s", what, result.result)
+    else:
+        wait = 0 if result.retry_at is None else result.retry_at - result.finished
+        why = result.failure if why is None else why
+        log.info("%s is run again in %s us: %s", what, max(0, wait), why)
+
+
+def _led_to(error: Exception, failure: Failure | None) -> Failure:
+    """The Failure of an error that came of another one, which is the last of its causes."""
+    made = Failure.from_exception(error)
+    causes = list(made.chain())
+    if failure is not None and str(failure) not in map(str, causes):  # as Python may know itself
+        causes[-1].cause = failure
+    return made
 
 
 def after_snooze(snooze: Snooze, now: int) -> Verdict:

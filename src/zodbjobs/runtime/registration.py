@@ -16,6 +16,8 @@ from zodbjobs.runtime import failure_detector, transactions
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
+from zodbjobs.stored.agents import Agent
+from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -28,19 +30,19 @@ class Registration:
     """A worker's record in the database: made at the start, dropped at the end.
 
     `db` is the database of the queues, maybe another one of the same family than was given.
-    Rescues the jobs of workers that are known to be dead. All in transactions of its own,
-    on a connection of its own.
+    `queues` are the names of those that it works for, None for all. Rescues the jobs of workers
+    that are known to be dead. All in transactions of its own, on a connection of its own.
     """
 
     def __init__(
         self,
         db: Any,
-        queues: Sequence[str] | None,
-        threads: int,
+        agents: Sequence[Agent],
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
     ) -> None:
         self.id = uuid.uuid4().hex
-        self._names = queues
+        self._agents = agents
+        self.queues = _names_of(agents)
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
         # See ThreadSession.
@@ -48,11 +50,14 @@ class Registration:
         try:
             self.manager.begin()
             stored = get_queues(self.connection)
-            for name in queues or ():
+            for agent in agents:
+                if agent.filter is not None:
+                    calls.from_stored(agent.filter)
+            for name in self.queues or ():
                 stored[name]  # an unknown name is an error now, not a worker without work
             failure_detector.alive.add(self.id)
             self._commit(
-                lambda: stored.workers.__setitem__(self.id, self._make(threads, heartbeat_seconds))
+                lambda: stored.workers.__setitem__(self.id, self._make(heartbeat_seconds))
             )
             self.manager.begin()
             self.session = self.session_in(self.connection)
@@ -65,7 +70,7 @@ class Registration:
             self.close()
             raise
 
-    def _make(self, threads: int, heartbeat_seconds: float) -> WorkerRecord:
+    def _make(self, heartbeat_seconds: float) -> WorkerRecord:
         pid = os.getpid()
         record = WorkerRecord(
             self.id,
@@ -74,11 +79,12 @@ class Registration:
             pid=pid,
             process_started=failure_detector.process_started(pid),
             started=clock.now(),
-            threads=threads,
+            threads=sum(agent.size for agent in self._agents),
             heartbeat_seconds=heartbeat_seconds,
         )
-        if self._names is not None:
-            record.queues = tuple(self._names)
+        if self.queues is not None:
+            record.queues = self.queues
+        record.agents = tuple(agent.copy_for(self.id) for agent in self._agents)
         return record
 
     def _commit(self, change: Callable[[], None]) -> None:
@@ -86,7 +92,7 @@ class Registration:
 
     def session_in(self, connection: Any) -> Session:
         """The worker's session in another connection."""
-        return Session(connection, self.id, self._names)
+        return Session(connection, self.id, self.queues)
 
     def rescue_dead(self) -> int:
         """Rescue the jobs of other workers that are dead; returns how many jobs."""
@@ -116,3 +122,13 @@ class Registration:
             self.connection.close()
         except Exception as error:
             log.warning("the connection of worker %s can't be closed: %s", self.id, error)
+
+
+def _names_of(agents: Sequence[Agent]) -> tuple[str, ...] | None:
+    """The names of the queues that agents work for; None for all."""
+    names: dict[str, None] = {}
+    for agent in agents:
+        if agent.queues is None:
+            return None
+        names.update(dict.fromkeys(agent.queues))
+    return tuple(names)

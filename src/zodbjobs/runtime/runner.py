@@ -35,25 +35,27 @@ from zodbjobs.stored.lifecycle import (
     attempt_result,
     calls,
     completion,
-    followers,
+    pausing,
     surroundings,
     telling,
 )
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
-    READY,
-    SCHEDULED,
     WAITING,
     AttemptResult,
 )
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
+from zodbjobs.stored.shard import Shard
 
 log = logging.getLogger("zodbjobs")
 
 # Held by a job that has conflicted several times: those that keep conflicting with each
 # other run one after the other.
 _alone = threading.Lock()
+
+# Held while a runner gives that up, which may be done for it.
+_giving_up = threading.Lock()
 
 
 class Runner:
@@ -130,6 +132,10 @@ class Runner:
                         continue
                     conflicts += 1
                     attempt = self._slot.attempt
+                    if attempt is not None and attempt.timed_out:
+                        self._drop(claim, attempt)
+                        result = None
+                        break
                     if not policy.outlasts_conflict(attempt and attempt.policy, error, conflicts):
                         result = Context().run(self._give_up, claim, error, conflicts)
                         break
@@ -141,7 +147,13 @@ class Runner:
             if accidents.arranged is not None:
                 accidents.arranged(AFTER_COMMIT)
         finally:
-            if conflicts >= defaults.CONFLICTS_TOGETHER and self._is_alone:
+            if self._is_alone:
+                self.let_others()
+
+    def let_others(self) -> None:
+        """Run no longer alone among the jobs that keep conflicting; called in any thread."""
+        with _giving_up:
+            if self._is_alone:
                 self._is_alone = False
                 _alone.release()
 
@@ -255,12 +267,14 @@ class Runner:
             accidents.arranged(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         attempt.worker = self._thread_session.session.record.id
+        attempt.agent = self._thread_session.session.record.agents[self._slot.lane]
         try:
             telling.started(job, self._thread_session.session.record)
             if parts and (why := self._enter_context(parts)) is not None:
                 log.error("%r is parked: %s", job, why)
                 return attempt_result.parked(claim, why, now)
             value = self._call(attempt, function, args, kwargs)
+            attempt.check_time()
             if isinstance(value, Job) and not completion.has_own_end(job):
                 return self._returned(claim, attempt, value, conflicts)
             portable = is_simple(value)
@@ -275,7 +289,10 @@ class Runner:
             self._start_over()
             if _stops_the_process(error):
                 raise
-            return self._failed(claim, error, now, conflicts, policy.JOB_ERROR)
+            if attempt.cancelled and (attempt.timed_out or self._is_taken(claim)):
+                self._drop(claim, attempt)
+                return None
+            return self._failed(claim, attempt.blame(error), now, conflicts, policy.JOB_ERROR)
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
@@ -295,7 +312,7 @@ class Runner:
             self._hooks = calls.hooks_of(attempt.job)
             if self._hooks is not None:
                 self._hooks.set_up()
-            return calls.run(function, args, kwargs)
+            return calls.run(function, args, kwargs, attempt.watch)
         finally:
             self._slot.called = None
             spent = time.monotonic() - called
@@ -345,6 +362,12 @@ class Runner:
             log.error("%r had already ended when it was to be run", job)
             self._report([attempt_result.stored_end(claim, job)])
             return None
+        if not conflicts and not claim.too_late:
+            shard: Shard = thread_session.session.record._p_jar.get(claim.shard)
+            pause = pausing.pause_of(shard.queue, job)
+            if pause is not None:
+                self._report([attempt_result.paused(claim, pause.match, now)])
+                return None
         return job
 
     # What the attempt led to
@@ -355,12 +378,7 @@ class Runner:
         result.conflicts = conflicts
         attempt = self._slot.attempt
         if attempt is not None:
-            result.followed = followers.is_followed(attempt.job)
-            attempts, earlier_conflicts = completion.attempts_before(attempt.job)
-            result.attempts = attempts + 1
-            result.conflicts += earlier_conflicts
-            result.annotations = attempt.annotations
-            result.log = () if attempt.log is None else tuple(attempt.log)
+            attempt.tell(result, attempt.job)
         return result
 
     def _succeeded(
@@ -422,39 +440,37 @@ class Runner:
         if attempt is not None and isinstance(error, Snooze):
             result.snoozed = True
             result.attempts -= 1
-            verdict = policy.after_snooze(error, result.finished)
-            failure = None
-        else:
+            policy.follow(result, policy.after_snooze(error, result.finished), None)
+        elif attempt is not None:
             failure = Failure.from_exception(error)
-            verdict = policy.NO_MORE
-            is_final = isinstance(error, ContextGone)
-            if attempt is not None and attempt.policy is not None and not is_final:
-                verdict = policy.after_error(
-                    attempt.policy, attempt.job, question, failure, result.finished
-                )
-            result.policy_data = verdict.data
-        job = claim if attempt is None else attempt.job
-        if verdict.micros is None:
-            if verdict.error is not None:
-                failure = _led_to(verdict.error, failure)
-            level = logging.ERROR if attempt is None else attempt.job.failure_log_level
-            log.log(level, "%r failed: %s", job, failure)
-            result.outcome, result.result = FAILED, failure
-            return result
-        log.info("%r is run again in %s us: %s", job, verdict.micros, failure or error)
-        result.failure = failure
-        result.goes_to = READY
-        if verdict.micros:
-            result.goes_to = SCHEDULED
-            result.retry_at = result.finished + verdict.micros
+            own_policy = None if isinstance(error, ContextGone) else attempt.policy
+            policy.conclude(result, attempt.job, own_policy, failure, question)
+        else:
+            policy.follow(result, policy.NO_MORE, Failure.from_exception(error))
+        level = logging.ERROR if attempt is None else attempt.job.failure_log_level
+        shown = claim if attempt is None else repr(attempt.job)
+        policy.tell(result, shown, level, error if result.snoozed else None)
         return result
 
     def _commit(self, result: AttemptResult) -> None:
         """Commit what the job did with its result, unless it was taken away."""
-        if self._committer.commit(result):
-            return
-        self._tell_taken(result.claim)
-        self._report([], [result.claim])
+        if not self._committer.commit(result):
+            self._drop(result.claim, self._slot.attempt)
+
+    def _is_taken(self, claim: Claim) -> bool:
+        """Whether the job isn't this worker's any more, as the transaction that begins has it."""
+        self._thread_session.begin()
+        return self._thread_session.session.record.job_of(claim) is None
+
+    def _drop(self, claim: Claim, attempt: Attempt | None) -> None:
+        """Leave a job that was taken away while it ran: by a cancellation, for its timeout, or by
+        a rescue.
+        """
+        if attempt is not None and attempt.timed_out:
+            log.info("%s had timed out; what it did here is dropped", claim)
+        else:
+            self._tell_taken(claim)
+        self._report([], [claim])
 
     def _tell_taken(self, claim: Claim) -> None:
         """Tell of a job that was taken away while it ran: by a cancellation, or by a rescue."""
@@ -464,15 +480,6 @@ class Runner:
                 log.info("%s was cancelled; what it did here is dropped", claim)
                 return
         log.error("%s was taken from this worker; what it did here is dropped", claim)
-
-
-def _led_to(error: Exception, failure: Failure | None) -> Failure:
-    """The Failure of an error that came of another one, which is the last of its causes."""
-    made = Failure.from_exception(error)
-    causes = list(made.chain())
-    if failure is not None and str(failure) not in map(str, causes):  # as Python may know itself
-        causes[-1].cause = failure
-    return made
 
 
 def _stops_the_process(error: BaseException) -> bool:

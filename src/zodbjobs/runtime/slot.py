@@ -10,11 +10,14 @@ class Slot:
     """What one thread does: the attempt that runs, its times, and the results that wait.
 
     The thread writes it, the dispatcher and the pool read it. It outlives the thread: another
-    one that takes the place of a thread which ended goes on with it.
+    one that takes the place of a thread which ended goes on with it; one that takes the place of a
+    stuck thread has a new one.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, lane: int = 0) -> None:
         self.group = group
+        #: The place of the thread's agent in the worker's record.
+        self.lane = lane
         self.attempt: Attempt | None = None
         #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
         self.called: float | None = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable
 
-from zodbjobs import defaults
+from zodbjobs import clock, defaults
+from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.transactions import Stopped
-from zodbjobs.runtime.workload import Workload
 
 log = logging.getLogger("zodbjobs")
 
@@ -32,30 +34,67 @@ class _Thread:
         self.slot = slot
         self.number = number
         self.thread: threading.Thread | None = None
+        self.runner: Runner | None = None
+        self.is_replaced = False  # as it is stuck
         self.is_present = False  # counted in workload.present
         self.is_away = False  # in a long job
         self.loaded = 0  # jobs that are run next, and that it has loaded
 
 
-class ThreadPool:
-    """Threads that run what waits in `workload`, one for each of `slots`.
+def _has_timed_out(thread: _Thread) -> bool:
+    attempt = thread.slot.attempt
+    return attempt is not None and attempt.timed_out
 
+
+def _is_stuck(thread: _Thread) -> bool:
+    """Whether it hasn't returned from a job within some time after its timeout."""
+    attempt = thread.slot.attempt
+    if attempt is None or not attempt.timed_out or attempt.deadline is None:
+        return False
+    return clock.monotonic() >= attempt.deadline + defaults.STUCK_SECONDS
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    """Where a thread is, as text."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001
+    return "" if frame is None else "".join(traceback.format_stack(frame))
+
+
+class ThreadPool:
+    """Threads that run what waits in the workload of `lane`, one for each of its slots.
+
+    A thread that doesn't return from a job which has timed out is stuck: it is left to itself, and
+    another one takes its place, with a slot of `make_slot`. Slots that come and go do so in
+    `slots` as well, which has those of all lanes.
     `make_runner` is called in each thread. `fetch` is called by a thread that has nothing to
     do: it books what ended and claims more, which is cheaper than to wake another thread for it.
     """
 
     def __init__(
         self,
-        workload: Workload,
-        slots: Sequence[Slot],
+        lane: Lane,
+        slots: list[Slot],
+        make_slot: Callable[[int], Slot],
         make_runner: Callable[[Slot], Runner],
         fetch: Callable[[Runner], None],
     ) -> None:
-        self._workload = workload
+        self._lane = lane
+        self._workload = lane.workload
+        self._slots = slots
+        self._make_slot = make_slot
         self._make_runner = make_runner
         self._fetch = fetch
         self._stopping = False
-        self._threads = [_Thread(slot, number) for number, slot in enumerate(slots, 1)]
+        self._threads = [_Thread(slot, number) for number, slot in enumerate(lane.slots, 1)]
+        self._leaving: list[_Thread] = []  # that are too many, and run a job still
+        self._stuck: list[_Thread] = []
+
+    @property
+    def stuck(self) -> int:
+        """How many threads are stuck right now."""
+        if self._stuck:
+            self._stuck = [t for t in self._stuck if t.thread and t.thread.is_alive()]
+        return len(self._stuck)
 
     def start(self) -> None:
         """Start the threads."""
@@ -68,20 +107,86 @@ class ThreadPool:
         thread.thread.start()
 
     def supervise(self) -> None:
-        """Count on threads in a long job no more, and replace those that have ended."""
+        """Count on threads in a long job no more; replace those that have ended or are stuck."""
         long_ago = time.monotonic() - _LONG_SECONDS
         workload = self._workload
+        if self._leaving:
+            self._see_off()
         with workload.change:
-            for thread in self._threads:
+            for thread in (*self._threads, *self._leaving):
                 called = thread.slot.called
                 if called is not None and called < long_ago and not thread.is_away:
                     thread.is_away = True
                     workload.is_in_long_job()
             workload.call_threads(len(workload))
-        for thread in self._threads:
-            if not self._stopping and thread.thread and not thread.thread.is_alive():
+        for place, thread in enumerate(self._threads):
+            if not self._stopping and _is_stuck(thread):
+                self._replace(place, thread)
+            elif not self._stopping and thread.thread and not thread.thread.is_alive():
                 log.critical("a runner thread has ended; another one takes its place")
                 self._start(thread)
+
+    def resize(self) -> int:
+        """Start threads, or let some end after their jobs, so that there are as many as the lane
+        has room for; how many were started, or less than 0.
+        """
+        number = self._lane.size - len(self._threads)
+        for _ in range(number):
+            slot = self._make_slot(self._lane.number)
+            self._slots.append(slot)
+            self._threads.append(_Thread(slot, len(self._threads) + 1))
+            self._start(self._threads[-1])
+        for _ in range(-number):
+            thread = self._threads.pop()
+            thread.is_replaced = True
+            self._leaving.append(thread)
+        if number < 0:
+            with self._workload.change:
+                self._workload.change.notify_all()
+        return number
+
+    def _see_off(self) -> None:
+        """Forget the slots of threads that were too many, and have ended."""
+        for thread in list(self._leaving):
+            is_stuck = _is_stuck(thread)
+            if is_stuck:
+                self._part_with(thread)
+            if is_stuck or thread.thread is None or not thread.thread.is_alive():
+                self._leaving.remove(thread)
+                self._slots.remove(thread.slot)
+
+    def _replace(self, place: int, stuck: _Thread) -> None:
+        """Let another thread take the place of a stuck one."""
+        self._part_with(stuck)
+        slot = self._make_slot(self._lane.number)
+        self._slots[self._slots.index(stuck.slot)] = slot
+        slot.group.give_back(stuck.slot.group.take())
+        self._threads[place] = _Thread(slot, stuck.number)
+        self._start(self._threads[place])
+
+    def _part_with(self, stuck: _Thread) -> None:
+        """Tell of a stuck thread, and leave it to itself; it ends when its job returns."""
+        assert stuck.thread is not None
+        assert stuck.slot.attempt is not None
+        log.critical(
+            "thread %r doesn't return from %s, which has timed out; another one takes its place. "
+            "It is at:\n%s",
+            stuck.thread.name,
+            stuck.slot.attempt.shown,
+            _stack_of(stuck.thread),
+        )
+        stuck.is_replaced = True
+        with self._workload.change:
+            self._count_out(stuck)
+        if stuck.runner is not None:
+            stuck.runner.let_others()
+        self._stuck.append(stuck)
+
+    def _count_out(self, thread: _Thread) -> None:
+        """Count a thread no more; under `change`."""
+        if thread.is_present:
+            self._workload.left(thread.is_away)
+        thread.is_present = thread.is_away = False
 
     def stop(self) -> None:
         """Let the threads end after the jobs that they run."""
@@ -90,8 +195,11 @@ class ThreadPool:
             self._workload.change.notify_all()
 
     def is_alive(self) -> bool:
-        """Whether a thread still runs."""
-        return any(t.thread is not None and t.thread.is_alive() for t in self._threads)
+        """Whether a thread still runs, other than in a job that has timed out."""
+        return any(
+            t.thread is not None and t.thread.is_alive() and not _has_timed_out(t)
+            for t in (*self._threads, *self._leaving)
+        )
 
     # In the threads
 
@@ -99,11 +207,13 @@ class ThreadPool:
         runner = self._opened(thread.slot)
         if runner is None:
             return
+        thread.runner = runner
         try:
             with self._workload.change:
                 self._workload.present += 1
                 thread.is_present = True
-            while not self._stopping and runner.is_clean:  # else a new thread goes on
+            # Else a new thread goes on.
+            while not self._stopping and runner.is_clean and not thread.is_replaced:
                 self._turn(thread, runner)
         except BaseException:
             log.critical("a runner thread fails", exc_info=True)
@@ -112,9 +222,7 @@ class ThreadPool:
 
     def _leave(self, thread: _Thread, runner: Runner) -> None:
         with self._workload.change:
-            if thread.is_present:
-                self._workload.left(thread.is_away)
-            thread.is_present = thread.is_away = False
+            self._count_out(thread)
         thread.slot.attempt = thread.slot.called = None
         try:
             runner.close()
@@ -144,6 +252,8 @@ class ThreadPool:
             workload.take_again(claim)
             with workload.change:
                 workload.change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
+        if thread.is_replaced and not thread.is_present:  # it was stuck, and is counted no more
+            return
         workload.ended(thread.slot)
         if thread.is_away:  # if it becomes so right now, the next job's end or the rest sees it
             with workload.change:
@@ -174,7 +284,7 @@ class ThreadPool:
         with workload.change:
             self._come_back(thread)
             needed = workload.present == 1 or not workload.jobs_are_short
-            if self._stopping or (workload and needed):
+            if self._stopping or thread.is_replaced or (workload and needed):
                 return
             workload.present -= 1
             thread.is_present = False

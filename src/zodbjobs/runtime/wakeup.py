@@ -25,8 +25,7 @@ class Wakeup:
     def __init__(self, db: Any) -> None:
         self._commits = Polled(db) if abilities.must_be_polled(db) else Pushed(db)
         self._event = threading.Event()
-        self._seen: bytes | None = None
-        self._next_due: int | None = None
+        self._looks: list[Look] = []
 
     def __enter__(self) -> Wakeup:
         delivery.after_put.add(self._after_put)
@@ -67,16 +66,35 @@ class Wakeup:
         """What to give to `looked`: taken before the look, so that nothing is missed."""
         return self._commits.last()
 
-    def looked(self, seen: bytes, next_due: int | None) -> None:
+    def look(self) -> Look:
+        """What another one that claims goes by."""
+        made = Look(self)
+        self._looks.append(made)
+        return made
+
+    def worth_a_look(self) -> bool:
+        """Whether something may have changed for one of those that claim."""
+        return any(look.is_worth_it() for look in self._looks)
+
+
+class Look:
+    """What one that claims has seen so far."""
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
+        self._seen: bytes | None = None
+        self._next_due: int | None = None
+
+    def looked(self, seen: bytes | None, next_due: int | None) -> None:
         """There was nothing more to claim at `seen`; the next job is due at `next_due`."""
         self._seen = seen
         self._next_due = next_due
 
-    def worth_a_look(self) -> bool:
+    def is_worth_it(self) -> bool:
         """Whether something may have changed since `looked`."""
         if self._next_due is not None and clock.now() >= self._next_due:
             return True
-        return self.last_transaction() != self._seen
+        return self._wakeup.last_transaction() != self._seen
 
 
 class Pushed:

@@ -14,6 +14,7 @@ from zodbjobs.runtime.assembly import Options
 from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.incarnation import Incarnation
 from zodbjobs.runtime.storage import full_disk
+from zodbjobs.stored.agents import Agent
 
 log = logging.getLogger("zodbjobs")
 
@@ -21,18 +22,33 @@ log = logging.getLogger("zodbjobs")
 _pool_lock = threading.Lock()
 
 
+def _check_agents(agents: Any, queues: object, threads: object) -> None:
+    if queues is not None or threads is not None:
+        raise TypeError(
+            "agents say for which queues, and with how many threads each; leave out queues and "
+            "threads"
+        )
+    if isinstance(agents, Agent) or not all(isinstance(agent, Agent) for agent in agents):
+        raise TypeError(f"agents is a list of zodbjobs.Agent, not {agents!r}")
+    if not agents:
+        raise TypeError("agents is empty; leave it out to work for all queues")
+
+
 class Worker:
     """Runs the jobs of a database in threads of this process.
 
     `db`: the open ZODB.DB. `queues`: names of the queues to work for, all by default.
-    `threads`: how many jobs run at a time. `group_commit`: seconds that the results of
+    `threads`: how many jobs run at a time, 4 by default. In place of these two `agents`, a list of
+    Agent: each has its own threads for one queue. `group_commit`: seconds that the results of
     jobs that wrote nothing wait for each other, 0 commits each alone. `stop_seconds`: how
     long `stop` waits for running jobs. `history_seconds` and `history_count`: how long, and
     how many, finished jobs a queue keeps. `heartbeat_seconds`: between two signs of life; other
-    workers take over its jobs when three are missing.
+    workers take over its jobs when three are missing. `stuck_threads`: the worker stops, in
+    order, when so many of its threads don't return from jobs that have timed out; by default as
+    many as `threads`.
 
-    Raises ValueError for no threads or no time between heartbeats, TypeError for a str as
-    `queues`.
+    Raises ValueError for no threads, none that may be stuck, or no time between heartbeats,
+    TypeError for a str as `queues`, and for `agents` together with these or without any.
 
     A context manager: starts the threads, and stops them at the end.
     """
@@ -41,29 +57,45 @@ class Worker:
         self,
         db: Any,
         queues: Sequence[str] | None = None,
-        threads: int = defaults.THREADS,
+        threads: int | None = None,
         *,
+        agents: Sequence[Agent] | None = None,
         group_commit: float = defaults.GROUP_SECONDS,
         stop_seconds: float = defaults.STOP_SECONDS,
         history_seconds: float = defaults.HISTORY_SECONDS,
         history_count: int = defaults.HISTORY_COUNT,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
+        stuck_threads: int | None = None,
     ) -> None:
+        if agents is not None:
+            _check_agents(agents, queues, threads)
+        threads = defaults.THREADS if threads is None else threads
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
         if heartbeat_seconds <= 0:
             raise ValueError(
                 f"a worker needs time between its heartbeats, not {heartbeat_seconds} s"
             )
+        if stuck_threads is not None and stuck_threads < 1:
+            raise ValueError(f"stuck_threads is at least 1, not {stuck_threads}")
         if isinstance(queues, str):
             raise TypeError(f"queues is a list of names; write queues=[{queues!r}]")
         self._db = db
         self._options = Options(
-            queues, threads, group_commit, history_seconds, history_count, heartbeat_seconds
+            queues,
+            threads,
+            tuple(agents or ()),
+            group_commit,
+            history_seconds,
+            history_count,
+            heartbeat_seconds,
+            stuck_threads,
         )
         self._stop_seconds = stop_seconds
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._until = threading.Event()
+        self._given_up: str | None = None
 
     def __enter__(self) -> Worker:
         self.start()
@@ -79,19 +111,29 @@ class Worker:
         """
         return self._incarnation.id
 
+    @property
+    def given_up(self) -> str | None:
+        """Why it stopped by itself, so that its process had better be replaced; else None."""
+        return self._given_up
+
     def start(self) -> None:
         """Register, rescue the jobs of dead workers, start the threads; returns at once.
 
-        Raises NotInstalled or UnknownQueue, and RuntimeError if it was started already.
+        Raises NotInstalled or UnknownQueue, MissingCode for a filter of an agent that isn't here,
+        and RuntimeError if it was started already.
         """
         if self._thread is not None:
             raise RuntimeError("this worker was started already")
         for db in self._db.databases.values():
             full_disk.mend(db.storage)
         self._stopping.clear()
-        self._incarnation = Incarnation(self._db, self._options, self._stopping)
+        self._given_up = None
+        self._incarnation = self._begin()
         self._widened = self._incarnation.databases
-        self._widen_pools(self._options.threads + 1)
+        self._connections = 0
+        agents = self._options.agents
+        threads = sum(agent.size for agent in agents) if agents else self._options.threads
+        self._widen_pools(threads + 1)
         self._thread = threading.Thread(target=self._work, name="zodbjobs dispatcher", daemon=True)
         self._thread.start()
 
@@ -109,17 +151,34 @@ class Worker:
         self._incarnation.wake()
         self._thread.join()
         self._thread = None
-        self._widen_pools(-self._options.threads - 1)
+        self._widen_pools(-self._connections)
         log.info("worker %s has stopped", self.id)
+
+    def _begin(self) -> Incarnation:
+        return Incarnation(
+            self._db, self._options, self._stopping, self._give_up, self._widen_pools
+        )
+
+    def _give_up(self, why: str) -> None:
+        """Stop in order, as the process had better be replaced; in the dispatcher's thread."""
+        log.critical("%s", why)
+        self._given_up = why
+        self._deadline = clock.monotonic() + self._stop_seconds
+        self._stopping.set()
+        self._until.set()
 
     def _widen_pools(self, connections: int) -> None:
         """One connection for each thread and one for the record, beyond what others use."""
+        self._connections += connections
         with _pool_lock:
             for db in self._widened:
                 db.setPoolSize(db.getPoolSize() + connections)
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Start, work until SIGTERM or SIGINT, stop. Another one ends the process at once.
+
+        Returns the status to exit with: 0, or 1 if it stopped by itself, as too many of its
+        threads were stuck; `given_up` and the log say so. Its process is to be replaced then.
 
         One that comes within a second of the first is the same: a terminal and a wrapper may
         both send it.
@@ -133,8 +192,17 @@ class Worker:
                 os._exit(128 + number)
             stop.set()
 
-        with signals.taken(take), self:
+        with signals.taken(take):
+            return self.run_until(stop)
+
+    def run_until(self, stop: threading.Event) -> int:
+        """Start, work until `stop` is set, stop; returns as `run`, and sets `stop` if it stops by
+        itself.
+        """
+        self._until = stop
+        with self:
             stop.wait()
+        return 0 if self._given_up is None else 1
 
     def _work(self) -> None:
         """One incarnation after the other; in the dispatcher's thread."""
@@ -152,7 +220,7 @@ class Worker:
         seconds = defaults.BACKOFF_SECONDS
         while not self._stopping.is_set():
             try:
-                self._incarnation = Incarnation(self._db, self._options, self._stopping)
+                self._incarnation = self._begin()
                 return
             except Exception as error:
                 log.error("the worker can't register again (%s), it is tried again", error)

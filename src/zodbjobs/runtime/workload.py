@@ -44,6 +44,11 @@ class Workload:
     def __len__(self) -> int:
         return len(self._claims)
 
+    def resize(self, threads: int) -> None:
+        """Have another number of threads; they come and go by themselves."""
+        with self.change:
+            self._threads = threads
+
     def hand_out(self, claims: Sequence[Claim]) -> None:
         """Let threads run these jobs, in this order."""
         if not claims:

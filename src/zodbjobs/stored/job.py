@@ -49,6 +49,8 @@ from zodbjobs.stored.lifecycle.options import (
     checked_priority,
     due_micros,
     duration_micros,
+    timeout_micros,
+    timeout_of,
 )
 from zodbjobs.stored.lifecycle.storable import check_immutable, check_storable
 from zodbjobs.stored.lifecycle.views import DictView, ListView, Progress
@@ -72,13 +74,14 @@ _GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
-    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_context", "_unique"),
+    *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_timeout", "_given_context"),
+    "_unique",
 )
 
 # What else a job has is looked at before it is stored.
 _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
-    | {"_priority", "_begin_after", "_begin_by", "_delay"}
+    | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names"}
 )
@@ -112,6 +115,8 @@ class Job(Persistent):
     _begin_after: int | None = None
     _delay: int | None = None  # begin_after, if it was given from then
     _begin_by: int | None = None
+    _timeout: int | None = None  # microseconds
+    _given_timeout: int | None = None  # the queue's, as it was at the put
     _unsuccessful: str | None = None
     _result: Any = None
     _last_failure: Failure | None = None
@@ -464,6 +469,9 @@ class Job(Persistent):
         if "retry_policy" in vars(cls):  # that of all jobs of this kind
             cls._retry_policy = checked_policy(vars(cls)["retry_policy"])
             del cls.retry_policy
+        if "timeout" in vars(cls):
+            cls._timeout = timeout_micros(vars(cls)["timeout"])
+            del cls.timeout
         own = (cls.set_up, cls.tear_down)
         cls._has_hooks = own != (Job.set_up, Job.tear_down)
 
@@ -656,6 +664,22 @@ class Job(Persistent):
     def begin_by(self, value: timedelta | None) -> None:
         self._require("begin_by can be set", NEW, PENDING)
         self._begin_by = duration_micros(value)
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """How long one attempt may take, with its commit; None for as long as it takes.
+
+        Settable while NEW, to seconds or a timedelta. A put gives a job that has none the queue's,
+        as it is then. Past it the attempt can't commit, and counts as one that raised TimedOut.
+        Raises BadStatus, and BadArgument for what isn't positive.
+        """
+        micros = timeout_of(self)
+        return None if micros is None else timedelta(microseconds=micros)
+
+    @timeout.setter
+    def timeout(self, value: float | timedelta | None) -> None:
+        self._require("timeout can be set", NEW)
+        self._timeout = timeout_micros(value)
 
     @property
     def priority(self) -> int:

@@ -19,12 +19,14 @@ from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import browse, control, put
+from zodbjobs.stored.lifecycle import browse, control, pausing, put
+from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
 from zodbjobs.stored.quotas import Quotas
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.pauses import Pause
     from zodbjobs.stored.queues import Queues
     from zodbjobs.stored.unique_keys import UniqueKeys
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
+    _timeout: int | None = None  # microseconds
+    _pauses: tuple[Pause, ...] = ()
     _unique_keys: UniqueKeys | None = None
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
@@ -43,6 +47,19 @@ class Queue(GivesPolicy, Persistent):
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r}>"
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """How long an attempt may take at a job that is put from now on and says nothing of it.
+
+        None for no limit. Settable to seconds or a timedelta; joins the transaction. Raises
+        BadArgument for anything else.
+        """
+        return None if self._timeout is None else timedelta(microseconds=self._timeout)
+
+    @timeout.setter
+    def timeout(self, value: float | timedelta | None) -> None:
+        self._timeout = timeout_micros(value)
 
     # Put
 
@@ -55,6 +72,7 @@ class Queue(GivesPolicy, Persistent):
         priority: int | None = None,
         after: Iterable[Job | str] = (),
         on_failure: str = "run",
+        timeout: TimeoutOption = UNSAID,
         quota_names: Iterable[str] | None = None,
         unique: str | None = None,
         unique_until: str = "begun",
@@ -62,7 +80,15 @@ class Queue(GivesPolicy, Persistent):
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
-            self, begin_after, begin_by, priority, after, on_failure, quota_names, context
+            self,
+            begin_after,
+            begin_by,
+            priority,
+            after,
+            on_failure,
+            timeout,
+            quota_names,
+            context,
         )
         if unique is not None or unique_until != "begun":
             check_unique(unique, unique_until)
@@ -83,12 +109,19 @@ class Queue(GivesPolicy, Persistent):
         begin_after: datetime | timedelta | None = None,
         begin_by: timedelta | None = None,
         priority: int | None = None,
+        timeout: TimeoutOption = UNSAID,
         quota_names: Iterable[str] | None = None,
         context: bool = True,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
         options = put.options(
-            self, begin_after, begin_by, priority, quota_names=quota_names, context=context
+            self,
+            begin_after,
+            begin_by,
+            priority,
+            timeout=timeout,
+            quota_names=quota_names,
+            context=context,
         )
         checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
@@ -97,6 +130,50 @@ class Queue(GivesPolicy, Persistent):
         for job, before in zip(checked, behind, strict=True):
             put.put(self, job, options, before)
         return checked
+
+    def _put_inner(self, job: Job, after: Iterable[Job] = ()) -> None:
+        """Put what belongs to a job that was put before; a queue that drains takes it."""
+        options = put.options(self, None, None, None, after, is_inner=True)
+        job = put.checked(self, job, options)
+        put.put(self, job, options, put.predecessors(self, job, options))
+
+    # Pause
+
+    def pause(self, reason: str, match: str | None = None) -> None:
+        """Begin no jobs of the queue until `resume`, or none that call what `match` is a glob for.
+
+        See IQueue.
+        """
+        pausing.pause(self, reason, match)
+
+    def resume(self, match: str | None = None) -> bool:
+        """Lift the pause of the queue, and a drain, or that of `match`; whether there was one.
+
+        See IQueue.
+        """
+        return pausing.resume(self, match)
+
+    def drain(self, reason: str) -> None:
+        """Take no new jobs until `resume`; see IQueue."""
+        pausing.pause(self, reason, None, drains=True)
+
+    @property
+    def paused(self) -> str | None:
+        """The reason for which no job of the queue is begun, or None."""
+        pause = pausing.whole(self)
+        return None if pause is None else pause.reason
+
+    @property
+    def draining(self) -> str | None:
+        """The reason for which the queue takes no new jobs, or None."""
+        return next((pause.reason for pause in self._pauses if pause.drains), None)
+
+    @property
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses of the queue, and of some of its jobs, in the order of their begin: each with
+        `reason`, `match` (None for the queue's), `since`, and as `len()` how many jobs lie in it.
+        """
+        return tuple(pause for pause in self._pauses if not pause.drains)
 
     # Look up
 

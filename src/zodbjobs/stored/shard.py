@@ -47,6 +47,9 @@ _MOST_KEEPERS = 16
 class Shard(Persistent):
     """A part of a queue. Producers write its inboxes, workers the rest."""
 
+    #: What agents have refused that is ready: names of filters -> key -> Job. See `refused`.
+    refused: Any = None
+
     def __init__(self, queue: Queue, index: int, inboxes: int) -> None:
         self.queue = queue
         self.index = index
@@ -101,7 +104,7 @@ class Shard(Persistent):
             self._file_bundle(item.lowest, item)
         elif keys.is_for_later(key):
             place = keys.free_scheduled_key(self.scheduled, keys.scheduled_key(key))
-            if self._rekey(job_of(item), key, keys.from_scheduled(place)):
+            if self.rekey(job_of(item), key, keys.from_scheduled(place)):
                 self.scheduled[place] = item
         else:
             self.make_ready(key, item)
@@ -125,7 +128,7 @@ class Shard(Persistent):
             if entry.times:
                 tree = self.interrupted  # few of these run together
         free = keys.free_key(tree, key)
-        if self._rekey(job_of(item), key, free):
+        if self.rekey(job_of(item), key, free):
             tree[free] = item
 
     # What has quotas
@@ -135,13 +138,13 @@ class Shard(Persistent):
         slots = self.queue.quotas.full(entry.names or ())
         if slots is None:
             free = keys.free_key(self.admitted, key)
-            if self._rekey(entry.job, key, free):
+            if self.rekey(entry.job, key, free):
                 self.admitted[free] = tuple(entry)
             return
         free = keys.free_key(self.limited, key)
         while slots.has(free):  # another shard's job has the same key
             free = keys.free_key(self.limited, free + 1)
-        if not self._rekey(entry.job, key, free):
+        if not self.rekey(entry.job, key, free):
             return
         self.limited[free] = (*entry, slots.name)
         slots.wait(free, self.index)
@@ -152,7 +155,7 @@ class Shard(Persistent):
         """Let a job be claimed that waited for a slot."""
         *entry, _ = self.limited.pop(key)
         free = keys.free_key(self.admitted, key)
-        if self._rekey(entry[1], key, free):
+        if self.rekey(entry[1], key, free):
             self.admitted[free] = tuple(entry)
 
     def refuse(self, key: int) -> bool:
@@ -186,7 +189,7 @@ class Shard(Persistent):
         self.parked[keys.free_key(self.parked, key)] = job
         telling.parked(self, job)
 
-    def _rekey(self, job: Job, key: int, free: int) -> bool:
+    def rekey(self, job: Job, key: int, free: int) -> bool:
         """Write the key under which a job is filed, if that is another one; whether it could
         be. A job that can't be written is parked.
         """
@@ -242,7 +245,7 @@ class Shard(Persistent):
     def make_wait(self, key: int, job: Job) -> None:
         """Put a job aside that waits for the one that it has returned."""
         free = keys.free_key(self.waiting, key)
-        if self._rekey(job, key, free):
+        if self.rekey(job, key, free):
             self.waiting[free] = job
 
     def is_waiting(self, key: int, job: Job) -> bool:
@@ -270,6 +273,11 @@ class Shard(Persistent):
 
     # From ready to a lease
 
+    def readies(self) -> tuple[Any, ...]:
+        """The trees with what may be claimed, by key, also those that filters have refused."""
+        trees = (self.ready, self.admitted)
+        return trees if self.refused is None else (*trees, *self.refused.values())
+
     def first(self, with_admitted: bool = True) -> int | None:
         """The smallest ready key, or that of one that was admitted; None if there is none.
 
@@ -286,8 +294,7 @@ class Shard(Persistent):
 
         A lower bound where bundles are among them.
         """
-        trees = (self.ready, self.admitted, self.interrupted)
-        found = [tree.minKey() for tree in trees if tree]
+        found = [tree.minKey() for tree in (*self.readies(), self.interrupted) if tree]
         for inbox in self.inboxes:
             if inbox.maxKey() != SENTINEL:
                 key = inbox.minKey(SENTINEL + 1)
@@ -437,7 +444,7 @@ class Shard(Persistent):
         if parked is not None:
             return self.parked, parked
         scheduled = keys.scheduled_key(key)
-        trees = (self.interrupted, self.admitted, self.limited, self.ready, *self.inboxes)
+        trees = (self.interrupted, self.limited, *self.readies(), *self.inboxes)
         waiting = ((self.scheduled, scheduled), *((tree, key) for tree in trees))
         for tree, place in waiting:
             if job_of(tree.get(place)) is job:
@@ -445,7 +452,15 @@ class Shard(Persistent):
         for bundle in self._bundles_with(key, scheduled):
             if bundle.has(key, job):
                 return bundle.jobs, bundle.place(key)
-        return (self.blocked, key) if self.is_blocked(key, job) else None
+        return (self.blocked, key) if self.is_blocked(key, job) else self.held(key, job)
+
+    def held(self, key: int, job: Job) -> tuple[Any, int] | None:
+        """The tree of a pause of the queue that has a job, and the key there."""
+        for pause in self.queue._pauses:
+            for tree in pause.trees(self.index):
+                if job_of(tree.get(key)) is job:
+                    return tree, key
+        return None
 
     def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
         """The bundles that may have a job of that key, the likeliest first."""

@@ -14,6 +14,7 @@ from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.trees import WideTree, lasting_tree
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.agents import Agent
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.lifecycle.claim import Claim
 
@@ -36,14 +37,17 @@ class WorkerRecord(Persistent):
     that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
     of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
     added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
-    those of quotas that its jobs have, by the job's key.
+    those of quotas that its jobs have, by the job's key. `agents`: what it works for. `stuck`:
+    how many of its threads don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
     """
 
     heartbeat = 0
+    stuck = 0
     queues: tuple[str, ...] | None = None
+    agents: tuple[Agent, ...] = ()
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ HISTORY = "history"
 PARKED = "parked"
 READY = "ready"
 SCHEDULED = "scheduled"
+PAUSED = "paused"
 WAITING = "waiting"  # for the job that it has returned
 
 
@@ -60,7 +61,7 @@ class AttemptResult:
         self.attempts = 1
         self.conflicts = 0
         self.outcome: str | None = None
-        #: What the job returned or its Failure; why it is parked.
+        #: What the job returned or its Failure; why it is parked; the match of its pause.
         self.result: Any = None
         #: That of an attempt which another one is to follow; None if it snoozed.
         self.failure: Failure | None = None
@@ -121,6 +122,13 @@ def parked(claim: Claim, reason: str | None, now: int) -> AttemptResult:
     """The result of a job that can't be run with the code that is there."""
     result = AttemptResult(claim, PARKED, now, now)
     result.result = reason
+    return result
+
+
+def paused(claim: Claim, match: str | None, now: int) -> AttemptResult:
+    """The result of a job that wasn't begun, for the pause of that `match`, None: the queue's."""
+    result = AttemptResult(claim, PAUSED, now, now)
+    result.result = match
     return result
 
 

@@ -58,7 +58,7 @@ def in_order(shards: Sequence[Shard], now: int) -> Iterator[Keyed]:
 
 def _due(shard: Shard) -> tuple[Any, ...]:
     """The trees of jobs that are due."""
-    return shard.ready, shard.admitted, shard.limited
+    return (*shard.readies(), shard.limited)
 
 
 def _sorted_out(inbox: Any) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import logging
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -129,20 +129,42 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
     return method
 
 
-def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    watch: Callable[[Callable[[], object] | None], None] | None = None,
+) -> Any:
     """Call `function` and return its result; if that is a coroutine, what it leads to.
 
-    The event loop of a coroutine is closed then, and with it what the job left in it.
+    The event loop of a coroutine is closed then, and with it what the job left in it. `watch` is
+    given what cancels the coroutine from another thread, and None at its end.
     """
     result = function(*args, **kwargs)
     if not inspect.iscoroutine(result):
         return result
     import asyncio  # heavy, and few jobs need it
 
+    coroutine = result if watch is None else _watched(result, watch)
     try:
-        return asyncio.run(result)
+        return asyncio.run(coroutine)
     finally:
-        result.close()  # where a loop runs already this one can't, and wasn't begun
+        coroutine.close()  # where a loop runs already this one can't, and wasn't begun
+        result.close()
+
+
+async def _watched(
+    coroutine: Coroutine[Any, Any, Any], watch: Callable[[Callable[[], object] | None], None]
+) -> Any:
+    import asyncio
+
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    watch(functools.partial(loop.call_soon_threadsafe, task.cancel))
+    try:
+        return await coroutine
+    finally:
+        watch(None)
 
 
 class Hooks:

@@ -1,6 +1,6 @@
 """Claim: due jobs move from the shards of a queue into the lease of a worker.
 
-Claims load no jobs.
+Claims load no jobs, but those for an agent with a filter.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ZODB.utils import u64
 
 from zodbjobs import defaults
-from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.entries import Entry
+from zodbjobs.stored.lifecycle import keys, pausing, refused
+from zodbjobs.stored.lifecycle.entries import Entry, entry_of, job_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.lifecycle.refused import Filter
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.workers import WorkerRecord
@@ -49,42 +50,88 @@ def claim(
     shards: Sequence[Shard],
     interrupted: int = 0,
     with_quotas: int = 1,
+    chooser: Filter | None = None,
 ) -> list[Claim]:
     """Move up to `limit` due jobs of `shards`, which are some of the queue's, into the lease
-    of `worker`, in the order of their keys.
+    of `worker`, in the order of their keys; none while the queue is paused.
 
     `interrupted`: how many jobs the worker holds already that were interrupted before.
     `with_quotas`: how many may be jobs with quotas. Joins the current transaction; the caller
     commits, and runs them only then.
+
+    `chooser` takes none but those that it accepts. It is asked for MOST_ASKED at most, so fewer
+    may be found though there are more.
     """
     complete = min(shard.drain(now, limit) for shard in shards)
-    claimed = _claim_interrupted(worker, limit, shards, interrupted)
-    quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed))
-    heap = [(first, s.index) for s in shards if (first := s.first(quotas.room > 0)) is not None]
+    if pausing.is_paused(queue):
+        return []
+    claimed = _claim_interrupted(worker, limit, shards, interrupted, chooser)
+    quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed), chooser)
+
+    def first_of(shard: Shard) -> int | None:
+        return refused.first(shard, chooser, quotas.room > 0)
+
+    heap = [(first, s.index) for s in shards if (first := first_of(s)) is not None]
     heapq.heapify(heap)
     while heap and len(claimed) < limit:
+        if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
+            break
         shard = queue.shards[heapq.heappop(heap)[1]]
         last = min(complete, heap[0][0]) if heap else complete
         if quotas.room > 0 and shard.admitted and (key := shard.admitted.minKey()) <= last:
-            claimed += _lease(worker, shard, shard.take(key - 1, limit - len(claimed)))
-            if len(claimed) < limit:
+            claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser)
+            if len(claimed) < limit and shard.admitted.minKey() == key:
                 claimed += quotas.claim(shard, key)
         else:
-            claimed += _lease(worker, shard, shard.take(last, limit - len(claimed)))
-        first = shard.first(quotas.room > 0)
+            claimed += _take(worker, shard, last, limit - len(claimed), chooser)
+        first = first_of(shard)
         if first is not None and first <= complete:
             heapq.heappush(heap, (first, shard.index))
     return claimed
 
 
+def _take(
+    worker: WorkerRecord, shard: Shard, last: int, limit: int, chooser: Filter | None
+) -> list[Claim]:
+    """Claim up to `limit` ready jobs with keys up to `last`.
+
+    One with quotas that a filter has refused is admitted again, and asked for there.
+    """
+    if chooser is None and shard.refused is None:
+        return _lease(worker, shard, shard.take(last, limit))
+    most = limit if chooser is None else min(limit, defaults.MOST_ASKED)
+    found = refused.take(shard, last, most, chooser)
+    if chooser is not None:
+        shard._p_jar.prefetch([job_of(item) for _, item, _ in found])
+    taken = []
+    for key, item, names in found:
+        if entry_of(item).names:
+            shard.make_ready(key, tuple(entry_of(item)._replace(refused=names)))
+        elif chooser is None or chooser.accepts(job_of(item)):
+            taken.append((key, item))
+        else:
+            refused.refuse(shard, key, item, names, chooser)
+    return _lease(worker, shard, taken)
+
+
+def _accepts(entry: Entry, chooser: Filter | None) -> bool:
+    """Whether an entry is taken; a filter that has refused it isn't asked again."""
+    if chooser is None:
+        return True
+    return chooser.name not in entry.refused and chooser.accepts(entry.job)
+
+
 class _WithQuotas:
-    """Claims jobs with quotas, up to `room` of them.
+    """Claims jobs with quotas, up to `room` of them, of those that `chooser` accepts.
 
     `interrupted`: how many jobs the worker holds that were interrupted before.
     """
 
-    def __init__(self, worker: WorkerRecord, room: int, interrupted: int) -> None:
+    def __init__(
+        self, worker: WorkerRecord, room: int, interrupted: int, chooser: Filter | None
+    ) -> None:
         self.room = room
+        self._chooser = chooser
         self._worker = worker
         self._interrupted = interrupted
         self._refusals = 0
@@ -103,6 +150,10 @@ class _WithQuotas:
             self.room = 0
             return []
         del shard.admitted[key]
+        if self._chooser is not None and not _accepts(entry, self._chooser):
+            refused.refuse(shard, key, tuple(entry), entry.refused, self._chooser)
+            shard.queue.quotas.passed(entry.names or ())
+            return []
         claims = _lease(self._worker, shard, [(key, tuple(entry))])
         for claim in claims:
             taken = shard.queue.quotas.take(claim.names, (self._worker.id, claim.key))
@@ -121,7 +172,11 @@ def most_together(interruptions: int) -> int:
 
 
 def _claim_interrupted(
-    worker: WorkerRecord, limit: int, shards: Iterable[Shard], held: int
+    worker: WorkerRecord,
+    limit: int,
+    shards: Iterable[Shard],
+    held: int,
+    chooser: Filter | None,
 ) -> list[Claim]:
     claimed: list[Claim] = []
     for shard in shards:
@@ -130,9 +185,15 @@ def _claim_interrupted(
         for key, item in list(islice(shard.interrupted.items(), defaults.CLAIM_MOST)):
             if len(claimed) >= limit:
                 return claimed
-            if held + len(claimed) < most_together(item[0]):
+            if held + len(claimed) >= most_together(item[0]):
+                continue
+            entry = entry_of(item)
+            if _accepts(entry, chooser):
                 del shard.interrupted[key]
                 claimed += _lease(worker, shard, [(key, item)])
+            elif chooser is not None and chooser.name not in entry.refused:
+                noted = entry._replace(refused=(*entry.refused, chooser.name))
+                shard.interrupted[key] = tuple(noted)
     return claimed
 
 

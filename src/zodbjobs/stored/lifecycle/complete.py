@@ -17,10 +17,11 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Skipped
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, SKIPPED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempts, followers, keys, telling
+from zodbjobs.stored.lifecycle import attempts, followers, keys, pausing, telling
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     PARKED,
+    PAUSED,
     SCHEDULED,
     WAITING,
     AttemptResult,
@@ -198,6 +199,8 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
             _schedule(shard, job)
         elif result.goes_to == WAITING:
             shard.make_wait(claim.key, job)
+        elif result.goes_to == PAUSED:
+            pausing.put_aside(shard, claim, _unbegun(claim, job), result.result)
         else:
             shard.make_ready(claim.key, item_for(job) if claim.names else job)
     for oid, ended in finished.items():
@@ -219,6 +222,8 @@ def _key_for_later(job: Job, shard: Shard, due: int) -> int:
     """Give a job the key of one that is due then; it is to be filed under that."""
     job._created = job._created_micros()
     key = keys.key_for_later(job.priority, due)
+    if key == job._key:  # what still runs under that one must not be taken for the next attempt
+        key = keys.key_for_later(job.priority, due)
     job._place(shard, key)
     return key
 
@@ -249,12 +254,16 @@ def give_back(record: WorkerRecord, claim: Claim) -> None:
         return
     record.release(claim.key)
     shard: Shard = record._p_jar.get(claim.shard)
+    shard.make_ready(claim.key, _unbegun(claim, job))
+
+
+def _unbegun(claim: Claim, job: Job) -> Any:
+    """How a claimed job is filed again that was not begun."""
     if claim.too_late:
-        shard.make_ready(claim.key, too_late(job))
-    elif claim.names:
-        shard.make_ready(claim.key, item_for(job, claim.interruptions))
-    else:
-        shard.make_ready(claim.key, (claim.interruptions, job) if claim.interruptions else job)
+        return too_late(job)
+    if claim.names:
+        return item_for(job, claim.interruptions)
+    return (claim.interruptions, job) if claim.interruptions else job
 
 
 def take_back(

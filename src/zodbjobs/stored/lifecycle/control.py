@@ -187,11 +187,13 @@ def retry(queue: Queue, job: Job) -> None:
             "ended without success, can be retried"
         )
     priority, policy, unique = job.priority, job._given_policy, job._unique
-    context = job._given_context
+    timeout, context = job._given_timeout, job._given_context
     job._renew()
     job._begin_after = None
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
+    if timeout is not None:
+        job._given_timeout = timeout  # as well
     surroundings.note(job, context)
     if unique is not None:
         give_unique(queue, job, unique.name, unique.until_ended)

@@ -177,6 +177,11 @@ def due_key(job: Job, now: int, after: int | None, priority: int) -> int:
     return keys.key_for_later(priority, after)
 
 
+def own_inbox(shard: Shard) -> Any:
+    """The inbox of this producer in a shard."""
+    return shard.inboxes[_producer.number // defaults.SHARDS % len(shard.inboxes)]
+
+
 def own_shard(queue: Queue) -> Shard:
     """The shard of this producer, for what isn't to be delivered yet."""
     shard: Shard = queue.shards[_producer.number % len(queue.shards)]

@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
     `names`: those of its quotas; None: it is claimed to be ended, for it wasn't begun in time.
     `unique`: the key that it loses by being claimed. `deadline`: the microseconds by which it
-    must have begun.
+    must have begun. `refused`: the names of the filters of agents that have refused it.
     """
 
     times: int
@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     names: tuple[str, ...] | None = ()
     unique: UniqueKey | None = None
     deadline: int | None = None
+    refused: tuple[str, ...] = ()
 
 
 def item_for(job: Job, times: int = 0) -> Any:

@@ -22,6 +22,7 @@ from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys, surroundings, telling
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
+from zodbjobs.stored.lifecycle.options import give_timeout
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.storable import can_be_stored
@@ -370,6 +371,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
         return
     after = callback._begin_after if callback._delay is None else now + callback._delay
     queue = shard.queue if queue is None else queue  # an empty one is false
+    give_timeout(queue, callback)
     enter(queue, callback, now, after, callback._priority)
     telling.put(queue, callback)
 

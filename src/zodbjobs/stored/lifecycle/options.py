@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
+import math
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument
@@ -11,6 +13,22 @@ from zodbjobs.stored.lifecycle import keys
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queue import Queue
+
+
+class _Unsaid(enum.Enum):
+    """What an option is that wasn't given, where None says something."""
+
+    UNSAID = enum.auto()
+
+    def __repr__(self) -> str:
+        return "UNSAID"
+
+
+UNSAID: Final = _Unsaid.UNSAID
+
+#: The timeout of a put: seconds or a timedelta, None for none; UNSAID: the job's or the queue's.
+TimeoutOption = float | timedelta | None | Literal[_Unsaid.UNSAID]
 
 
 def due_micros(value: datetime | timedelta | None) -> int | None:
@@ -51,6 +69,33 @@ def duration_micros(value: timedelta | None) -> int | None:
     if value < timedelta(0):
         raise BadArgument(f"begin_by is negative: {value}")
     return value // timedelta(microseconds=1)
+
+
+def timeout_micros(value: float | timedelta | None) -> int | None:
+    """Microseconds of a time limit, seconds or a timedelta; BadArgument unless it is positive."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        raise BadArgument(f"timeout must be seconds or a timedelta, not {value!r}")
+    micros = seconds * 1_000_000
+    if not math.isfinite(micros) or micros < 1:
+        raise BadArgument(f"timeout must be more than 0 and finite, not {value!r}; None for none")
+    return round(micros)
+
+
+def timeout_of(job: Job) -> int | None:
+    """The microseconds that an attempt at the job may take, or None; cheap."""
+    return job._given_timeout if job._timeout is None else job._timeout
+
+
+def give_timeout(queue: Queue, job: Job) -> None:
+    """Let a job that is put, and says nothing of it, have the queue's timeout."""
+    if queue._timeout is not None and job._timeout is None:
+        job._given_timeout = queue._timeout
 
 
 def checked_priority(value: int) -> int:

@@ -11,10 +11,18 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers, surroundings, telling
+from zodbjobs.stored.lifecycle import followers, pausing, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
-from zodbjobs.stored.lifecycle.options import checked_priority, due_micros, duration_micros
+from zodbjobs.stored.lifecycle.options import (
+    UNSAID,
+    TimeoutOption,
+    checked_priority,
+    due_micros,
+    duration_micros,
+    give_timeout,
+    timeout_micros,
+)
 from zodbjobs.stored.quotas import checked_names
 
 if TYPE_CHECKING:
@@ -33,6 +41,8 @@ class Options(NamedTuple):
     policy: Any = None
     after: tuple[Job, ...] = ()
     on_failure: str = "run"
+    timeout: int | None = None
+    says_timeout: bool = False
     quota_names: tuple[str, ...] | None = None
     context: surroundings.Parts = ()
 
@@ -47,13 +57,16 @@ def options(
     priority: int | None,
     after: Iterable[Job | str] = (),
     on_failure: str = "run",
+    timeout: TimeoutOption = UNSAID,
     quota_names: Iterable[str] | None = None,
     context: bool = True,
+    is_inner: bool = False,
 ) -> Options:
     """The options of a put into `queue`, checked.
 
     Raises BadArgument for what can't be, if the default policy can't be loaded here, and if the
-    run context can't be stored; NotStored if the queue has no open connection.
+    run context can't be stored; NotStored if the queue has no open connection; Draining if it
+    takes no new jobs, unless `is_inner`.
     """
     if queue._p_jar is None:
         raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
@@ -62,6 +75,8 @@ def options(
             f"the connection of queue {queue.name!r} is closed; "
             "take the queue from zodbjobs.get_queue() with an open one"
         )
+    if queue._pauses and not is_inner:
+        pausing.check_open(queue)
     if priority is not None:
         priority = checked_priority(priority)
     said = _NOTHING
@@ -70,6 +85,8 @@ def options(
     policy = default_policy(queue, queue.parent)
     if policy is not None:
         said = said._replace(policy=policy)
+    if timeout is not UNSAID:
+        said = said._replace(timeout=timeout_micros(timeout), says_timeout=True)
     if context and (parts := surroundings.captured(queue._p_jar)):
         said = said._replace(context=parts)
     if quota_names is not None:
@@ -141,6 +158,10 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._begin_by = said.begin_by
     if said.policy is not None and job.retry_policy is None:
         job._given_policy = said.policy
+    if said.says_timeout:
+        job._timeout = said.timeout
+    else:
+        give_timeout(queue, job)
     if said.context or job._given_context:
         job._given_context = said.context  # one that it was given goes before it
     if said.quota_names is not None and job._quota_names != said.quota_names:

@@ -1,0 +1,66 @@
+"""Lane: where the jobs of one agent wait and run, apart from those of a worker's other agents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from zodbjobs.errors import MissingCode
+from zodbjobs.runtime.claimer import Claimer
+from zodbjobs.runtime.filtering import LoadedFilter
+from zodbjobs.runtime.session import Session
+from zodbjobs.runtime.slot import Slot
+from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.runtime.workload import Workload
+from zodbjobs.stored.agents import Agent
+from zodbjobs.stored.lifecycle.claim import Claim
+
+log = logging.getLogger("zodbjobs")
+
+
+class Lane:
+    """An agent at work: its workload, what claims for that, and the slots of its threads.
+
+    `number` is the agent's place in the worker's record.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        agent: Agent,
+        session: Session,
+        wakeup: Wakeup,
+        make_slot: Callable[[int], Slot],
+        owns_all: bool = False,
+    ) -> None:
+        self.number = number
+        self.queues = agent.queues
+        self.size = agent.size
+        self.filter: str | None = None
+        self.workload = Workload(agent.size)
+        self.claimer = Claimer(session, agent.size, wakeup.look(), owns_all, agent.queues)
+        self.slots = [make_slot(number) for _ in range(agent.size)]
+        #: What was handed out and isn't booked, by the object ids of the jobs.
+        self.outstanding: dict[bytes, Claim] = {}
+        self.set_filter(agent.filter)
+
+    def serves(self, queue: str) -> bool:
+        """Whether it takes jobs of the queue of that name."""
+        return self.queues is None or queue in self.queues
+
+    def set_filter(self, name: str | None) -> None:
+        """Have another filter; nothing is claimed while this process hasn't its code."""
+        if name == self.filter:
+            return
+        self.filter = name
+        try:
+            self.claimer.choose(None if name is None else LoadedFilter(name))
+        except MissingCode as error:
+            log.error("an agent claims nothing, as its filter is missing: %s", error)
+            self.claimer.choose_none()
+
+    def resize(self, size: int) -> None:
+        """Have room for another number of jobs at a time; the thread pool does the rest."""
+        self.size = size
+        self.workload.resize(size)
+        self.claimer.resize(size)

@@ -1,0 +1,95 @@
+"""Refused: what the filters of agents have refused, and how a claim goes round it.
+
+A shard has a tree for each set of filters that have refused the same jobs. So an agent with a
+filter takes from `ready`, and from those trees whose jobs its filter hasn't refused, and nobody
+looks at a job twice; an agent without one takes from all, in the order of their keys.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from BTrees.LOBTree import LOBTree
+from BTrees.OOBTree import OOBTree
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.shard import Shard
+
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.entries import job_of
+
+#: The names of the filters that have refused a job, sorted.
+Names = tuple[str, ...]
+
+
+class Filter(Protocol):
+    """Chooses among jobs. `asked`: for how many it was asked in the claim that is made."""
+
+    name: str
+    asked: int
+
+    def accepts(self, job: Job) -> bool:
+        """Whether the job is taken."""
+
+
+def _open(shard: Shard, chooser: Filter | None) -> list[tuple[int, Names, Any]]:
+    """The trees that aren't empty of jobs which are to be taken, or asked for: each with its first
+    key, the first one first.
+    """
+    trees: list[tuple[Names, Any]] = [((), shard.ready)]
+    if shard.refused is not None:
+        trees += shard.refused.items()
+    found = [
+        (tree.minKey(), names, tree)
+        for names, tree in trees
+        if tree and (chooser is None or chooser.name not in names)
+    ]
+    return sorted(found, key=lambda each: each[0])
+
+
+def first(shard: Shard, chooser: Filter | None, with_admitted: bool) -> int | None:
+    """The smallest ready key of those that the filter hasn't refused, as Shard.first()."""
+    if shard.refused is None:
+        return shard.first(with_admitted)
+    found = [key for key, _, _ in _open(shard, chooser)[:1]]
+    if with_admitted and shard.admitted:
+        found.append(shard.admitted.minKey())
+    return min(found, default=None)
+
+
+def take(
+    shard: Shard, last: int, limit: int, chooser: Filter | None
+) -> list[tuple[int, Any, Names]]:
+    """Take out up to `limit` ready jobs, or entries, with keys up to `last`, in order, other than
+    those that the filter has refused; each with the names of those that have.
+    """
+    taken: list[tuple[int, Any, Names]] = []
+    while len(taken) < limit:
+        found = _open(shard, chooser)
+        if not found or found[0][0] > last:
+            break
+        _, names, tree = found[0]
+        bound = min(last, found[1][0]) if len(found) > 1 else last
+        if not names:
+            run = shard.take(bound, limit - len(taken))
+        else:
+            run = list(islice(tree.items(None, bound), limit - len(taken)))
+            for key, _ in run:
+                del tree[key]
+        taken += [(key, item, names) for key, item in run]
+    return taken
+
+
+def refuse(shard: Shard, key: int, item: Any, names: Names, chooser: Filter) -> None:
+    """Put a job, or an entry, that was taken to those that the filter has refused as well."""
+    if shard.refused is None:
+        shard.refused = OOBTree()
+    all_names = tuple(sorted({*names, chooser.name}))
+    tree = shard.refused.get(all_names)
+    if tree is None:
+        tree = shard.refused[all_names] = LOBTree()
+    free = keys.free_key(tree, key)
+    if shard.rekey(job_of(item), key, free):
+        tree[free] = item
