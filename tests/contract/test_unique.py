@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import bench, die, make_doomed
+from bench import bench, die, make_doomed, run_in_groups
 from meanwhile import committed
 from storages import MAKERS
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import insights
+from zodbjobs import defaults, insights
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -232,3 +232,15 @@ def test_an_aborted_put_leaves_no_key(any_db: Any, queue: Any, mine: Any) -> Non
     assert queue.put(job, unique="new") is job
     mine.commit()
     assert run_jobs(any_db) == 3
+
+
+def test_many_of_one_transaction_give_their_keys_back(any_db: Any, queue: Any, mine: Any) -> None:
+    jobs = {
+        f"k{n}": put(queue, n, f"k{n}", unique_until="ended")
+        for n in range(defaults.SHARED_TOGETHER * 2)
+    }
+    mine.commit()
+    assert run_in_groups(any_db) == len(jobs)
+    mine.begin()
+    assert {job.outcome for job in jobs.values()} == {"succeeded"}
+    assert [key for key, job in jobs.items() if put(queue, 0, key) is job] == []

@@ -73,12 +73,12 @@ class _Part:
             return True
         return job_of(self.inbox.get(job._key)) is job
 
-    def add_entry(self, key: int, job: Job, entry: Any) -> None:
-        """Add `job` by an entry of its own, under `key` or the next free one."""
+    def add_alone(self, key: int, job: Job) -> None:
+        """Add `job` outside of bundles, under `key` or the next free one."""
         self.room -= 1
         key = keys.free_key(self.inbox, key)
-        self.inbox[key] = entry
         job._place(self.shard, key)
+        self.inbox[key] = item_for(job)
 
     def add(self, key: int, job: Job, are_many: bool) -> None:
         """Add `job` under `key`, or the next free one."""
@@ -129,10 +129,9 @@ class _Delivery:
         if not parts or not parts[-1].room:
             parts.append(_Part(self._queue, len(parts)))
         if job._quota_names or job._unique is not None:
-            item = item_for(job)
-            if item is not job:
-                parts[-1].add_entry(key, job, item)
-                return
+            # One that has its key until it has ended as well: shared results would keep it.
+            parts[-1].add_alone(key, job)
+            return
         self._count += 1
         parts[-1].add(key, job, self._count >= defaults.SHARED_TOGETHER)
 

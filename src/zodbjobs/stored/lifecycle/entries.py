@@ -6,9 +6,10 @@ claims load no jobs, and a server that hasn't this package must be able to merge
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zodbjobs.stored.lifecycle.options import deadline_of
+from zodbjobs.stored.lifecycle.keys import micros_of
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.unique_keys import UniqueKey
 
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 def item_for(job: Job, times: int = 0) -> Any:
     """How `job`, which was interrupted so many times, is filed: as it is, or as an entry.
 
-    It may be one that can't be loaded here.
+    It has its key, which tells when it was put. It may be one that can't be loaded here.
     """
     state = state_of(job)
     names, unique = state.get("_quota_names") or (), state.get("_unique")
@@ -45,8 +46,16 @@ def item_for(job: Job, times: int = 0) -> Any:
         return (times, job) if times else job
     deadline = None
     if names and state.get("_started") is None and state.get("_begin_by") is not None:
-        deadline = deadline_of(job)
+        deadline = _begins(state) + state["_begin_by"]
     return tuple(Entry(times, job, names, unique, deadline))
+
+
+def _begins(state: Mapping[str, Any]) -> int:
+    """From when on a job was to be begun, in microseconds, as Job.begin_after tells."""
+    found: int | None = state.get("_begin_after")
+    if found is None:
+        found = state.get("_created")
+    return micros_of(state["_key"]) if found is None else found
 
 
 def entry_of(item: Any) -> Entry:
