@@ -656,3 +656,98 @@ def test_an_aborted_put_leaves_nothing(any_db: Any, queue: Any, mine: Any) -> No
     queue.put(job)
     mine.commit()
     assert (run_jobs(any_db), sample.noted) == (1, [1])
+
+
+# None is forgotten, whoever commits first
+
+
+@pytest.mark.parametrize("name", ["mail", "mail:7"])
+def test_who_waits_before_the_last_slot_is_given_back_is_not_forgotten(
+    any_db: Any, queue: Any, mine: Any, name: str
+) -> None:
+    queue.quotas.create("mail", 2)
+    queue.quotas.create("mail:*", 2)
+    for n in range(3):
+        put(queue, n, name)
+    mine.commit()
+    with bench(any_db) as worker, bench(any_db) as other:
+        claims = take(worker)
+        end(worker, claims[0])
+        claims = [claims[1], *take(worker)]
+        mine.begin()
+        assert (len(claims), queue.quotas.slots(name).has_waiting) == (2, False)
+        for each in claims:
+            worker.runner.run(each)
+        worker.runner.flush()
+        mine.begin()
+        last = put(queue, 4, name)
+        mine.commit()
+        commit_meanwhile(worker.registration.session.manager, lambda: take(other))
+        with pytest.raises(ConflictError):
+            worker.dispatcher.step()  # nothing waits for what it gives back, as far as it sees
+        mine.begin()
+        assert insights.job_details(last).limited_by == name
+        worker.dispatcher.step()
+        assert ids(take(other)) == [last.id]
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_who_waits_before_the_quota_is_changed_is_not_forgotten(
+    any_db: Any, queue: Any, mine: Any, size: int | None
+) -> None:
+    quota = queue.quotas.create("mail")
+    first, second = put(queue, 1, "mail"), put(queue, 2, "mail")
+    mine.commit()
+    with bench(any_db) as worker:
+        end(worker, *take(worker))
+        assert ids(take(worker)) == [second.id]
+        mine.begin()
+        last = put(queue, 3, "mail")
+        mine.commit()
+
+        def change() -> None:
+            if size is None:
+                del queue.quotas["mail"]
+            else:
+                quota.size = size
+            mine.commit()
+
+        commit_meanwhile(mine, lambda: take(worker))
+        with pytest.raises(ConflictError):
+            change()
+        mine.begin()
+        assert (first.outcome, insights.job_details(last).limited_by) == ("succeeded", "mail")
+        change()
+        assert ids(take(worker)) == [last.id]
+
+
+@pytest.mark.parametrize("where", ["admitted", "lease"])
+def test_one_that_is_parked_as_its_turn_comes_makes_way(
+    any_db: Any, queue: Any, mine: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    queue.quotas.create("mail")
+    first = put(queue, 1, "mail")
+    bad = put(queue, [sample.Brittle()], "mail")
+    last = put(queue, 3, "mail")
+    mine.commit()
+    with bench(any_db) as worker:
+        claims = take(worker)
+        assert ids(claims) == [first.id]
+        mine.begin()
+        record = queue.parent.workers[worker.registration.id]
+        tree = bad._shard.admitted if where == "admitted" else record.lease
+        tree[bad._key] = (0, first, ()) if where == "admitted" else first
+        mine.commit()
+        bad._p_deactivate()
+        monkeypatch.setattr(sample, "unstorable", True)
+        end(worker, *claims)
+        mine.begin()
+        if where == "admitted":
+            del tree[bad._key]
+            mine.commit()
+        assert ids(take(worker)) == [last.id]
+        mine.begin()
+        assert bad.parked is not None
+        if where == "lease":
+            del record.lease[bad._key]
+            mine.commit()

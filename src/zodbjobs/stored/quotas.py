@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from BTrees.LLBTree import LLBTree
@@ -54,7 +53,9 @@ class Slots(Persistent):
     """The slots of one name: who has one, and what waits for one.
 
     `held` is written by who takes or gives back a slot, so of two workers that do so at once one
-    conflicts. Who lets a job wait because all are taken reads `held` as current.
+    conflicts. Who lets a job wait because all are taken reads `held` as current, and who has a
+    free slot, and finds that nothing waits, reads that as current: of these two one conflicts,
+    whoever is first.
     """
 
     held: frozenset[Holder] = frozenset()
@@ -89,7 +90,6 @@ class Slots(Persistent):
         """Give a slot back, and let the first job that waits be claimed."""
         self.held -= {holder}
         self.open()
-        self._quotas.drop_unused(self)
 
     def has(self, key: int) -> bool:
         """Whether a job of that key waits for a slot."""
@@ -113,22 +113,36 @@ class Slots(Persistent):
     def open(self, most: int = 1) -> None:
         """Let up to `most` of the jobs that wait be claimed, the first by key, if a slot is free.
 
-        A claim looks again: that more are let go than there are slots harms nothing.
+        A claim looks again: that more are let go than there are slots harms nothing. What nobody
+        uses any more is dropped.
         """
-        if not self.has_waiting or self.is_full:
+        if self.is_full:
+            return
+        if not self.has_waiting:
+            self._rely_on_none_waiting()
+            self._quotas.drop_unused(self)
             return
         assert self.waiting is not None
-        for key, shard in list(islice(self.waiting.items(SENTINEL + 1), most)):
-            del self.waiting[key]
-            self._quotas.queue.shards[shard].admit(key)
+        while most > 0 and self.has_waiting:
+            key = self.waiting.minKey(SENTINEL + 1)
+            shard = self._quotas.queue.shards[self.waiting.pop(key)]
+            most -= shard.admit(key)  # one that is parked by that doesn't keep others waiting
+
+    def _rely_on_none_waiting(self) -> None:
+        """Let the transaction conflict if a job begins to wait meanwhile: nobody would open."""
+        tree = self.waiting
+        if tree is None:
+            return  # who makes one writes this record
+        for each in (tree, tree._firstbucket):  # a bucket may have a record of its own
+            if each._p_jar is not None and each._p_serial is not None:
+                each._p_jar.readCurrent(each)
 
     def rule_changed(self) -> None:
         """Let as many be claimed as are free by now."""
         self._p_changed = True  # who lets a job wait at the same time goes by the old size
         quota = self._quotas.rule(self.name)
         waiting = 0 if self.waiting is None else len(self.waiting) - 1
-        self.open(waiting if quota is None else max(0, quota.size - len(self.held)))
-        self._quotas.drop_unused(self)
+        self.open(waiting if quota is None else quota.size - len(self.held))
 
 
 @implementer(IQuotas)
@@ -252,6 +266,7 @@ class Quotas(Persistent):
         name = slots.name
         if name not in self._quotas and not slots.is_used and self._slots.get(name) is slots:
             del self._slots[name]
+            slots._p_changed = True  # who takes one meanwhile conflicts
 
 
 def checked_names(names: object) -> tuple[str, ...]:

@@ -151,12 +151,14 @@ class Shard(Persistent):
         if entry.deadline is not None:
             self.add_deadline(entry.deadline, free, entry.job)
 
-    def admit(self, key: int) -> None:
-        """Let a job be claimed that waited for a slot."""
+    def admit(self, key: int) -> bool:
+        """Let a job be claimed that waited for a slot; whether it may be, and isn't parked."""
         *entry, _ = self.limited.pop(key)
         free = keys.free_key(self.admitted, key)
-        if self.rekey(entry[1], key, free):
-            self.admitted[free] = tuple(entry)
+        if not self.rekey(entry[1], key, free):
+            return False
+        self.admitted[free] = tuple(entry)
+        return True
 
     def refuse(self, key: int) -> bool:
         """Let a job wait that was admitted, if its quotas have no free slot by now; whether."""

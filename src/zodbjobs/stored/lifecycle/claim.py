@@ -155,6 +155,8 @@ class _WithQuotas:
             shard.queue.quotas.passed(entry.names or ())
             return []
         claims = _lease(self._worker, shard, [(key, tuple(entry))])
+        if not claims:  # it is parked
+            shard.queue.quotas.passed(entry.names or ())
         for claim in claims:
             taken = shard.queue.quotas.take(claim.names, (self._worker.id, claim.key))
             self._worker.slots[claim.key] = taken
