@@ -751,3 +751,77 @@ def test_one_that_is_parked_as_its_turn_comes_makes_way(
         if where == "lease":
             del record.lease[bad._key]
             mine.commit()
+
+
+# Time
+
+
+def test_one_that_began_in_time_expires_no_more(any_db: Any, queue: Any, mine: Any) -> None:
+    queue.quotas.create("mail")
+    job = zodbjobs.Job(sample.fail, 1)
+    job.retry_policy = zodbjobs.Retry(3)
+    with moving_clock() as now:
+        first = put(queue, 1, "mail")
+        queue.put(job, quota_names=["mail"], begin_by=timedelta(seconds=10))
+        mine.commit()
+        with bench(any_db) as worker:
+            claims = take(worker)
+            assert ids(claims) == [first.id]
+            end(worker, *claims)
+            end(worker, *take(worker))
+            mine.begin()
+            urgent = put(queue, 3, "mail", priority=5)
+            mine.commit()
+            assert ids(take(worker)) == [urgent.id]
+            now.advance(20)
+            assert take(worker) == []
+            mine.begin()
+            assert (job.attempts, job.status, job.outcome) == (1, "pending", None)
+
+
+@pytest.mark.promise(56)
+@pytest.mark.parametrize("before", [None, timedelta(seconds=10), timedelta(seconds=60)])
+@pytest.mark.parametrize("then", [None, timedelta(seconds=30)])
+def test_begin_by_that_is_set_while_it_waits_is_what_counts(
+    any_db: Any, queue: Any, mine: Any, before: timedelta | None, then: timedelta | None
+) -> None:
+    queue.quotas.create("mail")
+    with moving_clock() as now:
+        first = put(queue, 1, "mail")
+        limited = put(queue, 2, "mail", begin_by=before)
+        blocked = put(queue, 3, after=[first], begin_by=before)
+        mine.commit()
+        with bench(any_db) as worker:
+            assert ids(take(worker)) == [first.id]
+            mine.begin()
+            limited.begin_by = blocked.begin_by = then
+            mine.commit()
+            now.advance(20)
+            assert take(worker) == []
+            now.advance(60)
+            claims = take(worker)
+            late = [] if then is None else [limited.id, blocked.id]
+            assert sorted(ids(claims)) == sorted(str(each) for each in late)
+            end(worker, *claims)
+            mine.begin()
+            outcome = None if then is None else "expired"
+            assert (limited.outcome, blocked.outcome) == (outcome, outcome)
+
+
+def test_what_was_found_too_late_is_not_run_past_its_gate(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    with moving_clock() as now:
+        first = put(queue, 1, begin_after=timedelta(hours=1))
+        job = put(queue, 2, after=[first], begin_by=timedelta(seconds=10))
+        mine.commit()
+        now.advance(20)
+        with bench(any_db) as worker:
+            worker.dispatcher.give_back(take(worker))
+            mine.begin()
+            assert job.status == "pending"
+            job.begin_by = None
+            mine.commit()
+            end(worker, *take(worker))
+        mine.begin()
+        assert (job.outcome, sample.noted) == ("expired", [])

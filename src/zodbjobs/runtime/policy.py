@@ -41,15 +41,17 @@ def after_expiry(job: Job, now: int, conflicts: int, too_late: bool = False) -> 
     """The error for a job that wasn't begun in time; None if it may be run at `now`.
 
     What was begun in time is run again after a conflict, an error or a snooze, however late.
-    `too_late`: whoever claimed it found it to be so, by a clock that may not be this one.
+    `too_late`: whoever claimed it found it to be so, by a clock that may not be this one, or by a
+    begin_by that was changed since; it was taken from what it waited for.
     """
     deadline = deadline_of(job)
-    if deadline is None:
+    if not too_late and (
+        deadline is None or now <= deadline or conflicts or job.started is not None
+    ):
         return None
-    if not too_late and (now <= deadline or conflicts or job.started is not None):
-        return None
+    when = "in time" if deadline is None else f"by {clock.to_datetime(deadline)}"
     return Expired(
-        f"job {job.id} ({job.description}) was to be begun by {clock.to_datetime(deadline)}; "
+        f"job {job.id} ({job.description}) was to be begun {when}; "
         "give it a longer begin_by, or the queue more workers"
     )
 

@@ -663,7 +663,7 @@ class Job(Persistent):
     @begin_by.setter
     def begin_by(self, value: timedelta | None) -> None:
         self._require("begin_by can be set", NEW, PENDING)
-        self._begin_by = duration_micros(value)
+        control.set_begin_by(self, duration_micros(value))
 
     @property
     def timeout(self) -> timedelta | None:

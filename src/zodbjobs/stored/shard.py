@@ -20,7 +20,7 @@ from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.id_keeper import IdKeeper
 from zodbjobs.stored.lifecycle import keys, telling
-from zodbjobs.stored.lifecycle.entries import Entry, job_of, too_late
+from zodbjobs.stored.lifecycle.entries import Entry, deadline_for, job_of, too_late
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.trees import lasting_tree
@@ -268,9 +268,13 @@ class Shard(Persistent):
         for place, (key, job) in expired:
             del self.deadlines[place]
             if self.is_limited(key, job):
+                if not _is_past(Entry(*self.limited[key][:-1]).deadline, now):
+                    continue
                 self._unlimit(key)
-            elif not self.unblock(key, job):
-                continue  # it waits no more
+            elif not self.is_blocked(key, job) or not _is_past(deadline_for(job), now):
+                continue
+            else:
+                self.unblock(key, job)
             self.make_ready(key, too_late(job))
 
     # From ready to a lease
@@ -473,3 +477,8 @@ class Shard(Persistent):
                     yield item
         for inbox in self.inboxes:
             yield from (item for item in inbox.values() if isinstance(item, Bundle))
+
+
+def _is_past(deadline: int | None, now: int) -> bool:
+    """Whether a job that waits has this deadline still: it may have begun since, or another one."""
+    return deadline is not None and deadline < now

@@ -32,6 +32,7 @@ from zodbjobs.stored.lifecycle.complete import (
 )
 from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
 from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle.entries import deadline_for
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.lifecycle.unique import give_unique, unique_holder
@@ -124,14 +125,31 @@ def set_quota_names(job: Job, names: tuple[str, ...]) -> None:
     shard = None if job._key is None or job.status == NEW else shard_of(job)
     if shard is not None:
         shard.queue.quotas.check(names, job)
-    key, before = key_of(job), job._quota_names
-    waits = shard is not None and not shard.is_blocked(key, job) and not shard.has_parked(key, job)
-    if waits and shard is not None and names != before:
-        shard.discard(key, job)
+    if names == job._quota_names:
+        return
+    key = key_of(job)
+    if shard is None or shard.is_blocked(key, job) or shard.has_parked(key, job):
         job._quota_names = names
+        return
+    shard.discard(key, job)
+    job._quota_names = names
+    deliver(shard.queue, job, key)
+
+
+def set_begin_by(job: Job, micros: int | None) -> None:
+    """Give a job that hasn't been claimed another time within which it must begin."""
+    shard = None if job._key is None or job.status == NEW else shard_of(job)
+    job._begin_by = micros
+    if shard is None:
+        return
+    key = key_of(job)
+    if shard.is_blocked(key, job):
+        deadline = deadline_for(job)
+        if deadline is not None:
+            shard.add_deadline(deadline, key, job)
+    elif job._quota_names and not shard.has_parked(key, job):
+        shard.discard(key, job)  # its entry tells the time
         deliver(shard.queue, job, key)
-    elif names != before:
-        job._quota_names = names
 
 
 def remove(queue: Queue, job: Job) -> None:

@@ -78,7 +78,7 @@ class _Part:
         self.room -= 1
         key = keys.free_key(self.inbox, key)
         job._place(self.shard, key)
-        self.inbox[key] = item_for(job)
+        self.inbox[key] = item_for(job, job._interruptions)
 
     def add(self, key: int, job: Job, are_many: bool) -> None:
         """Add `job` under `key`, or the next free one."""
@@ -128,7 +128,7 @@ class _Delivery:
         parts = self._parts[keys.is_for_later(key)]
         if not parts or not parts[-1].room:
             parts.append(_Part(self._queue, len(parts)))
-        if job._quota_names or job._unique is not None:
+        if job._quota_names or job._unique is not None or job._interruptions:
             # One that has its key until it has ended as well: shared results would keep it.
             parts[-1].add_alone(key, job)
             return

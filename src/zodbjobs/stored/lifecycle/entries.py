@@ -6,7 +6,6 @@ claims load no jobs, and a server that hasn't this package must be able to merge
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zodbjobs.stored.lifecycle.keys import micros_of
@@ -44,18 +43,22 @@ def item_for(job: Job, times: int = 0) -> Any:
         unique = None
     if not names and unique is None:
         return (times, job) if times else job
-    deadline = None
-    if names and state.get("_started") is None and state.get("_begin_by") is not None:
-        deadline = _begins(state) + state["_begin_by"]
-    return tuple(Entry(times, job, names, unique, deadline))
+    return tuple(Entry(times, job, names, unique, deadline_for(job) if names else None))
 
 
-def _begins(state: Mapping[str, Any]) -> int:
-    """From when on a job was to be begun, in microseconds, as Job.begin_after tells."""
-    found: int | None = state.get("_begin_after")
-    if found is None:
-        found = state.get("_created")
-    return micros_of(state["_key"]) if found is None else found
+def deadline_for(job: Job) -> int | None:
+    """The microseconds by which a job that was put must begin; None for one that has begun once.
+
+    It may be one that can't be loaded here.
+    """
+    state = state_of(job)
+    begin_by: int | None = state.get("_begin_by")
+    if begin_by is None or state.get("_started") is not None:
+        return None
+    begins: int | None = state.get("_begin_after")
+    if begins is None:
+        begins = state.get("_created")
+    return (micros_of(state["_key"]) if begins is None else begins) + begin_by
 
 
 def entry_of(item: Any) -> Entry:
