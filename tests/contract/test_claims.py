@@ -10,6 +10,7 @@ import pytest
 import sample
 import transaction
 from bench import Bench, bench
+from meanwhile import commit_meanwhile
 from ZODB.POSException import ConflictError
 
 import zodbjobs
@@ -110,3 +111,29 @@ def test_producers_at_once_do_not_conflict(any_db: Any, queue: Any) -> None:
     assert conflicts == []
     transaction.begin()
     assert len(queue) == PRODUCERS * ROUNDS * 10
+
+
+def test_what_cannot_be_given_back_at_once_is_not_forgotten(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All threads are in long jobs, and others may have time; but the commit conflicts."""
+    job = queue.put(zodbjobs.Job(sample.note, 1))
+    transaction.commit()
+    mine = transaction.manager.manager
+    with bench(any_db) as worker:
+        claims = worker.claim()
+        worker.dispatcher.stop_claiming()
+        workload = worker.parts.workload
+        workload.hand_out(claims)
+        monkeypatch.setattr(workload, "take_stuck", workload.take_all)
+
+        def conflict() -> None:
+            raise ConflictError
+
+        commit_meanwhile(worker.registration.session.manager, conflict)
+        with pytest.raises(ConflictError):
+            worker.dispatcher.tick()
+        assert len(workload) == 1
+        worker.dispatcher.tick()
+        mine.begin()
+        assert (job.status, len(workload)) == ("pending", 0)

@@ -825,3 +825,31 @@ def test_what_was_found_too_late_is_not_run_past_its_gate(
             end(worker, *take(worker))
         mine.begin()
         assert (job.outcome, sample.noted) == ("expired", [])
+
+
+def test_after_a_claim_in_doubt_it_has_its_quotas(any_db: Any, queue: Any, mine: Any) -> None:
+    queue.quotas.create("mail")
+    job = zodbjobs.Job(sample.fail, 1)
+    job.retry_policy = zodbjobs.Retry(3)
+    queue.put(job, quota_names=["mail"])
+    mine.commit()
+    with bench(any_db) as worker:
+        manager = worker.registration.session.manager
+        commit = manager.commit
+
+        def unconfirmed() -> None:
+            manager.commit = commit
+            commit()
+            raise OSError("the connection was lost")
+
+        manager.commit = unconfirmed
+        with pytest.raises(OSError, match="lost"):
+            worker.claim()
+        assert worker.dispatcher.step() == 1
+        end(worker, *worker.parts.workload.take_all())
+        mine.begin()
+        urgent = put(queue, 3, "mail", priority=5)
+        mine.commit()
+        assert ids(take(worker)) == [urgent.id]
+        mine.begin()
+        assert (job.attempts, held(queue, "mail")) == (1, 1)

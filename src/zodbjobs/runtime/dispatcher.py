@@ -131,9 +131,7 @@ class Dispatcher:
             for slot in self._slots:
                 self._unwritten += slot.group.take_left()
             for lane in self._lanes:
-                stuck = lane.workload.take_stuck()
-                if stuck:
-                    self.give_back(stuck)
+                self._give_back_stuck(lane)
             busy = any(lane.workload.is_busy for lane in self._lanes)
             rooms = [
                 (lane, room)
@@ -337,6 +335,17 @@ class Dispatcher:
             complete.settle_late(self._session.record)
         for claim in claims:
             self._let_go(claim.oid)
+
+    def _give_back_stuck(self, lane: Lane) -> None:
+        """Return what waits for threads that are all in long jobs: others may have time for it."""
+        stuck = lane.workload.take_stuck()
+        if not stuck:
+            return
+        try:
+            self.give_back(stuck)
+        except BaseException:
+            lane.workload.hand_out(stuck)  # the lease has them still, and nobody else looks there
+            raise
 
     def prune(self, seconds: float, most: int) -> int:
         """Shorten the history of the queues; returns how many jobs were dropped."""

@@ -230,9 +230,9 @@ def _key_for_later(job: Job, shard: Shard, due: int) -> int:
 
 def claim_of(key: int, job: Any) -> Claim:
     """The claim of a job that a lease holds under `key`."""
-    shard = shard_of(job)
-    interruptions = state_of(job).get("_interruptions") or 0
-    return Claim(key, job._p_oid, b"" if shard is None else shard._p_oid, interruptions)
+    shard, state = shard_of(job), state_of(job)
+    interruptions, names = state.get("_interruptions") or 0, state.get("_quota_names") or ()
+    return Claim(key, job._p_oid, b"" if shard is None else shard._p_oid, interruptions, names)
 
 
 # A lease whose worker doesn't end the job
