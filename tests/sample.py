@@ -744,6 +744,10 @@ def is_broken(job: zodbjobs.Job) -> bool:
     raise RuntimeError("the filter is broken")
 
 
+def is_in_conflict(job: zodbjobs.Job) -> bool:
+    raise ConflictError("by the filter itself")
+
+
 def tell_agent() -> tuple[Any, int, Any]:
     agent = local.get_agent()
     return agent.queues, agent.size, agent.filter

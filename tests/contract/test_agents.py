@@ -12,10 +12,12 @@ import transaction
 from bench import Bench, bench, die, make_doomed
 from meanwhile import committed
 from ZODB.Connection import resetCaches
+from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import Agent, defaults, insights
 from zodbjobs.errors import BadArgument, MissingCode, UnknownQueue
+from zodbjobs.runtime.ownership import Ownership
 from zodbjobs.testing import run_jobs
 
 ODD = [Agent("", filter=sample.is_odd)]
@@ -165,6 +167,45 @@ def test_one_that_raises_is_told_and_harms_nobody(any_db: Any, queue: Any, caplo
         assert numbers(any_db, worker) == []
         assert caplog.text.count("the filter sample:is_broken raised for") == 2
     assert run_jobs(any_db) == 2
+
+
+def test_one_that_always_conflicts_stops_no_claim_for_ever(any_db: Any, queue: Any) -> None:
+    put(queue, 1)
+    with bench(any_db, agents=[Agent("", filter=sample.is_in_conflict)]) as worker:
+        for _ in range(4):
+            with pytest.raises(ConflictError):
+                worker.claim()
+        assert numbers(any_db, worker) == []
+    assert run_jobs(any_db) == 1
+
+
+def test_a_claim_moves_few_with_quotas_that_a_filter_has_refused(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those that it moves don't go to and fro between workers of which none begins them."""
+    monkeypatch.setattr(defaults, "REFUSALS", 10)
+    queue.quotas.create("mail", 3)
+    put(queue, *([2] * 50), quota_names=["mail"])
+    with bench(any_db, agents=ODD) as odd, bench(any_db) as worker:
+
+        def refused() -> int:
+            with any_db.transaction() as connection:
+                shards = zodbjobs.get_queue(connection).shards
+                return sum(len(tree) for s in shards for tree in (s.refused or {}).values())
+
+        monkeypatch.setattr(Ownership, "own", lambda self, session, queue: list(queue.shards))
+        assert numbers(any_db, odd) == []
+        assert refused() == 10
+        for _ in range(4):
+            assert numbers(any_db, odd) == []
+        assert refused() == 50
+        for number in range(3):
+            assert numbers(any_db, worker) == [2]
+            assert numbers(any_db, odd) == []
+            assert refused() == 49 - number
+            worker.dispatcher._lanes[0].outstanding.clear()
+        assert numbers(any_db, worker) == []
+        assert refused() == 37  # the others wait for a slot now
 
 
 def test_what_was_interrupted_is_asked_for_once(any_db: Any, queue: Any) -> None:

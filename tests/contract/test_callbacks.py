@@ -837,3 +837,14 @@ def test_a_job_of_which_the_end_was_aborted_is_new_for_its_callbacks(
     mine.commit()
     assert run_jobs(any_db) == 3
     assert seen(job, callback, after) == ["completed"] * 3
+
+
+def test_a_callback_whose_database_is_not_here_is_parked(any_db: Any, queue: Any) -> None:
+    job = queue.put(zodbjobs.Job(sample.note, 1))
+    callback = job.add_callback(zodbjobs.Job(sample.note_all, 2))
+    callback._wanted_queue = ("", "elsewhere")
+    transaction.commit()
+    run_in_groups(any_db)
+    transaction.begin()
+    assert job.outcome == "succeeded"
+    assert "no database 'elsewhere'" in str(callback.parked)

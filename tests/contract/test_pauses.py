@@ -15,6 +15,7 @@ from meanwhile import commit_meanwhile, committed
 import zodbjobs
 from zodbjobs import insights
 from zodbjobs.errors import BadArgument, Draining
+from zodbjobs.stored.lifecycle import delivery
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -305,3 +306,23 @@ def test_a_queue_is_empty_when_nothing_waits_or_runs(any_db: Any, queue: Any) ->
     queue.put(sample.nothing)
     run(any_db)
     assert not is_empty()
+
+
+def test_one_whose_key_is_taken_as_it_is_resumed_is_told(any_db: Any, queue: Any) -> None:
+    queue.quotas.create("mail")
+    job = queue.put(note(1), quota_names=["mail"])
+    queue.pause("no mail", match="sample:note")
+    assert run(any_db) == []
+    (paused,) = queue.pauses
+    assert len(paused) == 1
+    other = queue.put(zodbjobs.Job(sample.nothing))
+    inbox = delivery.own_inbox(job._shard)
+    other._shard.discard(other._key, other)
+    other._place(job._shard, job._key)
+    inbox[job._key] = other
+    queue.resume("sample:note")
+    transaction.commit()
+    assert (job.status, other.status) == ("pending", "pending")
+    job.cancel()
+    transaction.commit()
+    assert run_jobs(any_db) == 1

@@ -12,6 +12,9 @@ from zodbjobs.stored.lifecycle import calls
 
 log = logging.getLogger("zodbjobs")
 
+# So often a filter may conflict for one job: a storage's conflict goes away, a filter's own doesn't.
+_MOST_CONFLICTS = 5
+
 
 class LoadedFilter:
     """A filter by its dotted name; raises MissingCode if it isn't there in this process."""
@@ -19,6 +22,7 @@ class LoadedFilter:
     def __init__(self, name: str) -> None:
         self.name = name
         self.asked = 0
+        self._conflicts: dict[bytes, int] = {}  # by the object ids of jobs
         self._function = calls.from_stored(name)
 
     def accepts(self, job: Any) -> bool:
@@ -37,9 +41,9 @@ class LoadedFilter:
         try:
             return bool(self._function(job))
         except BaseException as error:
-            if errors.is_transient(error) or errors.is_disconnect(error):
+            if errors.is_disconnect(error) or isinstance(error, KeyboardInterrupt):
                 raise
-            if isinstance(error, KeyboardInterrupt):
+            if errors.is_transient(error) and not self._conflicts_for_ever(job):
                 raise
             log.error(
                 "the filter %s raised for %r; agents with it leave that job to others, until "
@@ -49,3 +53,10 @@ class LoadedFilter:
                 exc_info=True,
             )
             return False
+
+    def _conflicts_for_ever(self, job: Any) -> bool:
+        """Count a conflict about a job; whether no other claim is to wait for it."""
+        number = self._conflicts.pop(job._p_oid, 0) + 1
+        if number < _MOST_CONFLICTS:
+            self._conflicts[job._p_oid] = number
+        return number >= _MOST_CONFLICTS

@@ -79,11 +79,11 @@ def claim(
         shard = queue.shards[heapq.heappop(heap)[1]]
         last = min(complete, heap[0][0]) if heap else complete
         if quotas.room > 0 and shard.admitted and (key := shard.admitted.minKey()) <= last:
-            claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser)
-            if len(claimed) < limit and shard.admitted.minKey() == key:
+            claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser, quotas)
+            if len(claimed) < limit and quotas.room > 0 and shard.admitted.minKey() == key:
                 claimed += quotas.claim(shard, key)
         else:
-            claimed += _take(worker, shard, last, limit - len(claimed), chooser)
+            claimed += _take(worker, shard, last, limit - len(claimed), chooser, quotas)
         first = first_of(shard)
         if first is not None and first <= complete:
             heapq.heappush(heap, (first, shard.index))
@@ -91,7 +91,12 @@ def claim(
 
 
 def _take(
-    worker: WorkerRecord, shard: Shard, last: int, limit: int, chooser: Filter | None
+    worker: WorkerRecord,
+    shard: Shard,
+    last: int,
+    limit: int,
+    chooser: Filter | None,
+    quotas: _WithQuotas,
 ) -> list[Claim]:
     """Claim up to `limit` ready jobs with keys up to `last`.
 
@@ -100,13 +105,15 @@ def _take(
     if chooser is None and shard.refused is None:
         return _lease(worker, shard, shard.take(last, limit))
     most = limit if chooser is None else min(limit, defaults.MOST_ASKED)
-    found = refused.take(shard, last, most, chooser)
+    found = refused.take(shard, last, most, chooser, quotas.room > 0)
     if chooser is not None:
         shard._p_jar.prefetch([job_of(item) for _, item, _ in found])
     taken = []
     for key, item, names in found:
         if entry_of(item).names:
             shard.make_ready(key, tuple(entry_of(item)._replace(refused=names)))
+            if key not in shard.admitted:
+                quotas.moved()
         elif chooser is None or chooser.accepts(job_of(item)):
             taken.append((key, item))
         else:
@@ -124,7 +131,8 @@ def _accepts(entry: Entry, chooser: Filter | None) -> bool:
 class _WithQuotas:
     """Claims jobs with quotas, up to `room` of them, of those that `chooser` accepts.
 
-    `interrupted`: how many jobs the worker holds that were interrupted before.
+    `interrupted`: how many jobs the worker holds that were interrupted before. There is no room
+    left once REFUSALS of them were put elsewhere: the next claim goes on.
     """
 
     def __init__(
@@ -134,16 +142,14 @@ class _WithQuotas:
         self._chooser = chooser
         self._worker = worker
         self._interrupted = interrupted
-        self._refusals = 0
+        self._moved = 0
 
     def claim(self, shard: Shard, key: int) -> list[Claim]:
         """Claim the job that was admitted under `key` with all its slots; if one isn't free it
         waits for that.
         """
         if shard.refuse(key):
-            self._refusals += 1
-            if self._refusals >= defaults.REFUSALS:
-                self.room = 0  # the next claim goes on
+            self.moved()
             return []
         entry = Entry(*shard.admitted[key])
         if entry.times and self._interrupted >= most_together(entry.times):
@@ -153,6 +159,7 @@ class _WithQuotas:
         if self._chooser is not None and not _accepts(entry, self._chooser):
             refused.refuse(shard, key, tuple(entry), entry.refused, self._chooser)
             shard.queue.quotas.passed(entry.names or ())
+            self.moved()
             return []
         claims = _lease(self._worker, shard, [(key, tuple(entry))])
         if not claims:  # it is parked
@@ -163,6 +170,12 @@ class _WithQuotas:
             self._interrupted += entry.times > 0
         self.room -= len(claims)
         return claims
+
+    def moved(self) -> None:
+        """Count one that was put elsewhere, and not claimed."""
+        self._moved += 1
+        if self._moved >= defaults.REFUSALS:
+            self.room = 0
 
 
 def most_together(interruptions: int) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ZODB.broken import Broken
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument, BadStatus, ZodbjobsError
+from zodbjobs.errors import BadArgument, BadStatus, NotInstalled, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys, surroundings, telling
@@ -401,6 +401,11 @@ def wanted_queue(job: Job, connection: Any) -> Queue | None:
     if job._wanted_queue is None:
         return None
     name, database = job._wanted_queue
+    if database not in connection.db().databases:
+        raise NotInstalled(
+            f"this process has no database {database!r}, in which queue {name!r} is; open it "
+            "together with the other"
+        )
     if database != connection.db().database_name:
         connection = connection.get_connection(database)
     return get_queues(connection)[name]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, Draining, NotStored
 from zodbjobs.stored.lifecycle import delivery, keys
+from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.pauses import Pause
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def _deliver(over: Pause, shard: Shard) -> None:
         bundle.lowest = first
         inbox[keys.free_key(inbox, first)] = bundle
     for key, entry in list(over.entries[shard.index].items()):
-        inbox[keys.free_key(inbox, key)] = entry
+        free = keys.free_key(inbox, key)
+        if shard.rekey(job_of(entry), key, free):
+            inbox[free] = entry
 
 
 def is_paused(queue: Queue) -> bool:

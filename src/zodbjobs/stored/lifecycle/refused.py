@@ -2,7 +2,8 @@
 
 A shard has a tree for each set of filters that have refused the same jobs. So an agent with a
 filter takes from `ready`, and from those trees whose jobs its filter hasn't refused, and nobody
-looks at a job twice; an agent without one takes from all, in the order of their keys.
+looks at a job twice; an agent without one takes from all, in the order of their keys. Those with
+quotas have trees of their own, for a claim has room for so many of them: with QUOTAS in the set.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from zodbjobs.stored.shard import Shard
 
 from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.entries import job_of
+from zodbjobs.stored.lifecycle.entries import entry_of, job_of
 
 #: The names of the filters that have refused a job, sorted.
 Names = tuple[str, ...]
+
+#: Stands among the names of filters for: these have quotas. No filter has that name.
+QUOTAS = ""
 
 
 class Filter(Protocol):
@@ -34,7 +38,9 @@ class Filter(Protocol):
         """Whether the job is taken."""
 
 
-def _open(shard: Shard, chooser: Filter | None) -> list[tuple[int, Names, Any]]:
+def _open(
+    shard: Shard, chooser: Filter | None, with_quotas: bool
+) -> list[tuple[int, Names, Any]]:
     """The trees that aren't empty of jobs which are to be taken, or asked for: each with its first
     key, the first one first.
     """
@@ -44,34 +50,41 @@ def _open(shard: Shard, chooser: Filter | None) -> list[tuple[int, Names, Any]]:
     found = [
         (tree.minKey(), names, tree)
         for names, tree in trees
-        if tree and (chooser is None or chooser.name not in names)
+        if tree
+        and (chooser is None or chooser.name not in names)
+        and (with_quotas or QUOTAS not in names)
     ]
     return sorted(found, key=lambda each: each[0])
 
 
-def first(shard: Shard, chooser: Filter | None, with_admitted: bool) -> int | None:
+def first(shard: Shard, chooser: Filter | None, with_quotas: bool) -> int | None:
     """The smallest ready key of those that the filter hasn't refused, as Shard.first()."""
     if shard.refused is None:
-        return shard.first(with_admitted)
-    found = [key for key, _, _ in _open(shard, chooser)[:1]]
-    if with_admitted and shard.admitted:
+        return shard.first(with_quotas)
+    found = [key for key, _, _ in _open(shard, chooser, with_quotas)[:1]]
+    if with_quotas and shard.admitted:
         found.append(shard.admitted.minKey())
     return min(found, default=None)
 
 
 def take(
-    shard: Shard, last: int, limit: int, chooser: Filter | None
+    shard: Shard, last: int, limit: int, chooser: Filter | None, with_quotas: bool
 ) -> list[tuple[int, Any, Names]]:
     """Take out up to `limit` ready jobs, or entries, with keys up to `last`, in order, other than
     those that the filter has refused; each with the names of those that have.
+
+    One that has quotas is the last that is taken: there may be no room for another one.
     """
     taken: list[tuple[int, Any, Names]] = []
     while len(taken) < limit:
-        found = _open(shard, chooser)
+        found = _open(shard, chooser, with_quotas)
         if not found or found[0][0] > last:
             break
         _, names, tree = found[0]
         bound = min(last, found[1][0]) if len(found) > 1 else last
+        if QUOTAS in names:
+            key = tree.minKey()
+            return [*taken, (key, tree.pop(key), names[1:])]
         if not names:
             run = shard.take(bound, limit - len(taken))
         else:
@@ -86,7 +99,8 @@ def refuse(shard: Shard, key: int, item: Any, names: Names, chooser: Filter) -> 
     """Put a job, or an entry, that was taken to those that the filter has refused as well."""
     if shard.refused is None:
         shard.refused = OOBTree()
-    all_names = tuple(sorted({*names, chooser.name}))
+    marks = (QUOTAS,) if entry_of(item).names else ()
+    all_names = (*marks, *sorted({*names, chooser.name}))
     tree = shard.refused.get(all_names)
     if tree is None:
         tree = shard.refused[all_names] = LOBTree()
