@@ -744,6 +744,10 @@ def is_broken(job: zodbjobs.Job) -> bool:
     raise RuntimeError("the filter is broken")
 
 
+def return_special() -> zodbjobs.Job:
+    return SpecialJob(identity, 3)
+
+
 def is_in_conflict(job: zodbjobs.Job) -> bool:
     raise ConflictError("by the filter itself")
 

@@ -13,6 +13,7 @@ import sample
 import transaction
 from bench import Bench, bench, die, make_doomed, run_in_groups
 from meanwhile import commit_meanwhile, committed
+from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
@@ -848,3 +849,33 @@ def test_a_callback_whose_database_is_not_here_is_parked(any_db: Any, queue: Any
     transaction.begin()
     assert job.outcome == "succeeded"
     assert "no database 'elsewhere'" in str(callback.parked)
+
+
+def test_what_is_added_to_a_callback_that_cannot_be_loaded_stops_no_rescue(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, other = (queue.put(zodbjobs.Job(sample.note, n)) for n in (1, 2))
+    middle = job.add_callback(zodbjobs.Job(sample.note_all))
+    callback = middle.add_callback(sample.SpecialJob(sample.note_all))
+    transaction.commit()
+    doomed = make_doomed(any_db)
+    assert len(doomed.claim()) == 2
+    transaction.begin()
+    waiting = queue.put(zodbjobs.Job(sample.note, "last"), after=[callback])
+    transaction.commit()
+    die(doomed)  # what was added waits with its record, for a worker that has the code
+    transaction.abort()
+    queue._p_jar.close()
+    with monkeypatch.context() as patch:
+        patch.delattr(sample, "SpecialJob")
+        resetCaches()
+        run_jobs(any_db)
+    resetCaches()
+    with committed(any_db) as there:
+        outcomes = [there.get(each.id).outcome for each in (job, other)]
+        assert outcomes == ["succeeded", "succeeded"]
+        there.retry(there._p_jar.get(middle._p_oid))  # parked before it was put
+    run_jobs(any_db)
+    with committed(any_db) as there:
+        assert there.get(waiting.id).outcome == "succeeded"
+        assert list(there.parent.workers) == []

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import Bench, bench
+from bench import Bench, bench, die, make_doomed
 from meanwhile import commit_meanwhile, committed
+from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
@@ -383,3 +384,29 @@ def test_the_tree_shows_what_waits_for_what(any_db: Any, queue: Any, mine: Any) 
     ]
     with pytest.raises(BadArgument, match="no job 1"):
         insights.job_tree(queue, "1")
+
+
+def test_one_that_waits_for_a_job_that_cannot_be_loaded_here_ends_as_that(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has ended, and its worker died before it could book that."""
+    outer = queue.put(zodbjobs.Job(sample.return_special))
+    transaction.commit()
+    doomed = make_doomed(any_db)
+    doomed.run()
+    doomed.runner.flush()
+    doomed.run()
+    doomed.runner.flush()
+    die(doomed)
+    transaction.abort()
+    assert outer.status == "active"
+    queue._p_jar.close()
+    with monkeypatch.context() as patch:
+        patch.delattr(sample, "SpecialJob")
+        resetCaches()
+        run_jobs(any_db)
+    resetCaches()
+    with committed(any_db) as there:
+        again = there.get(outer.id)
+        assert (again.outcome, again.result) == ("succeeded", 3)
+        assert list(there.parent.workers) == []

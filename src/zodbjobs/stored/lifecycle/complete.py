@@ -41,7 +41,7 @@ from zodbjobs.stored.lifecycle.completion import (
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.entries import item_for, too_late
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
-from zodbjobs.stored.lifecycle.storable import can_be_stored
+from zodbjobs.stored.lifecycle.storable import can_be_stored, is_simple
 from zodbjobs.stored.unique_keys import UniqueKey
 
 if TYPE_CHECKING:
@@ -403,12 +403,15 @@ def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
         shard.park(key, job)
         return []
     now = clock.now()
-    completion = completion_of(inner)
-    outcome, value = inner.outcome, None if completion is None else completion.result
-    if outcome is None:
+    completion = completion_of(inner)  # it may be one that can't be loaded here
+    why = "was taken out of its queue"
+    if completion is not None:
+        outcome = state_of(inner).get("_unsuccessful") or SUCCEEDED
+        value = completion.result
+        why = "has a result that can't be loaded with the code that is here"
+    if completion is None or (inner._p_changed is None and not is_simple(value)):
         outcome = FAILED
-        gone = BadStatus(f"{inner!r}, which {job!r} had returned, was taken out of its queue")
-        value = Failure.from_exception(gone)
+        value = Failure.from_exception(BadStatus(f"{inner!r}, which {job!r} had returned, {why}"))
     job._end(outcome, value, None, now)
     shard.finish([(job, now, outcome != SUCCEEDED, 0)])
     _at_end(job)

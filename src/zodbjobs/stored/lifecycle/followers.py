@@ -285,8 +285,8 @@ def settle_late(record: WorkerRecord) -> tuple[bool, list[tuple[Gate, bool]]]:
     done = True
     counting: list[tuple[Gate, bool]] = []
     for place, (key, root, target, follower) in list(late.items(SENTINEL + 1)):
-        if isinstance(root, Broken) or not can_be_stored(root):
-            done = False
+        if any(isinstance(e, Broken) or not can_be_stored(e) for e in (root, target)):
+            done = False  # for a worker that has the code
             continue
         if root._completion() is None and record.holds(key, root):
             continue

@@ -38,9 +38,7 @@ class Filter(Protocol):
         """Whether the job is taken."""
 
 
-def _open(
-    shard: Shard, chooser: Filter | None, with_quotas: bool
-) -> list[tuple[int, Names, Any]]:
+def _open(shard: Shard, chooser: Filter | None, with_quotas: bool) -> list[tuple[int, Names, Any]]:
     """The trees that aren't empty of jobs which are to be taken, or asked for: each with its first
     key, the first one first.
     """
