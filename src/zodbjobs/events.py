@@ -175,10 +175,12 @@ class WorkerLost(WorkerEvent):
 class WorkerStopped(WorkerEvent):
     """A worker has stopped under that id: in order, or, if `lost`, as others had taken its jobs.
 
+    `given_up`: why, if it stopped by itself, as too many of its threads were stuck; else None.
     Told in its dispatcher's thread, as the last that it does. No transaction is open.
     """
 
     lost: bool
+    given_up: str | None = None
 
 
 Handler = Callable[[Any], object]
