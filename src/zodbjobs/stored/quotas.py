@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from zodbjobs.errors import BadArgument, UnknownQuota
 from zodbjobs.interfaces import IQuota, IQuotas
+from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Slots(Persistent):
         assert self.changes is not None
         self.waiting[key] = shard
         self.changes.change(1)
-        _read_as_current(self)
+        read_as_current(self)
 
     def stop_waiting(self, key: int) -> None:
         """Let a job wait no more that was taken out."""
@@ -127,7 +128,7 @@ class Slots(Persistent):
             del self.waiting[key]
             self._quotas.queue.shards[shard].admit(key)
         if len(found) < most:
-            _read_as_current(self.changes)
+            read_as_current(self.changes)
 
     def rule_changed(self) -> None:
         """Let as many be claimed as are free by now."""
@@ -259,12 +260,6 @@ class Quotas(Persistent):
         name = slots.name
         if name not in self._quotas and not slots.is_used and self._slots.get(name) is slots:
             del self._slots[name]
-
-
-def _read_as_current(stored: Any) -> None:
-    """Let the current transaction conflict if another one has written it."""
-    if stored._p_jar is not None and stored._p_serial is not None:
-        stored._p_jar.readCurrent(stored)
 
 
 def checked_names(names: object) -> tuple[str, ...]:

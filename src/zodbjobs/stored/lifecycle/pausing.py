@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, Draining, NotStored
 from zodbjobs.stored.lifecycle import delivery, keys
+from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.pauses import Pause
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def resume(queue: Queue, match: str | None) -> bool:
     for there in over:
         there.lifted = True  # whoever puts a job aside meanwhile conflicts
         if match is not None:
+            read_as_current(there.added)
             for shard in queue.shards:
                 _deliver(there, shard)
     return bool(over)
@@ -100,7 +102,7 @@ def put_aside(shard: Shard, claim: Claim, item: Any, match: str | None) -> None:
     """
     there = next((p for p in shard.queue._pauses if p.match == match and not p.drains), None)
     if there is not None and match is not None:
-        shard._p_jar.readCurrent(there)
+        read_as_current(there)
         there.add(shard, claim.key, item)
     else:
         shard.make_ready(claim.key, item)
