@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, Draining, NotStored
-from zodbjobs.stored.lifecycle import delivery, keys
+from zodbjobs.stored.lifecycle import delivery, keys, telling
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.pauses import Pause
 
@@ -41,6 +41,8 @@ def pause(queue: Queue, reason: str, match: str | None, drains: bool = False) ->
         made.drains = True
     queue._p_jar.add(made)
     queue._pauses = (*queue._pauses, made)
+    if not drains:
+        telling.paused(queue, reason, match)
 
 
 def resume(queue: Queue, match: str | None) -> bool:
@@ -55,6 +57,8 @@ def resume(queue: Queue, match: str | None) -> bool:
         queue._pauses = tuple(there for there in queue._pauses if there not in over)
     for there in over:
         there.lifted = True  # whoever puts a job aside meanwhile conflicts
+        if not there.drains:
+            telling.resumed(queue, match)
         if match is not None:
             read_as_current(there.added)
             for shard in queue.shards:
