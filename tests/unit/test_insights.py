@@ -20,6 +20,7 @@ from ZODB.MappingStorage import MappingStorage
 import zodbjobs
 from zodbjobs import insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
+from zodbjobs.stored.lifecycle import spreads
 from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -385,6 +386,122 @@ def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
         assert [m.seconds for m in insights.queue_stats(connection, "").chart] == [0, 0, 7]
         clock.advance(3600)
         assert insights.queue_stats(connection, "").chart == ()
+
+
+@pytest.mark.promise(102, 153)
+def test_the_times_of_an_hour(db: Any, queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        assert insights.queue_stats(connection, "").duration is None
+        for number in range(20):
+            put(queue, sample.take, 1 if number else 40)
+            clock.advance(7)
+            run_jobs(db)
+            clock.advance(60)
+        put(queue, sample.take, 2, begin_after=timedelta(minutes=5))
+        clock.advance(5 * 60 + 3)
+        run_jobs(db)
+        transaction.begin()
+        stats = insights.queue_stats(connection, "")
+        assert stats.duration == insights.Times(
+            p50=1, p95=pytest.approx(2, rel=0.19), max=40, min=1
+        )
+        assert stats.waiting_time is not None
+        assert stats.waiting_time.p50 == pytest.approx(7, rel=0.19)
+        assert (stats.waiting_time.min, stats.waiting_time.max) == (3, 7)
+        # What has ended without having been begun took no time.
+        put(queue, sample.take, 9).cancel()
+        put(queue, sample.take, 9, begin_by=timedelta(seconds=1))
+        clock.advance(2)
+        run_jobs(db)
+        transaction.begin()
+        after = insights.queue_stats(connection, "")
+        assert (after.duration, after.waiting_time) == (stats.duration, stats.waiting_time)
+        assert after.finished == stats.finished + 2
+        clock.advance(3600 + 600)
+        assert insights.queue_stats(connection, "").duration is None
+
+
+def test_the_times_are_stored_once_in_ten_minutes(db: Any, queue: Any) -> None:
+    """Whatever is booked writes a leaf of these entries anew."""
+    with moving_clock(START) as clock:
+        for _ in range(60):
+            for _ in range(20):
+                put(queue, sample.take, 1)
+            run_jobs(db)
+            clock.advance(60 - 20)
+        transaction.begin()
+        for shard in queue.shards:
+            minutes = [m for m, booked in shard.minutes.items() if len(booked) > 3]
+            assert len(minutes) == len({minute // 10 for minute in minutes}) <= 7
+        duration = insights.queue_stats(queue, "", minutes=120).duration
+        assert duration is not None
+        assert (duration.min, duration.max) == (1, 1)
+
+
+@pytest.mark.parametrize("micros", [0, 1, 2, 3, 1_000, 44_444, 7_000_000, 10**12])
+def test_the_precision_of_times(micros: int) -> None:
+    spread = spreads.spread_of([micros, *([1, 10**13] if micros else [])])
+    assert spread is not None
+    assert spreads.quantile(spread, 0.5) == pytest.approx(micros, rel=0.19)
+
+
+@pytest.mark.promise(153)
+def test_next_due_last_ended_and_the_oldest(db: Any, queue: Any, connection: Any) -> None:
+    def found() -> tuple[Any, ...]:
+        transaction.begin()
+        stats = insights.queue_stats(connection, "")
+        times = (stats.next_due, stats.last_ended, stats.oldest_waiting)
+        return tuple(None if t is None else (t - START).total_seconds() for t in times)
+
+    with moving_clock(START) as clock:
+        assert found() == (None, None, None)
+        put(queue, sample.nothing)
+        run_jobs(db)
+        clock.advance(1)
+        assert found() == (None, 0, None)
+        for _ in range(2):  # in the inboxes, then filed by a claim
+            put(queue, sample.nothing, begin_after=timedelta(seconds=90))
+            put(queue, sample.nothing, begin_after=timedelta(seconds=60), priority=-8)
+            queue.put_many([sample.nothing] * 3, begin_after=timedelta(seconds=70))
+            transaction.commit()
+            assert found() == (61, 0, None)
+            claim(queue, record("w"), 0, int(START.timestamp() * 1e6), queue.shards)
+            transaction.commit()
+            assert found() == (61, 0, None)
+        clock.advance(1)
+        queue.put_many([sample.nothing] * 3, priority=2)
+        put(queue, sample.nothing, priority=-8)
+        clock.advance(1)
+        put(queue, sample.nothing, priority=7)
+        assert found() == (61, 0, 2)
+        claim(queue, record("w"), 0, int(START.timestamp() * 1e6), queue.shards)
+        transaction.commit()
+        assert found() == (61, 0, 2)
+        clock.advance(60)
+        assert found() == (71, 0, 2)
+        clock.advance(600)
+        run_jobs(db)
+        assert found() == (None, 663, None)
+
+
+@pytest.mark.promise(103)
+def test_the_state_of_a_worker(connection: Any, queue: Any) -> None:
+    def states() -> dict[str, str]:
+        return {worker.id: worker.state for worker in insights.list_workers(connection)}
+
+    records = {name: record(name, host="another.host") for name in ("well", "stuck")}
+    records["stuck"].stuck = 2
+    records["gone"] = record("gone", process_started="another start")
+    queue.parent.workers.update(records)
+    assert states() == {"gone": "gone", "stuck": "stuck", "well": "running"}
+    transaction.commit()
+    now = datetime.now(UTC)
+    with moving_clock(now) as clock:
+        assert states() == {"gone": "gone", "stuck": "stuck", "well": "running"}
+        (shown,) = (w for w in insights.list_workers(connection) if w.id == "well")
+        assert abs(shown.last_written - now) < timedelta(minutes=1)  # type: ignore[operator]
+        clock.advance(3600)
+        assert states() == {"gone": "gone", "stuck": "silent", "well": "silent"}
 
 
 @pytest.mark.promise(103)

@@ -16,6 +16,7 @@ from zodbjobs.insights.infos import (
     Minute,
     PauseInfo,
     QueueStats,
+    Times,
     WorkerInfo,
 )
 from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
@@ -29,6 +30,7 @@ __all__ = [
     "Minute",
     "PauseInfo",
     "QueueStats",
+    "Times",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",

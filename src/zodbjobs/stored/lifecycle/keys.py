@@ -77,6 +77,11 @@ def priority_of(key: int) -> int:
     return HIGHEST_PRIORITY - (key >> _MOMENT_BITS)
 
 
+def last_of_priority(key: int) -> int:
+    """The last key of the priority that `key` has."""
+    return key | _MOMENT_MASK
+
+
 def micros_of(key: int) -> int:
     """When a job for now was put; when a job for later is due, to the millisecond."""
     moment = key & _MOMENT_MASK
