@@ -18,7 +18,7 @@ from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 
 import zodbjobs
-from zodbjobs import insights
+from zodbjobs import Agent, insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
 from zodbjobs.stored.lifecycle import spreads
 from zodbjobs.stored.lifecycle.claim import claim
@@ -325,6 +325,140 @@ def test_unknown_words(connection: Any, queue: Any) -> None:
         insights.list_jobs(connection, queue="nosuch")
     with pytest.raises(UnknownQueue):
         insights.queue_stats(connection, "nosuch")
+
+
+@pytest.mark.promise(154)
+def test_filters_that_contradict_each_other(db: Any, queue: Any, connection: Any) -> None:
+    zodbjobs.get_queues(connection).create("other")
+    agent = Agent("").copy_for("w")
+    early, late = START, START + timedelta(hours=1)
+    contradictions: list[tuple[str, dict[str, Any]]] = [
+        ("one that is pending has no outcome", {"status": "pending", "outcome": "failed"}),
+        ("no worker has one that is parked", {"status": "parked", "worker": "w"}),
+        ("isn't before until=", {"since": late, "until": early}),
+        ("isn't before until=", {"since": late, "until": late}),
+        ("is of worker w, not of x", {"agent": agent, "worker": "x"}),
+        ("takes none of queue 'other'", {"agent": agent, "queue": "other"}),
+        ("is of no worker; stored_agents", {"agent": Agent("")}),
+        ("since must be an aware datetime", {"since": datetime(2026, 3, 1)}),
+        ("until must be an aware datetime", {"until": "yesterday"}),
+    ]
+    for message, words in contradictions:
+        with pytest.raises(BadArgument, match=message):
+            insights.list_jobs(connection, **words)
+    assert insights.list_jobs(connection, status="completed", outcome="failed") == []
+    assert insights.list_jobs(connection, status="active", worker="w", agent=agent) == []
+
+
+@pytest.mark.promise(153)
+def test_a_range_of_time(db: Any, queue: Any, connection: Any) -> None:
+    moments = {}
+    with moving_clock(START) as clock:
+        for number in range(6):
+            moments[put(queue, sample.add, number).id] = clock.datetime()
+            run_jobs(db)
+            clock.advance(60)
+        for number in range(6):
+            moments[put(queue, sample.add, priority=number).id] = clock.datetime()
+            later = put(queue, sample.add, begin_after=timedelta(hours=1 + number))
+            moments[later.id] = clock.datetime() + timedelta(hours=1 + number)
+            clock.advance(60)
+        for hours in (5, 1, 9):  # one bundle
+            job = queue.put(zodbjobs.Job(sample.add), begin_after=timedelta(hours=hours))
+            moments[zodbjobs.get_job_id(job)] = clock.datetime() + timedelta(hours=hours)
+        transaction.commit()
+    bounds = [START + timedelta(minutes=m) for m in (0, 2, 5, 6, 8, 66, 67, 129, 312, 552, 1000)]
+    for filed in (False, True):
+        if filed:
+            claim(queue, record("w"), 0, int(START.timestamp() * 1e6), queue.shards)
+            transaction.commit()
+        for since in bounds:
+            for until in bounds:
+                if since < until:
+                    found = insights.list_jobs(connection, since=since, until=until)
+                    expected = {i for i, moment in moments.items() if since <= moment < until}
+                    assert set(ids(found)) == expected, (filed, since, until)
+                    assert found.looked_back_to is None
+        assert len(insights.list_jobs(connection, since=START)) == len(moments)
+        assert len(insights.list_jobs(connection, until=bounds[-1])) == len(moments)
+
+
+@pytest.mark.promise(153)
+def test_a_range_of_time_is_indexed(db: Any, queue: Any) -> None:
+    with moving_clock(START) as clock:
+        for _ in range(4):
+            queue.put_many(zodbjobs.Job(sample.add, n) for n in range(500))
+            transaction.commit()
+            run_jobs(db)
+            clock.advance(60)
+    with contextlib.closing(db.open(transaction.TransactionManager())) as fresh:
+        fresh.cacheMinimize()
+        fresh.getTransferCounts(clear=True)
+        words = {"since": START, "until": START + timedelta(seconds=1), "callable": "*:add"}
+        assert len(insights.list_jobs(fresh, limit=5, **words)) == 5
+        loaded, _ = fresh.getTransferCounts()
+    assert loaded < 250
+
+
+@pytest.mark.promise(153)
+def test_a_search_that_finds_little_stops_and_goes_on(queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        expected = []
+        for number in range(30):
+            expected.append(put(queue, sample.nothing if number % 10 else sample.add).id)
+            clock.advance(1)
+        words: dict[str, Any] = {"callable": "*:add", "seconds": 0}
+        first = insights.list_jobs(connection, **words)
+        assert first == []
+        assert first.looked_back_to == START + timedelta(seconds=28, microseconds=1)
+        found, until, steps = [], None, 0
+        while steps == 0 or until is not None:
+            listed = insights.list_jobs(connection, until=until, **words)
+            found, until, steps = [*found, *ids(listed)], listed.looked_back_to, steps + 1
+        assert found == expected[20::-10]
+        assert steps == 28
+        # Time is only for what isn't wanted, and time enough finds all.
+        assert len(insights.list_jobs(connection, seconds=0)) == 30
+        whole = insights.list_jobs(connection, callable="*:add")
+        assert (ids(whole), whole.looked_back_to) == (found, None)
+        # So does the limit.
+        pages: list[str] = []
+        until = None
+        while not pages or until is not None:
+            page = insights.list_jobs(connection, until=until, limit=7)
+            pages += ids(page)
+            until = page.looked_back_to
+        assert pages == expected[::-1]
+
+
+@pytest.mark.promise(153, 155)
+def test_jobs_of_workers_and_agents(db: Any, queue: Any, connection: Any) -> None:
+    def found(**words: Any) -> list[str]:
+        return sorted(ids(insights.list_jobs(connection, **words)))
+
+    failed = put(queue, sample.fail)
+    put(queue, sample.add, 1)
+    run_jobs(db)
+    transaction.begin()
+    (ran_by,) = (past.worker for past in failed.past_attempts)
+    assert ran_by is not None
+    assert insights.job_details(failed).worker == ran_by
+    assert found(worker=ran_by) == found(worker=ran_by[:8]) == [failed.id]
+    jobs = [put(queue, sample.identity, number) for number in range(5)]
+    (agent, *_) = (Agent("", 1, sample.is_odd).copy_for(name) for name in ("holder", "other"))
+    for name in ("holder", "other"):
+        queue.parent.workers[name] = record(name)
+        claim(queue, queue.parent.workers[name], 2, int(START.timestamp() * 1e6), queue.shards)
+    transaction.commit()
+    assert found(worker="holder") == sorted(ids(jobs[:2]))
+    assert found(worker="holder", status="assigned") == sorted(ids(jobs[:2]))
+    assert found(worker="holder", status="active") == []
+    assert found(worker="o") == sorted(ids(jobs[2:4]))
+    assert found(worker="o", queue="", outcome="succeeded") == []
+    # Of what waits, and of what its worker holds, those that its filter takes.
+    odd = [job.id for job in jobs if sample.is_odd(job)]
+    assert found(agent=agent) == sorted(set(odd) & set(ids([*jobs[:2], jobs[4]])))
+    assert found(agent=agent, status="assigned") == sorted(set(odd) & set(ids(jobs[:2])))
 
 
 def test_places() -> None:

@@ -89,6 +89,19 @@ def micros_of(key: int) -> int:
     return millis + (moment >> _MICRO_SHIFT & 0x3FF) if moment & _FOR_NOW else millis
 
 
+def key_bounds(priority_start: int, since: int, until: int) -> tuple[int, int]:
+    """The first and the last key, of the priority whose keys begin there, of the milliseconds
+    that these microseconds are in.
+    """
+    first = priority_start + (since // 1_000 << _TIE_BITS)
+    return first, priority_start + ((until // 1_000 + 1 << _TIE_BITS) - 1)
+
+
+def scheduled_bounds(since: int, until: int) -> tuple[int, int]:
+    """The same for scheduled keys, of all priorities."""
+    return since // 1_000 << _SCHEDULED_BITS, last_scheduled(until)
+
+
 def scheduled_key(key: int) -> int:
     """The same key with the milliseconds in front: the order of jobs that aren't due yet."""
     millis = (key & _MOMENT_MASK) >> _TIE_BITS
