@@ -353,18 +353,18 @@ class Shard(Persistent):
 
     def _count(self, minute: int, group: list[Ended]) -> None:
         """Count jobs that ended in one minute."""
+        _, _, failed, took, waited = zip(*group, strict=True)
         before = self.minutes.get(minute) or (0, 0, 0, *self._take_spreads(minute))
         done, bad, work, *spreads = before
-        began = [each for each in group if each[4] is not None]
-        if began:
-            took = spread_of([each[3] for each in began])
-            waited = spread_of([max(0, each[4] or 0) for each in began])
-            durations, waits = spreads or (None, None)
-            spreads = [merged((durations, took)), merged((waits, waited))]
-        done += len(group)
-        bad += sum(each[2] for each in group)
-        work += sum(each[3] for each in group)
-        self.minutes[minute] = (done, bad, work, *spreads)
+        counts = (done + len(group), bad + sum(failed), work + sum(took))
+        if None in waited:
+            began = [each for each in group if each[4] is not None]
+            took = tuple(each[3] for each in began)
+            waited = tuple(each[4] for each in began)
+        if waited:
+            new = (spread_of(took), spread_of(waited))
+            spreads = [merged(both) for both in zip(new, spreads or (None, None), strict=True)]
+        self.minutes[minute] = (*counts, *spreads)
 
     def _take_spreads(self, minute: int) -> list[Any]:
         """Take the spreads of the last entry before `minute` that would share them, if any."""

@@ -7,22 +7,34 @@ what is told of a class is at most 19 % (the fourth root of 2) from what was.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable
-from math import log2
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 #: The least, the most, and how many are in each class.
 Spread = tuple[int, int, dict[int, int]]
 
 _CLASSES = 2  # for each factor of 2
 
+# Where the classes begin; the last one has whatever is longer than any job.
+_STARTS = (0.0, *(2 ** (number / _CLASSES) for number in range(1, 64 * _CLASSES)))
 
-def spread_of(values: Collection[int]) -> Spread | None:
-    """The spread of microseconds, of which none may be below 0; None for no values."""
-    if not values:
+
+def spread_of(values: Iterable[int]) -> Spread | None:
+    """The spread of microseconds, what is below 0 as 0; None for no values."""
+    # Sorted there is something to do for each class only; each end of a job comes here.
+    found = sorted(values)
+    if not found:
         return None
-    classes = Counter([int(_CLASSES * log2(value)) if value > 1 else 0 for value in values])
-    return min(values), max(values), dict(classes)
+    classes: dict[int, int] = {}
+    place = 0
+    while place < len(found):
+        number = bisect_right(_STARTS, max(found[place], 0)) - 1
+        after = len(found)
+        if number + 1 < len(_STARTS):
+            after = bisect_left(found, _STARTS[number + 1], place)
+        classes[number] = after - place
+        place = after
+    return max(found[0], 0), max(found[-1], 0), classes
 
 
 def merged(spreads: Iterable[Spread | None]) -> Spread | None:
@@ -30,10 +42,11 @@ def merged(spreads: Iterable[Spread | None]) -> Spread | None:
     found = [spread for spread in spreads if spread is not None]
     if len(found) < 2:
         return found[0] if found else None
-    classes: Counter[int] = Counter()
+    classes: dict[int, int] = {}
     for _, _, each in found:
-        classes.update(each)
-    return min(least for least, _, _ in found), max(most for _, most, _ in found), dict(classes)
+        for number, count in each.items():
+            classes[number] = classes.get(number, 0) + count
+    return min(least for least, _, _ in found), max(most for _, most, _ in found), classes
 
 
 def quantile(spread: Spread, part: float) -> float:
