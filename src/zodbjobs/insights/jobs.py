@@ -304,10 +304,11 @@ def _row(job: Job) -> dict[str, Any]:
     if why:
         return _unreadable(job, why)
     status = job.status
+    queue = job.queue
     started, finished, percent = job.started, job.finished, job.progress
     return {
         "id": job.id,
-        "queue": job.queue.name if job.queue else "",
+        "queue": "" if queue is None else queue.name,
         "description": job.description,
         "kind": type(job).__name__,
         "state": _state(job, status),

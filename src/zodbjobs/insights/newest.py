@@ -140,6 +140,8 @@ def _filed_elsewhere(shard: Shard, span: Span) -> Iterator[_Stream]:
 
 def _by_key(tree: Any, span: Span) -> Iterator[_Stream]:
     """One stream for each priority."""
+    if next(iter(tree.keys(keys.SENTINEL + 1)), None) is None:
+        return  # as most are
     for start in range(0, keys.LAST, keys.PRIORITY_SPAN):
         first, last = keys.key_bounds(start, *span)
         if next(iter(tree.keys(first, last)), None) is not None:
