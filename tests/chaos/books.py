@@ -144,7 +144,7 @@ class Books:
         return [f"there are {number} {what}" for what, number in numbers.items() if number]
 
     def _counted(self) -> int:
-        return sum(done for s in self.shards for done, _, _ in s.minutes.values())
+        return sum(done for s in self.shards for done, *_ in s.minutes.values())
 
 
 def _examples(jobs: Iterable[zodbjobs.Job]) -> list[str]:

@@ -179,13 +179,14 @@ def list_jobs(
         if is_late or len(listed) >= limit:
             listed.looked_back_to = clock.to_datetime(micros + 1)
             break
+        connection = job._p_jar
         row = search.row(job)
         if row is not None:
             listed.append(row)
         else:
             is_late = clock.monotonic() - start >= seconds
-        if number % _FORGET_AFTER == 0:
-            queues._p_jar.cacheGC()
+        if number % _FORGET_AFTER == 0 and connection is not None:
+            connection.cacheGC()
     return listed
 
 
