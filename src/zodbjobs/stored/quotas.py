@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
@@ -13,6 +14,7 @@ from zope.interface import implementer
 
 from zodbjobs.errors import BadArgument, UnknownQuota
 from zodbjobs.interfaces import IQuota, IQuotas
+from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 if TYPE_CHECKING:
@@ -54,12 +56,15 @@ class Slots(Persistent):
     """The slots of one name: who has one, and what waits for one.
 
     `held` is written by who takes or gives back a slot, so of two workers that do so at once one
-    conflicts. Who lets a job wait because all are taken reads `held` as current.
+    conflicts. Who lets a job wait because all are taken reads `held` as current, and counts it in
+    `changes`; who finds that none waits reads that as current. So of two who do both at once one
+    conflicts, whichever commits first, and two who let jobs wait don't.
     """
 
     held: frozenset[Holder] = frozenset()
     #: The keys of jobs, and the numbers of the shards in which they are `limited`.
     waiting: LLBTree | None = None
+    changes: Length | None = None
 
     def __init__(self, quotas: Quotas, name: str) -> None:
         self._quotas = quotas
@@ -100,10 +105,11 @@ class Slots(Persistent):
         if self.waiting is None:
             self.waiting = LLBTree()
             self.waiting[SENTINEL] = 0  # never empty: two who add to it at once can be merged
+            self.changes = Length()
+        assert self.changes is not None
         self.waiting[key] = shard
-        if self._p_jar is not None and self._p_serial is not None:
-            # Else a slot that is given back meanwhile would wait with the job, for ever.
-            self._p_jar.readCurrent(self)
+        self.changes.change(1)
+        read_as_current(self)
 
     def stop_waiting(self, key: int) -> None:
         """Let a job wait no more that was taken out."""
@@ -115,18 +121,20 @@ class Slots(Persistent):
 
         A claim looks again: that more are let go than there are slots harms nothing.
         """
-        if not self.has_waiting or self.is_full:
+        if self.waiting is None or self.is_full:
             return
-        assert self.waiting is not None
-        for key, shard in list(islice(self.waiting.items(SENTINEL + 1), most)):
+        found = list(islice(self.waiting.items(SENTINEL + 1), most))
+        for key, shard in found:
             del self.waiting[key]
             self._quotas.queue.shards[shard].admit(key)
+        if len(found) < most:
+            read_as_current(self.changes)
 
     def rule_changed(self) -> None:
         """Let as many be claimed as are free by now."""
         self._p_changed = True  # who lets a job wait at the same time goes by the old size
         quota = self._quotas.rule(self.name)
-        waiting = 0 if self.waiting is None else len(self.waiting) - 1
+        waiting = 0 if self.waiting is None else len(self.waiting)  # and one that isn't there
         self.open(waiting if quota is None else max(0, quota.size - len(self.held)))
         self._quotas.drop_unused(self)
 
