@@ -151,7 +151,7 @@ class Books:
         return [f"slots of {', '.join(used)} are held or waited for"] if used else []
 
     def _counted(self) -> int:
-        return sum(done for s in self.shards for done, _, _ in s.minutes.values())
+        return sum(done for s in self.shards for done, *_ in s.minutes.values())
 
 
 def _examples(jobs: Iterable[zodbjobs.Job]) -> list[str]:
