@@ -11,13 +11,14 @@ import ZODB.config
 
 from zodbjobs import clock
 from zodbjobs.runtime.registration import Registration
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.lifecycle.claim import claim
 
 
 def main() -> None:
     """Claim, and wait for the end."""
     db = ZODB.config.databaseFromString(sys.argv[1])
-    registration = Registration(db, None, threads=4)
+    registration = Registration(db, [Agent.of_all(None, 4)])
     session = registration.session
     claimed = 0
     while claimed < int(sys.argv[2]):

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from figures import FILE_FIGURES, Figure, Values
+from insight_figures import INSIGHT_FIGURES
 from piece_figures import PIECE_FIGURES
 from server_figures import SERVER_FIGURES
 
 RESULTS = Path(__file__).parent / "results"
-FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **SERVER_FIGURES}
+FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **SERVER_FIGURES}
 
 # These are averages of many in themselves, or take long.
 _SLOW = ("latency", "zeo_latency", "pg_latency")
-_ONCE = ("backlog", "zeo_idle", "pg_idle")
+_ONCE = ("backlog", "insights_million", "zeo_idle", "pg_idle")
 
 
 def measure(figure: Figure, rounds: int) -> tuple[Values, list[Values]]:

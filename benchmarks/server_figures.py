@@ -18,6 +18,7 @@ import figures
 import floor
 import places
 import transaction
+from BTrees.LOBTree import LOBTree
 from figures import Figure, Values
 
 import zodbjobs
@@ -136,6 +137,30 @@ def after_kill(kind: str = "ZEO", number: int = 1_000) -> Values:
             return {"seconds": time.perf_counter() - start}
 
 
+def member_conflicts(kind: str = "ZEO", number: int = 5_000) -> Values:
+    """Members of a `parallel` that write an object of their own, in 2 worker processes: how many
+    conflicted, per 100; and of as many jobs that nothing waits for.
+    """
+    found = {}
+    for name in random.sample(["members", "plain"], 2):
+        with places.place(kind) as place, place.open() as db:
+            with db.transaction() as connection:
+                things = [bench_jobs.Thing() for _ in range(number)]
+                connection.root()["things"] = LOBTree(dict(enumerate(things)))
+                jobs = [zodbjobs.Job(thing.change) for thing in things]
+                queue = zodbjobs.get_queue(connection)
+                if name == "plain":
+                    queue.put_many(jobs)
+                else:
+                    queue.put(zodbjobs.parallel(*jobs))
+            with workers(place, db, 2):
+                until_ended(db, number + (name == "members"))
+            with db.transaction() as connection:
+                ended = zodbjobs.get_queue(connection).finished()
+                found[name] = 100 * sum(job.conflicts for job in ended) / number
+    return {"per 100": found["members"], "plain": found["plain"]}
+
+
 def idle(kind: str, seconds: float = 60.0) -> Values:
     """What a worker that has nothing to do costs."""
     with places.place(kind) as place, place.open() as db, workers(place, db) as [pid]:
@@ -192,6 +217,12 @@ def _idle(kind: str) -> Figure:
 
 
 SERVER_FIGURES = {
+    "member_conflicts": Figure(
+        "ZEO: members of a parallel that conflicted, 2 workers",
+        member_conflicts,
+        "under 1 in 100",
+        lambda v: v["per 100"] < 1,
+    ),
     "zeo_drain": _drain("ZEO", 0.5),
     "zeo_latency": _latency("ZEO", 30),
     "zeo_idle": _idle("ZEO"),

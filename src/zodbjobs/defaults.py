@@ -235,3 +235,7 @@ OPERATION_BATCH = 100
 #: Attempts at such a transaction while it conflicts. After them its jobs are done in smaller
 #: transactions, and the one that still conflicts alone is refused.
 OPERATION_ATTEMPTS = 5
+
+#: Seconds for which `list_jobs` looks for jobs that pass its filters, from the newest back. With
+#: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
+LOOK_SECONDS = 0.08

@@ -141,6 +141,34 @@ class JobParked(JobEvent):
 
 
 @dataclasses.dataclass(frozen=True)
+class QueueEvent:
+    """Base of what happens to a queue: its name."""
+
+    queue: str
+
+
+@dataclasses.dataclass(frozen=True)
+class QueuePaused(QueueEvent):
+    """A queue was paused, for `reason`; `match` is the glob for what jobs call, None for all.
+
+    Told after the commit, in the thread that made it. No transaction is open.
+    """
+
+    reason: str
+    match: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class QueueResumed(QueueEvent):
+    """A pause of a queue was lifted, the one with that `match`.
+
+    Told after the commit, in the thread that made it. No transaction is open.
+    """
+
+    match: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class WorkerEvent:
     """Base of what happens to a worker: its id."""
 
@@ -175,10 +203,12 @@ class WorkerLost(WorkerEvent):
 class WorkerStopped(WorkerEvent):
     """A worker has stopped under that id: in order, or, if `lost`, as others had taken its jobs.
 
+    `given_up`: why, if it stopped by itself, as too many of its threads were stuck; else None.
     Told in its dispatcher's thread, as the last that it does. No transaction is open.
     """
 
     lost: bool
+    given_up: str | None = None
 
 
 Handler = Callable[[Any], object]
@@ -245,7 +275,7 @@ def _specification(kind: type) -> Any:
     return implementedBy(kind)
 
 
-def notify(event: JobEvent | WorkerEvent) -> None:
+def notify(event: JobEvent | QueueEvent | WorkerEvent) -> None:
     """Tell an event. What a handler raises is logged."""
     for handler, kinds in _handlers:
         if not kinds or isinstance(event, kinds):
@@ -254,7 +284,7 @@ def notify(event: JobEvent | WorkerEvent) -> None:
         _call(handler, event)
 
 
-def _call(handler: Handler, event: JobEvent | WorkerEvent) -> None:
+def _call(handler: Handler, event: JobEvent | QueueEvent | WorkerEvent) -> None:
     try:
         handler(event)
     except (Exception, SystemExit):
@@ -272,6 +302,9 @@ __all__ = [
     "JobRescued",
     "JobRetried",
     "JobStarted",
+    "QueueEvent",
+    "QueuePaused",
+    "QueueResumed",
     "WorkerEvent",
     "WorkerLost",
     "WorkerStarted",

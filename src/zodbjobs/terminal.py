@@ -26,6 +26,9 @@ _STYLES = {
     "aborted": "bold red",
     "expired": "yellow",
     "cancelled": "yellow",
+    "stuck": "yellow",
+    "silent": "yellow",
+    "gone": "bold red",
 }
 
 

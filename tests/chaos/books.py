@@ -110,6 +110,7 @@ class Books:
             *_examples(j for j in ended if j.outcome == "succeeded" and not j.result),
             *self._faults_of_effects([j for j in ended if work.Ledger in map(type, j.args)]),
             *self._faults_of_places(len(ended)),
+            *self._faults_of_slots(),
         ]
 
     def _faults_of_effects(self, writers: list[zodbjobs.Job]) -> list[str]:
@@ -143,8 +144,14 @@ class Books:
         }
         return [f"there are {number} {what}" for what, number in numbers.items() if number]
 
+    def _faults_of_slots(self) -> list[str]:
+        """No slot of a quota is held, nothing waits for one, and no key is taken."""
+        quotas = [queue.quotas for queue in self.queues.values()]
+        used = [slots.name for each in quotas for slots in each.all_slots() if slots.is_used]
+        return [f"slots of {', '.join(used)} are held or waited for"] if used else []
+
     def _counted(self) -> int:
-        return sum(done for s in self.shards for done, _, _ in s.minutes.values())
+        return sum(done for s in self.shards for done, *_ in s.minutes.values())
 
 
 def _examples(jobs: Iterable[zodbjobs.Job]) -> list[str]:

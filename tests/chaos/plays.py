@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.scenarios import (
+    everything,
     full_disk,
     killing,
     outage,
@@ -65,6 +66,13 @@ PLAYS: list[Play] = [
         killing.run,
         {"jobs": 5_000, "pause": 0.5, "most": 200, "write": False},
         {"jobs": 1_500, "pause": 0.2, "most": 15, "write": False},
+    ),
+    *_on(
+        BOTH,
+        "everything",
+        everything.run,
+        {"rounds": 300, "pause": 0.5, "most": 100},
+        {"rounds": 12, "pause": 0.5, "most": 6},
     ),
     *_on(BOTH, "outage", outage.run, {"blows": 40, "seconds": 4}, {"blows": 4, "seconds": 1}),
     *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),

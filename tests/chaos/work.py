@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import signal
@@ -66,6 +67,43 @@ def retry_parked(counter: Length, ledger: Ledger, number: int) -> str:
             for job in list(shard.parked.values()):
                 queue.retry(job)
     return run(counter, ledger, number)
+
+
+def follow(counter: Length, ledger: Ledger, number: int, result: object) -> str:
+    """What callbacks do: the job that they follow has ended."""
+    assert isinstance(result, str), result
+    return run(counter, ledger, number)
+
+
+def run_after(counter: Length, ledger: Ledger, number: int, *before: zodbjobs.Job) -> str:
+    """Run after these have ended."""
+    assert all(job.outcome == "succeeded" for job in before), before
+    return run(counter, ledger, number)
+
+
+def run_alone(counter: Length, ledger: Ledger, number: int, lock: str) -> str:
+    """Run while no other one with that lock runs, on pain of failing."""
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.001)
+        return run(counter, ledger, number)
+
+
+def tarry_once(counter: Length, ledger: Ledger, number: int, flag: str) -> str:
+    """The first time, go on until the time limit is over."""
+    result = run(counter, ledger, number)
+    try:
+        Path(flag).touch(exist_ok=False)
+    except FileExistsError:
+        return result
+    while True:
+        local.check()
+        time.sleep(0.005)
+
+
+def outcomes_of(*jobs: zodbjobs.Job) -> str:
+    """What became of the parts of a composition."""
+    return ", ".join(str(job.outcome) for job in jobs)
 
 
 def hang_once(counter: Length, ledger: Ledger, number: int, folder: str) -> str:

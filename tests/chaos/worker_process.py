@@ -19,6 +19,7 @@ from chaos.producer import produce
 from zodbjobs import clock
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.registration import Registration
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.stored.queue import Queue
 
@@ -87,7 +88,7 @@ def work(orders: Orders) -> None:
 
 def _hoard(db: Any, orders: Orders) -> None:
     """Claim jobs as a worker does, and keep them."""
-    registration = Registration(db, None, threads=4)
+    registration = Registration(db, [Agent.of_all(None, 4)])
     session = registration.session
     claimed = 0
     while claimed < orders.hoard:

@@ -16,6 +16,7 @@ import sample
 from storages import file_storage
 
 import zodbjobs
+from zodbjobs import insights
 from zodbjobs.cli.database import opened
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -24,7 +25,7 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *("cancel", "retry", "remove", "forget", "stats", "pause", "resume", "drain"),
+    *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
     *("agents", "demo", "zc-async"),
 ]
 
@@ -122,6 +123,17 @@ def test_put_of_a_module_in_the_current_directory(run: Run, path: Path) -> None:
     Path("here_and_now.py").write_text("def answer():\n    return 42\n")
     assert run("put", path, "here_and_now:answer").status == 0
     assert "here_and_now:answer" in run("jobs", path).out
+
+
+def test_put_with_limits(run: Run, path: Path) -> None:
+    with opened(str(path)) as db, db.transaction() as connection:
+        zodbjobs.get_queue(connection).quotas.create("mail")
+    options = ("--timeout", "5", "--quota", "mail", "--unique", "key")
+    first = run("put", path, "sample:nothing", *options).out.strip()
+    assert run("put", path, "sample:nothing", *options).out.strip() == first
+    details = shown(run, path, first)
+    assert (details["quota_names"], details["unique"]) == (["mail"], "key")
+    assert "has no quota 'post'" in run("put", path, "sample:nothing", "--quota", "post").problem
 
 
 def test_put_into_a_named_queue(run: Run, path: Path) -> None:
@@ -246,6 +258,89 @@ def test_jobs_filters(
 ) -> None:
     found = json.loads(run("jobs", path, "--json", *options).out)
     assert {job["id"] for job in found} == {busy[name] for name in names}
+
+
+@pytest.mark.promise(152, 153)
+def test_jobs_of_a_time(run: Run, path: Path, put: Put) -> None:
+    start = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    with moving_clock(start) as clock:
+        ids = []
+        for _ in range(3):
+            ids += put(zodbjobs.Job(sample.nothing))
+            work(path)
+            clock.advance(3600)
+
+        def listed(*options: str) -> list[str]:
+            return [job["id"] for job in json.loads(run("jobs", path, "--json", *options).out)]
+
+        assert listed("--since", "90m") == ids[2:]
+        assert listed("--since", "1.5h", "--until", "10s") == ids[2:]
+        assert listed("--until", "2026-03-01T13:30+00:00") == ids[1::-1]
+        local = (start + timedelta(minutes=30)).astimezone().replace(tzinfo=None)
+        assert listed("--since", local.isoformat(), "--until", "2h") == []
+        assert listed("--since", local.isoformat()) == ids[:0:-1]
+        problem = run("jobs", path, "--since", "1h", "--until", "2h").problem
+        assert "isn't before until" in problem
+        assert (
+            "'soon' is no time; write it as 2026" in run("jobs", path, "--since", "soon").problem
+        )
+        assert (
+            "no worker has one that is parked"
+            in run("jobs", path, "--status", "parked", "--worker", "x").problem
+        )
+
+
+def test_jobs_tells_how_far_it_looked(
+    run: Run, path: Path, busy: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(insights.list_jobs.__kwdefaults__, "seconds", 0)
+    told = run("jobs", path, "--callable", "*:add")
+    assert "no others found back to 2" in told.out
+    found, words = [], told.out.split()
+    while "--until" in words:
+        until = words[words.index("--until") + 1]
+        told = run("jobs", path, "--callable", "*:add", "--json", "--until", until)
+        found += json.loads(told.out)
+        words = told.err.split()
+    assert [job["id"] for job in found] == [busy["added"]]
+
+
+def test_workers(run: Run, zeo: str) -> None:
+    assert run("workers", zeo).out == "no worker is registered\n"
+    assert run("workers", zeo, "--json").out == "[]\n"
+    with opened(zeo) as db, zodbjobs.Worker(db, threads=3) as worker:
+        (row,) = json.loads(run("workers", zeo, "--json").out)
+        assert (row["id"], row["state"], row["threads"]) == (worker.id, "running", 3)
+        assert datetime.fromisoformat(row["last_written"]).tzinfo == UTC
+        assert worker.id[:12] in (told := run("workers", zeo).out)
+        assert " running " in told
+
+
+def test_what_is_done_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:
+    done = run("cancel", path, busy["waiting"], "99999", "--json")
+    assert done.status == 2
+    first, second = json.loads(done.out)
+    assert (first["id"], first["description"]) == (busy["waiting"], "sample:wait")
+    assert "there is no job 99999" in second["refused"]
+    for name in ("retry", "forget"):
+        (row,) = json.loads(run(name, path, busy["failed"], "--json").out)
+        assert row["id"] == busy["failed"]
+        work(path)
+    told = json.loads(run("pause", path, "--reason", "x", "--match", "a*", "--json").out)
+    assert told == {"queue": "", "match": "a*", "state": "paused"}
+    assert json.loads(run("resume", path, "--match", "a*", "--json").out)["state"] == "resumed"
+    assert json.loads(run("remove", path, busy["scheduled"], "--json").out)[0]["refused"] is None
+    assert json.loads(run("drain", path, "--json").out)["state"] == "empty"
+
+
+def test_stats_tells_times(run: Run, path: Path, busy: dict[str, str]) -> None:
+    told = " ".join(run("stats", path).out.split())
+    assert "(default): oldest is from " in told
+    assert "; next due in " in told
+    assert "; took " in told
+    assert "; last ended " in told
+    (queue,) = json.loads(run("stats", path, "--json").out)["queues"]
+    assert set(queue["duration"]) == set(queue["waiting_time"]) == {"p50", "p95", "max", "min"}
 
 
 def test_tables_fit_a_terminal(run: Run, path: Path, busy: dict[str, str]) -> None:

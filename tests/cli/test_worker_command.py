@@ -75,7 +75,7 @@ def test_a_later_signal_ends_it_at_once(
     signal_clock.set(1)
     process.send_signal(signal.SIGINT)
     assert ended(process) == 128 + signal.SIGINT
-    assert "(gone)" in run("stats", path).out
+    assert " gone " in run("stats", path).out
 
     (place / "go").touch()
     (place / "here").unlink()

@@ -375,3 +375,19 @@ def test_what_cannot_be_subscribed() -> None:
         events.subscribe("handler")  # type: ignore[arg-type]
     with pytest.raises(BadArgument, match="no class of zodbjobs"):
         events.subscribe(print, int)
+
+
+def test_a_pause_and_its_end_are_told(queue: Any, heard: Heard) -> None:
+    queue.pause("aborted")
+    transaction.abort()
+    queue.pause("the mail server is away", match="shop.mail:*")
+    queue.drain("a new release")
+    assert heard.events == []
+    transaction.commit()
+    queue.resume(match="shop.mail:*")
+    queue.resume()
+    transaction.commit()
+    assert heard.events == [
+        events.QueuePaused("", "the mail server is away", "shop.mail:*"),
+        events.QueueResumed("", "shop.mail:*"),
+    ]

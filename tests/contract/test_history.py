@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import sample
 import transaction
 from patience import until
 from storages import open_file
+from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs.testing import moving_clock, run_jobs
@@ -80,3 +82,29 @@ def test_it_outlives_a_restart(tmp_path: Path) -> None:
         ended = list(zodbjobs.get_queue(connection).finished())
         assert sorted(job.result for job in ended) == [1, 2]
     db.close()
+
+
+def test_bookings_of_two_minutes_are_merged(
+    any_db: Any, queue: Any, request: pytest.FixtureRequest
+) -> None:
+    """By the storage, which has none of this package's code: whatever is kept of a minute."""
+    minute = 60_000_000
+    jobs = [queue.put(sample.nothing) for _ in range(3)]
+    transaction.commit()
+    shard = queue.shards[0]
+    shard.finish([(jobs[0], 10 * minute, False, 5, 7)])
+    shard.finish([(jobs[1], 20 * minute, True, 5, 7)])
+    transaction.commit()
+    manager = transaction.TransactionManager()
+    with contextlib.closing(any_db.open(manager)) as other:
+        manager.begin()
+        (theirs,) = (s for s in zodbjobs.get_queue(other).shards if s._p_oid == shard._p_oid)
+        theirs.finish([(other.get(jobs[2]._p_oid), 10 * minute + 9, False, 6, 8)])
+        shard.finish([(jobs[2], 30 * minute, False, 4, 6)])
+        manager.commit()
+    merges = request.node.callspec.params["any_db"] != "MappingStorage"
+    with contextlib.nullcontext() if merges else pytest.raises(ConflictError):
+        transaction.commit()
+    transaction.abort()
+    kept = {place: booked[0] for place, booked in shard.minutes.items()}
+    assert kept == {10: 2, 20: 1, **({30: 1} if merges else {})}

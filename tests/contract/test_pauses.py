@@ -248,6 +248,26 @@ def test_a_resume_loses_nothing_that_is_put_aside_meanwhile(any_db: Any, queue: 
     assert run(any_db) == ["resumed", 1]
 
 
+def test_a_resume_loses_nothing_that_was_put_aside_just_before(any_db: Any, queue: Any) -> None:
+    """The same if it is the worker that commits first."""
+    queue.pause("meanwhile", match="sample:note")
+    queue.put(note(1))
+    transaction.commit()
+    mine = transaction.manager.manager
+    with bench(any_db) as worker:
+        (claim,) = worker.claim()
+        worker.runner.run(claim)
+        mine.begin()
+        queue.resume(match="sample:note")
+        worker.dispatcher.step()
+        with pytest.raises(transaction.interfaces.TransientError):
+            mine.commit()
+        mine.abort()
+        queue.resume(match="sample:note")
+        mine.commit()
+    assert run(any_db) == [1]
+
+
 def test_a_large_pause_is_lifted_at_once(any_db: Any, queue: Any) -> None:
     """Its jobs aren't looked at: their trees move."""
     queue.pause("meanwhile", match="sample:nothing")

@@ -540,6 +540,29 @@ def test_who_waits_as_the_last_slot_is_given_back_is_not_forgotten(
         assert ids(take(other)) == [second.id]
 
 
+def test_who_waits_just_before_the_last_slot_is_given_back_is_not_forgotten(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    queue.quotas.create("mail")
+    put(queue, 1, "mail")
+    waited = put(queue, 0, "mail")
+    mine.commit()
+    with bench(any_db) as worker, bench(any_db) as other:
+        (found,) = take(worker)
+        mine.begin()
+        waited.cancel()
+        third = put(queue, 3, "mail")
+        mine.commit()
+        worker.runner.run(found)
+        worker.runner.flush()
+        session = worker.registration.session
+        commit_meanwhile(session.manager, lambda: take(other))  # the third one waits
+        with pytest.raises(ConflictError):
+            worker.dispatcher.step()  # which finds that none waits
+        worker.dispatcher.step()
+        assert ids(take(other)) == [third.id]
+
+
 def test_who_waits_as_the_size_is_raised_is_not_forgotten(
     any_db: Any, queue: Any, mine: Any
 ) -> None:

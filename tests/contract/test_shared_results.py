@@ -62,7 +62,7 @@ def check_history(queue: Any, jobs: list[zodbjobs.Job]) -> None:
     assert Counter(queue.finished()) == Counter(jobs)
     assert sum(shard.history_length() for shard in queue.shards) == len(jobs)
     minutes = [counts for shard in queue.shards for counts in shard.minutes.values()]
-    assert sum(done for done, _, _ in minutes) == len(jobs)
+    assert sum(done for done, *_ in minutes) == len(jobs)
     assert not any(worker.leased() for worker in queue.parent.workers.values())
     assert len(queue) == 0
 

@@ -18,8 +18,9 @@ from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 
 import zodbjobs
-from zodbjobs import insights
+from zodbjobs import Agent, insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
+from zodbjobs.stored.lifecycle import spreads
 from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -326,6 +327,148 @@ def test_unknown_words(connection: Any, queue: Any) -> None:
         insights.queue_stats(connection, "nosuch")
 
 
+@pytest.mark.promise(154)
+def test_filters_that_contradict_each_other(db: Any, queue: Any, connection: Any) -> None:
+    zodbjobs.get_queues(connection).create("other")
+    agent = Agent("").copy_for("w")
+    early, late = START, START + timedelta(hours=1)
+    contradictions: list[tuple[str, dict[str, Any]]] = [
+        ("one that is pending has no outcome", {"status": "pending", "outcome": "failed"}),
+        ("no worker has one that is parked", {"status": "parked", "worker": "w"}),
+        ("isn't before until=", {"since": late, "until": early}),
+        ("isn't before until=", {"since": late, "until": late}),
+        ("is of worker w, not of x", {"agent": agent, "worker": "x"}),
+        ("takes none of queue 'other'", {"agent": agent, "queue": "other"}),
+        ("is of no worker; stored_agents", {"agent": Agent("")}),
+        ("since must be an aware datetime", {"since": datetime(2026, 3, 1)}),
+        ("until must be an aware datetime", {"until": "yesterday"}),
+    ]
+    for message, words in contradictions:
+        with pytest.raises(BadArgument, match=message):
+            insights.list_jobs(connection, **words)
+    assert insights.list_jobs(connection, status="completed", outcome="failed") == []
+    assert insights.list_jobs(connection, status="active", worker="w", agent=agent) == []
+
+
+@pytest.mark.promise(153)
+def test_a_range_of_time(db: Any, queue: Any, connection: Any) -> None:
+    moments = {}
+    with moving_clock(START) as clock:
+        for number in range(6):
+            moments[put(queue, sample.add, number).id] = clock.datetime()
+            run_jobs(db)
+            clock.advance(60)
+        for number in range(6):
+            moments[put(queue, sample.add, priority=number).id] = clock.datetime()
+            later = put(queue, sample.add, begin_after=timedelta(hours=1 + number))
+            moments[later.id] = clock.datetime() + timedelta(hours=1 + number)
+            clock.advance(60)
+        for hours in (5, 1, 9):  # one bundle
+            job = queue.put(zodbjobs.Job(sample.add), begin_after=timedelta(hours=hours))
+            moments[zodbjobs.get_job_id(job)] = clock.datetime() + timedelta(hours=hours)
+        transaction.commit()
+    bounds = [START + timedelta(minutes=m) for m in (0, 2, 5, 6, 8, 66, 67, 129, 312, 552, 1000)]
+    for filed in (False, True):
+        if filed:
+            claim(queue, record("w"), 0, int(START.timestamp() * 1e6), queue.shards)
+            transaction.commit()
+        for since in bounds:
+            for until in bounds:
+                if since < until:
+                    found = insights.list_jobs(connection, since=since, until=until)
+                    expected = {i for i, moment in moments.items() if since <= moment < until}
+                    assert set(ids(found)) == expected, (filed, since, until)
+                    assert found.looked_back_to is None
+        assert len(insights.list_jobs(connection, since=START)) == len(moments)
+        assert len(insights.list_jobs(connection, until=bounds[-1])) == len(moments)
+
+
+@pytest.mark.promise(153)
+def test_a_range_of_time_is_indexed(db: Any, queue: Any) -> None:
+    with moving_clock(START) as clock:
+        for _ in range(4):
+            queue.put_many(zodbjobs.Job(sample.add, n) for n in range(500))
+            transaction.commit()
+            run_jobs(db)
+            clock.advance(60)
+
+    def loaded(minute: int) -> int:
+        """How many records are loaded for the first of a minute in which 500 have ended."""
+        moment = START + timedelta(minutes=minute)
+        with contextlib.closing(db.open(transaction.TransactionManager())) as fresh:
+            fresh.cacheMinimize()
+            fresh.getTransferCounts(clear=True)
+            found = insights.list_jobs(
+                fresh, since=moment, until=moment + timedelta(seconds=1), limit=5
+            )
+            assert len(found) == 5
+            number: int = fresh.getTransferCounts()[0]
+            return number
+
+    assert loaded(0) < loaded(3) + 30
+
+
+@pytest.mark.promise(153)
+def test_a_search_that_finds_little_stops_and_goes_on(queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        expected = []
+        for number in range(30):
+            expected.append(put(queue, sample.nothing if number % 10 else sample.add).id)
+            clock.advance(1)
+        words: dict[str, Any] = {"callable": "*:add", "seconds": 0}
+        first = insights.list_jobs(connection, **words)
+        assert first == []
+        assert first.looked_back_to == START + timedelta(seconds=28, microseconds=1)
+        found, until, steps = [], None, 0
+        while steps == 0 or until is not None:
+            listed = insights.list_jobs(connection, until=until, **words)
+            found, until, steps = [*found, *ids(listed)], listed.looked_back_to, steps + 1
+        assert found == expected[20::-10]
+        assert steps == 28
+        # Time is only for what isn't wanted, and time enough finds all.
+        assert len(insights.list_jobs(connection, seconds=0)) == 30
+        whole = insights.list_jobs(connection, callable="*:add")
+        assert (ids(whole), whole.looked_back_to) == (found, None)
+        # So does the limit.
+        pages: list[str] = []
+        until = None
+        while not pages or until is not None:
+            page = insights.list_jobs(connection, until=until, limit=7)
+            pages += ids(page)
+            until = page.looked_back_to
+        assert pages == expected[::-1]
+
+
+@pytest.mark.promise(153, 155)
+def test_jobs_of_workers_and_agents(db: Any, queue: Any, connection: Any) -> None:
+    def found(**words: Any) -> list[str]:
+        return sorted(ids(insights.list_jobs(connection, **words)))
+
+    failed = put(queue, sample.fail)
+    put(queue, sample.add, 1)
+    run_jobs(db)
+    transaction.begin()
+    (ran_by,) = (past.worker for past in failed.past_attempts)
+    assert ran_by is not None
+    assert insights.job_details(failed).worker == ran_by
+    assert found(worker=ran_by) == found(worker=ran_by[:8]) == [failed.id]
+    jobs = [put(queue, sample.identity, number) for number in range(5)]
+    (agent, *_) = (Agent("", 1, sample.is_odd).copy_for(name) for name in ("holder", "other"))
+    for name in ("holder", "other"):
+        queue.parent.workers[name] = record(name)
+        claim(queue, queue.parent.workers[name], 2, int(START.timestamp() * 1e6), queue.shards)
+    transaction.commit()
+    assert found(worker="holder") == sorted(ids(jobs[:2]))
+    assert found(worker="holder", status="assigned") == sorted(ids(jobs[:2]))
+    assert found(worker="holder", status="active") == []
+    assert found(worker="o") == sorted(ids(jobs[2:4]))
+    assert found(worker="o", queue="", outcome="succeeded") == []
+    # Of what waits, and of what its worker holds, those that its filter takes.
+    odd = [job.id for job in jobs if sample.is_odd(job)]
+    assert found(agent=agent) == sorted(set(odd) & set(ids([*jobs[:2], jobs[4]])))
+    assert found(agent=agent, status="assigned") == sorted(set(odd) & set(ids(jobs[:2])))
+
+
 def test_places() -> None:
     with pytest.raises(NotStored):
         insights.list_jobs(object())
@@ -385,6 +528,128 @@ def test_the_chart(db: Any, queue: Any, connection: Any) -> None:
         assert [m.seconds for m in insights.queue_stats(connection, "").chart] == [0, 0, 7]
         clock.advance(3600)
         assert insights.queue_stats(connection, "").chart == ()
+
+
+@pytest.mark.promise(102, 153)
+def test_the_times_of_an_hour(db: Any, queue: Any, connection: Any) -> None:
+    with moving_clock(START) as clock:
+        assert insights.queue_stats(connection, "").duration is None
+        for number in range(20):
+            put(queue, sample.take, 1 if number else 40)
+            clock.advance(7)
+            run_jobs(db)
+            clock.advance(60)
+        put(queue, sample.take, 2, begin_after=timedelta(minutes=5))
+        clock.advance(5 * 60 + 3)
+        run_jobs(db)
+        transaction.begin()
+        stats = insights.queue_stats(connection, "")
+        assert stats.duration == insights.Times(
+            p50=1, p95=pytest.approx(2, rel=0.19), max=40, min=1
+        )
+        assert stats.waiting_time is not None
+        assert stats.waiting_time.p50 == pytest.approx(7, rel=0.19)
+        assert (stats.waiting_time.min, stats.waiting_time.max) == (3, 7)
+        # What has ended without having been begun took no time.
+        put(queue, sample.take, 9).cancel()
+        put(queue, sample.take, 9, begin_by=timedelta(seconds=1))
+        clock.advance(2)
+        run_jobs(db)
+        transaction.begin()
+        after = insights.queue_stats(connection, "")
+        assert (after.duration, after.waiting_time) == (stats.duration, stats.waiting_time)
+        assert after.finished == stats.finished + 2
+        clock.advance(3600 + 600)
+        assert insights.queue_stats(connection, "").duration is None
+
+
+def test_the_times_are_stored_once_in_ten_minutes(db: Any, queue: Any) -> None:
+    """Whatever is booked writes a leaf of these entries anew."""
+    with moving_clock(START) as clock:
+        for _ in range(60):
+            for _ in range(20):
+                put(queue, sample.take, 1)
+            run_jobs(db)
+            clock.advance(60 - 20)
+        transaction.begin()
+        for shard in queue.shards:
+            minutes = [m for m, booked in shard.minutes.items() if len(booked) > 3]
+            assert len(minutes) == len({minute // 10 for minute in minutes}) <= 7
+        duration = insights.queue_stats(queue, "", minutes=120).duration
+        assert duration is not None
+        assert (duration.min, duration.max) == (1, 1)
+
+
+@pytest.mark.parametrize("micros", [0, 1, 2, 3, 1_000, 44_444, 7_000_000, 10**12])
+def test_the_precision_of_times(micros: int) -> None:
+    spread = spreads.spread_of([micros, *([1, 10**13] if micros else [])])
+    assert spread is not None
+    assert spreads.quantile(spread, 0.5) == pytest.approx(micros, rel=0.19)
+
+
+@pytest.mark.promise(153)
+def test_next_due_last_ended_and_the_oldest(db: Any, queue: Any, connection: Any) -> None:
+    def found() -> tuple[Any, ...]:
+        transaction.begin()
+        stats = insights.queue_stats(connection, "")
+        times = (stats.next_due, stats.last_ended, stats.oldest_waiting)
+        return tuple(None if t is None else (t - START).total_seconds() for t in times)
+
+    with moving_clock(START) as clock:
+        assert found() == (None, None, None)
+        put(queue, sample.nothing)
+        run_jobs(db)
+        clock.advance(1)
+        assert found() == (None, 0, None)
+        for _ in range(2):  # in the inboxes, then filed by a claim
+            put(queue, sample.nothing, begin_after=timedelta(seconds=90))
+            put(queue, sample.nothing, begin_after=timedelta(seconds=60), priority=-8)
+            queue.put_many([sample.nothing] * 3, begin_after=timedelta(seconds=70))
+            transaction.commit()
+            assert found() == (61, 0, None)
+            claim(queue, record("w"), 0, int(START.timestamp() * 1e6), queue.shards)
+            transaction.commit()
+            assert found() == (61, 0, None)
+        clock.advance(1)
+        queue.put_many([sample.nothing] * 3, priority=2)
+        transaction.commit()
+        assert found() == (61, 0, 2)
+        run_jobs(db)
+        assert found() == (61, 2, None)
+        put(queue, sample.nothing, priority=-8)
+        clock.advance(1)
+        queue.put_many([sample.nothing] * 3)
+        transaction.commit()
+        put(queue, sample.nothing, priority=7)
+        assert found() == (61, 2, 2)
+        claim(queue, record("w"), 0, int(START.timestamp() * 1e6), queue.shards)
+        transaction.commit()
+        assert found() == (61, 2, 2)
+        clock.advance(60)
+        assert found() == (71, 2, 2)
+        clock.advance(600)
+        run_jobs(db)
+        assert found() == (None, 663, None)
+
+
+@pytest.mark.promise(103)
+def test_the_state_of_a_worker(connection: Any, queue: Any) -> None:
+    def states() -> dict[str, str]:
+        return {worker.id: worker.state for worker in insights.list_workers(connection)}
+
+    records = {name: record(name, host="another.host") for name in ("well", "stuck")}
+    records["stuck"].stuck = 2
+    records["gone"] = record("gone", process_started="another start")
+    queue.parent.workers.update(records)
+    assert states() == {"gone": "gone", "stuck": "stuck", "well": "running"}
+    transaction.commit()
+    now = datetime.now(UTC)
+    with moving_clock(now) as clock:
+        assert states() == {"gone": "gone", "stuck": "stuck", "well": "running"}
+        (shown,) = (w for w in insights.list_workers(connection) if w.id == "well")
+        assert abs(shown.last_written - now) < timedelta(minutes=1)  # type: ignore[operator]
+        clock.advance(3600)
+        assert states() == {"gone": "gone", "stuck": "silent", "well": "silent"}
 
 
 @pytest.mark.promise(103)

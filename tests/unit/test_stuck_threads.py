@@ -12,7 +12,7 @@ import sample
 import transaction
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import defaults, events
 from zodbjobs.insights import list_workers
 from zodbjobs.runtime import runner
 
@@ -72,7 +72,11 @@ def test_who_returns_soon_is_not_replaced(
 def test_at_the_bound_the_worker_stops_in_order(db: Any, queue: Any, caplog: Any) -> None:
     put(queue, sample.wait, timeout=0.01)
     worker = zodbjobs.Worker(db, threads=1)
+    told: list[Any] = []
+    undo = events.subscribe(told.append, events.WorkerStopped)
     assert worker.run() == 1
+    undo()
+    assert [event.given_up for event in told] == [worker.given_up]
     assert worker.given_up in caplog.text
     assert "1 of its threads didn't return from jobs that had timed out" in str(worker.given_up)
     with db.transaction() as connection:

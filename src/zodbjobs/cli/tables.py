@@ -13,7 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from zodbjobs import clock
-from zodbjobs.insights import JobDetails, JobInfo, PauseInfo, QueueStats, TreeRow, WorkerInfo
+from zodbjobs.insights import (
+    JobDetails,
+    JobInfo,
+    JobList,
+    PauseInfo,
+    QueueStats,
+    Times,
+    TreeRow,
+    WorkerInfo,
+)
 from zodbjobs.stored.agents import Agent
 from zodbjobs.terminal import console, duration, one_line, queue_text, since, state_text
 
@@ -25,11 +34,12 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
-    """Print a table, one job a line; tells of more if there are `limit` of them."""
+def print_jobs(jobs: JobList, limit: int) -> None:
+    """Print a table, one job a line; tells how to see more, if there may be."""
     out = console()
+    back_to = jobs.looked_back_to
     if not jobs:
-        out.print("no such jobs")
+        out.print("no such jobs" if back_to is None else looked_text(back_to), soft_wrap=True)
         return
     several = len({job.queue for job in jobs}) > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -49,6 +59,14 @@ def print_jobs(jobs: Sequence[JobInfo], limit: int) -> None:
     out.print(table)
     if len(jobs) == limit:
         out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
+    elif back_to is not None:
+        out.print(looked_text(back_to), style="dim", soft_wrap=True)
+
+
+def looked_text(back_to: datetime) -> str:
+    """How far a search looked that stopped before it had looked at all jobs."""
+    moment = back_to.isoformat()
+    return f"no others found back to {moment}, and there are older ones; --until {moment} goes on"
 
 
 def _cut(text: str) -> Text:
@@ -85,6 +103,14 @@ def paused_text(queue: str, match: str | None = None) -> str:
     """A queue, or some of its jobs, for people."""
     shown = f"queue {queue_text(queue)}"
     return shown if match is None else f"{match} of {shown}"
+
+
+def print_queue_state(state: str, queue: str, match: str | None, as_json: bool) -> None:
+    """Print what a queue, or some of its jobs, is now."""
+    if as_json:
+        print_json({"queue": queue, "match": match, "state": state})
+    else:
+        click.echo(f"{state}: {paused_text(queue, match)}")
 
 
 def drained_text(queue: QueueStats) -> str:
@@ -230,6 +256,8 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
         counts = [f"{number:,}" for number in (*numbers, queue.finished)]
         table.add_row(_cut(queue_text(queue.name)), *counts, hour)
     out.print(table)
+    for queue in queues:
+        _print_times(out, queue)
     print_pauses({queue.name: queue.pauses for queue in queues})
     for queue in queues:
         if queue.draining is not None:
@@ -240,7 +268,26 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
             out.print(f"\n{queue_text(queue.name)}, jobs per minute in the last hour", style="dim")
             out.print(_chart(queue))
     out.print()
-    _print_workers(out, workers)
+    print_workers(workers)
+
+
+def _print_times(out: Console, queue: QueueStats) -> None:
+    """Print a line of how long a queue's jobs wait and take, if there is anything to tell."""
+    moments = (("oldest is from", queue.oldest_waiting), ("next due", queue.next_due))
+    parts = [f"{name} {since(moment)}" for name, moment in moments if moment is not None]
+    for name, times in (("waited", queue.waiting_time), ("took", queue.duration)):
+        if times is not None:
+            parts.append(f"{name} {_times_text(times)}")
+    if queue.last_ended is not None:
+        parts.append(f"last ended {since(queue.last_ended)}")
+    if parts:
+        text = f"{queue_text(queue.name)}: {'; '.join(parts)}"
+        out.print(Text(text, style="dim"))
+
+
+def _times_text(times: Times) -> str:
+    p50, p95, most = (duration(seconds) for seconds in (times.p50, times.p95, times.max))
+    return f"{p50}, 95 % up to {p95}, at most {most}"
 
 
 def _chart(queue: QueueStats) -> str:
@@ -256,19 +303,22 @@ def _chart(queue: QueueStats) -> str:
     return f"{bars} most: {top:,}"
 
 
-def _print_workers(out: Console, workers: Sequence[WorkerInfo]) -> None:
+def print_workers(workers: Sequence[WorkerInfo]) -> None:
+    """Print the workers, one a line."""
+    out = console()
     if not workers:
         out.print("no worker is registered")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("WORKER", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
     table.add_column("PROCESS")
-    for title in ("THREADS", "ASSIGNED", "ACTIVE", "HEARTBEATS", "SINCE"):
+    for title in ("THREADS", "ASSIGNED", "ACTIVE", "SEEN", "SINCE"):
         table.add_column(title, justify="right", no_wrap=True)
     for worker in workers:
-        process = _cut(f"{worker.pid}{' (gone)' if worker.gone else ''} on {worker.host}")
+        process = _cut(f"{worker.pid} on {worker.host}")
         threads = f"{worker.threads:,}" + (f", {worker.stuck:,} stuck" if worker.stuck else "")
-        numbers = (worker.assigned, worker.active, worker.heartbeat)
-        cells = (threads, *(f"{n:,}" for n in numbers), since(worker.started))
-        table.add_row(worker.id[:12], process, *cells)
+        times = (since(worker.last_written), since(worker.started))
+        cells = (threads, f"{worker.assigned:,}", f"{worker.active:,}", *times)
+        table.add_row(worker.id[:12], state_text(worker.state), process, *cells)
     out.print(table)

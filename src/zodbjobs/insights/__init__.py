@@ -16,9 +16,10 @@ from zodbjobs.insights.infos import (
     Minute,
     PauseInfo,
     QueueStats,
+    Times,
     WorkerInfo,
 )
-from zodbjobs.insights.jobs import find_job, job_details, job_info, list_jobs
+from zodbjobs.insights.jobs import JobList, find_job, job_details, job_info, list_jobs
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.tree import TreeRow, job_tree
 
@@ -26,9 +27,11 @@ __all__ = [
     "AttemptInfo",
     "JobDetails",
     "JobInfo",
+    "JobList",
     "Minute",
     "PauseInfo",
     "QueueStats",
+    "Times",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",

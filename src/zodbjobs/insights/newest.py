@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, PENDING
 from zodbjobs.stored.bundle import Bundle
@@ -25,41 +25,67 @@ BLOCKED = "blocked"
 #: What a pause of some jobs has put aside.
 PAUSED = "paused"
 
-# The microseconds by which a job is sorted, and the job.
-_Placed = tuple[int, Job]
-_Stream = Iterator[_Placed]
+#: The statuses, and kinds of them, of jobs that a worker has or has ended.
+WITH_WORKER = (ASSIGNED, ACTIVE, CALLBACKS, COMPLETED)
+
+#: The microseconds by which a job is sorted, and the job.
+Placed = tuple[int, Job]
+_Stream = Iterator[Placed]
 
 
-def newest(queues: Iterable[Queue], status: str | None, ended_only: bool) -> Iterator[Job]:
-    """The jobs that may be of `status` (any: None), by their time, the newest first.
+class Span(NamedTuple):
+    """Microseconds from `since` until just before `until`."""
+
+    since: int = 0
+    until: int = keys.LAST_MICROS
+
+    def has(self, micros: int) -> bool:
+        """Whether a moment is in it."""
+        return self.since <= micros < self.until
+
+
+#: All time.
+WHOLE = Span()
+
+
+def newest(
+    queues: Iterable[Queue],
+    status: str | None,
+    span: Span,
+    *,
+    worker: str | None = None,
+    waiting_too: bool = True,
+) -> Iterator[Placed]:
+    """Jobs that may be of `status` (any: None), each with its microseconds, the newest first.
 
     The time of a job is that of its end, else of its put, or when it is due if it was put
-    for later. What was put in one transaction stays together. Jobs that are not of `status`
-    may be among them.
+    for later. What was put in one transaction stays together. Jobs that are not of `status`, or
+    not quite of `span`, may be among them. `worker`: of what workers hold, only what those hold
+    whose ids begin so. `waiting_too`: also what no worker has or has ended.
     """
     streams: list[_Stream] = []
     for queue in queues:
         if status in (None, CALLBACKS, COMPLETED):
-            streams += map(_history, queue.shards)
-        if status in (None, ASSIGNED, ACTIVE, CALLBACKS, COMPLETED):
-            streams.append(_leased(queue))
-        if ended_only:
+            streams += (_history(shard, span) for shard in queue.shards)
+        if status in (None, *WITH_WORKER):
+            streams.append(_leased(queue, worker or ""))
+        if not waiting_too:
             continue
         for shard in queue.shards:
             if status in (None, PENDING, WAITING, SCHEDULED):
-                streams += _waiting(shard)
+                streams += _waiting(shard, span)
             if status in (None, ACTIVE, WAITING):
-                streams += _by_key(shard.waiting)
+                streams += _by_key(shard.waiting, span)
             if status in (None, PENDING, BLOCKED):
-                streams += _by_key(shard.blocked)
-                streams += _by_key(shard.limited)
+                streams += _by_key(shard.blocked, span)
+                streams += _by_key(shard.limited, span)
             if status in (None, PENDING, PAUSED):
                 for pause in queue.pauses:
                     for tree in pause.trees(shard.index):
-                        streams += _by_key(tree)
+                        streams += _by_key(tree, span)
             if status in (None, PENDING, PARKED):
-                streams += _by_key(shard.parked)
-    return (job for _, job in _merged(streams))
+                streams += _by_key(shard.parked, span)
+    return _merged(streams)
 
 
 def is_of(job: Any, queue: Queue) -> bool:
@@ -72,46 +98,71 @@ def _merged(streams: Iterable[_Stream]) -> _Stream:
     return heapq.merge(*streams, key=lambda placed: placed[0], reverse=True)
 
 
-def _history(shard: Shard) -> _Stream:
-    return ((place >> HISTORY_TIE, job) for place, job in keys.backwards(shard.history))
+def _history(shard: Shard, span: Span) -> _Stream:
+    last = (span.until << HISTORY_TIE) - 1
+    found = keys.backwards(shard.history, last, span.since << HISTORY_TIE)
+    return ((place >> HISTORY_TIE, job) for place, job in found)
 
 
-def _leased(queue: Queue) -> _Stream:
+def _leased(queue: Queue, worker: str) -> _Stream:
     placed = [
         (keys.micros_of(key), job)
-        for worker in queue.parent.workers.values()
-        for key, job in worker.leased()
+        for record in queue.parent.workers.values()
+        if record.id.startswith(worker)
+        for key, job in record.leased()
         if is_of(job, queue)
     ]
     return iter(sorted(placed, key=lambda item: item[0], reverse=True))
 
 
-def _waiting(shard: Shard) -> Iterator[_Stream]:
-    yield _by_scheduled_key(shard.scheduled)
+def _waiting(shard: Shard, span: Span) -> Iterator[_Stream]:
+    yield _by_scheduled_key(shard.scheduled, span)
     for tree in (*shard.readies(), *shard.inboxes):
-        yield from _by_key(tree)
+        yield from _by_key(tree, span)
+    if span != WHOLE:
+        yield from _filed_elsewhere(shard, span)
     interrupted = ((keys.micros_of(key), job_of(it)) for key, it in shard.interrupted.items())
     yield iter(sorted(interrupted, key=lambda item: item[0], reverse=True))
 
 
-def _by_key(tree: Any) -> Iterator[_Stream]:
+def _filed_elsewhere(shard: Shard, span: Span) -> Iterator[_Stream]:
+    """What is due in the span and lies in a bundle that isn't filed there.
+
+    Reads the indexes of what is scheduled, as far as that is before the span, and the inboxes.
+    """
+    first, _ = keys.scheduled_bounds(*span)
+    filed = [shard.scheduled.values(None, first - 1), *(tree.values() for tree in shard.inboxes)]
+    for items in filed:
+        for item in items:
+            if isinstance(item, Bundle) and item.for_later:
+                yield _by_scheduled_key(item.jobs, span)
+
+
+def _by_key(tree: Any, span: Span) -> Iterator[_Stream]:
     """One stream for each priority."""
-    for first in range(0, keys.LAST, keys.PRIORITY_SPAN):
-        last = first + keys.PRIORITY_SPAN - 1
+    if next(iter(tree.keys(keys.SENTINEL + 1)), None) is None:
+        return  # as most are
+    for start in range(0, keys.LAST, keys.PRIORITY_SPAN):
+        first, last = keys.key_bounds(start, *span)
         if next(iter(tree.keys(first, last)), None) is not None:
-            yield _unpacked(keys.backwards(tree, last, first), keys.micros_of)
+            yield _unpacked(keys.backwards(tree, last, first), span)
 
 
-def _by_scheduled_key(tree: Any) -> _Stream:
-    return _unpacked(keys.backwards(tree), keys.scheduled_micros)
-
-
-def _unpacked(items: Iterator[tuple[int, Any]], micros: Callable[[int], int]) -> _Stream:
+def _unpacked(items: Iterator[tuple[int, Any]], span: Span) -> _Stream:
     """With the jobs of each bundle in its place."""
     for key, item in items:
         if not isinstance(item, Bundle):
-            yield micros(key), job_of(item)
-        elif item.for_later:
-            yield from _by_scheduled_key(item.jobs)
+            yield keys.micros_of(key), job_of(item)
+        elif not item.for_later:
+            yield from _merged(_by_key(item.jobs, span))
+        elif span == WHOLE:
+            yield from _by_scheduled_key(item.jobs, span)
+
+
+def _by_scheduled_key(tree: Any, span: Span) -> _Stream:
+    first, last = keys.scheduled_bounds(*span)
+    for place, item in keys.backwards(tree, last, first):
+        if isinstance(item, Bundle):
+            yield from _by_scheduled_key(item.jobs, span)
         else:
-            yield from _merged(_by_key(item.jobs))
+            yield keys.scheduled_micros(place), job_of(item)

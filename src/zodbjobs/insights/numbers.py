@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
-from zodbjobs import clock
-from zodbjobs.insights.infos import Minute, PauseInfo, QueueStats, WorkerInfo
+from zodbjobs import clock, defaults
+from zodbjobs.insights.infos import Minute, PauseInfo, QueueStats, Times, WorkerInfo
 from zodbjobs.insights.newest import is_of
 from zodbjobs.runtime.failure_detector import is_dead
 from zodbjobs.stored.bundle import Bundle
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, spreads
 from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.lifecycle.spreads import Spread
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import MINUTE
+from zodbjobs.stored.shard import HISTORY_TIE, MINUTE, Shard
 from zodbjobs.stored.workers import WorkerRecord
+
+#: States of a worker.
+RUNNING = "running"
+STUCK = "stuck"
+SILENT = "silent"
+GONE = "gone"
 
 
 def queue_stats(place: Any, name: str, minutes: int = 60) -> QueueStats:
-    """The numbers of one queue, and its chart of the last `minutes`.
+    """The numbers of one queue; its chart, and the times of its jobs, of the last `minutes`.
 
     Counting what waits reads the queue's indexes, not the jobs: about a second for a
-    million. All else takes the same time however many there are.
+    million. All else takes the same time however many there are, ended ones above all.
     """
     return _stats(get_queues(place)[name], minutes)
 
@@ -31,15 +40,10 @@ def all_queue_stats(place: Any, minutes: int = 60) -> list[QueueStats]:
 
 
 def _stats(queue: Queue, minutes: int) -> QueueStats:
-    waiting = scheduled = 0
     now = clock.now()
+    counted = _Waiting(now)
     for shard in queue.shards:
-        waiting += len(shard.interrupted)
-        for tree in (*shard.readies(), *shard.inboxes):
-            due, later = _count(tree, now)
-            waiting, scheduled = waiting + due, scheduled + later
-        due, later = _count_scheduled(shard.scheduled, now)
-        waiting, scheduled = waiting + due, scheduled + later
+        counted.count(shard)
         # Lets go of the indexes that were read; there may be many.
         queue._p_jar.cacheGC()
     leased = [
@@ -48,19 +52,26 @@ def _stats(queue: Queue, minutes: int) -> QueueStats:
         for key, job in worker.leased()
         if is_of(job, queue)
     ]
+    ends = [s.history.maxKey() >> HISTORY_TIE for s in queue.shards if s.history]
+    booked = _booked(queue, now // MINUTE - minutes + 1)
     return QueueStats(
         name=queue.name,
-        waiting=waiting,
-        scheduled=scheduled,
+        waiting=counted.due,
+        scheduled=counted.later,
         blocked=sum(len(shard.blocked) + len(shard.limited) - 2 for shard in queue.shards),
         parked=sum(len(shard.parked) for shard in queue.shards),
         assigned=leased.count(False),
         active=leased.count(True) + sum(len(shard.waiting) - 1 for shard in queue.shards),
         finished=sum(shard.history_length() for shard in queue.shards),
-        chart=_chart(queue, minutes, now),
+        chart=_chart(booked),
         paused=sum(len(pause) for pause in queue.pauses),
         pauses=list_pauses(queue),
         draining=queue.draining,
+        next_due=clock.moment(counted.next_due),
+        last_ended=clock.moment(max(ends, default=None)),
+        oldest_waiting=clock.moment(counted.oldest),
+        waiting_time=_times(each[5] for each in booked if len(each) > 4),
+        duration=_times(each[4] for each in booked if len(each) > 4),
     )
 
 
@@ -86,44 +97,103 @@ def is_empty(place: Any, name: str) -> bool:
     return not any(is_of(job, queue) for worker in workers for _, job in worker.leased())
 
 
-def _count(tree: Any, now: int) -> tuple[int, int]:
-    """How many jobs of a tree in the order of keys are due, and how many aren't yet."""
-    due = later = 0
-    for key, item in tree.items(keys.SENTINEL + 1):
-        if isinstance(item, Bundle):
-            counted = _count_scheduled(item.jobs, now) if item.for_later else (len(item.jobs), 0)
-            due, later = due + counted[0], later + counted[1]
-        elif keys.is_for_later(key) and keys.micros_of(key) > now:
-            later += 1
-        else:
-            due += 1
-    return due, later
+class _Waiting:
+    """Counts what waits: what is due at `now`, what will be; since when, and when the first is.
+
+    Times are microseconds, None if there are no such jobs.
+    """
+
+    def __init__(self, now: int) -> None:
+        self.due = self.later = 0
+        self.oldest: int | None = None
+        self.next_due: int | None = None
+        self._now = now
+        self._last = keys.last_scheduled(now)
+
+    def count(self, shard: Shard) -> None:
+        """Count what waits in a shard."""
+        self.due += len(shard.interrupted)
+        self._note_oldest(shard.interrupted)
+        for tree in (*shard.readies(), *shard.inboxes):
+            self._count(tree)
+        self._count_scheduled(shard.scheduled)
+
+    def _count(self, tree: Any) -> None:
+        """Count a tree in the order of keys."""
+        due, end_of_priority = 0, keys.SENTINEL
+        for key, item in tree.items(keys.SENTINEL + 1):
+            if isinstance(item, Bundle):
+                if item.for_later:
+                    self._count_scheduled(item.jobs)
+                else:
+                    due += len(item.jobs)
+                    self._note_oldest(item.jobs)
+            elif keys.is_for_later(key) and (micros := keys.micros_of(key)) > self._now:
+                self.later += 1
+                self._note_next(micros)
+            else:
+                due += 1
+                if key > end_of_priority:
+                    self._note_waits(keys.micros_of(key))
+                    end_of_priority = keys.last_of_priority(key)
+        self.due += due
+
+    def _count_scheduled(self, tree: Any) -> None:
+        due = later = 0
+        for scheduled, item in tree.items():
+            if isinstance(item, Bundle):
+                self._count_scheduled(item.jobs)
+            elif scheduled > self._last:
+                if not later:
+                    self._note_next(keys.scheduled_micros(scheduled))
+                later += 1
+            else:
+                if not due:
+                    self._note_waits(keys.scheduled_micros(scheduled))
+                due += 1
+        self.due += due
+        self.later += later
+
+    def _note_oldest(self, tree: Any) -> None:
+        """Look at the first key of each priority of a tree without bundles."""
+        last = keys.SENTINEL
+        while last < keys.LAST and (key := next(iter(tree.keys(last + 1)), None)) is not None:
+            self._note_waits(keys.micros_of(key))
+            last = keys.last_of_priority(key)
+
+    def _note_waits(self, micros: int) -> None:
+        self.oldest = micros if self.oldest is None else min(self.oldest, micros)
+
+    def _note_next(self, micros: int) -> None:
+        self.next_due = micros if self.next_due is None else min(self.next_due, micros)
 
 
-def _count_scheduled(tree: Any, now: int) -> tuple[int, int]:
-    due = later = 0
-    last = keys.last_scheduled(now)
-    for scheduled, item in tree.items():
-        if isinstance(item, Bundle):
-            counted = _count_scheduled(item.jobs, now)
-            due, later = due + counted[0], later + counted[1]
-        elif scheduled > last:
-            later += 1
-        else:
-            due += 1
-    return due, later
+def _booked(queue: Queue, first: int) -> list[Any]:
+    """What the shards have booked from the minute `first` on: the minute, and what is of it."""
+    return [
+        (minute, *booked)
+        for shard in queue.shards
+        for minute, booked in shard.minutes.items(first)
+    ]
 
 
-def _chart(queue: Queue, minutes: int, now: int) -> tuple[Minute, ...]:
+def _chart(booked: list[Any]) -> tuple[Minute, ...]:
     sums: dict[int, tuple[int, int, int]] = {}
-    for shard in queue.shards:
-        for minute, (done, bad, work) in shard.minutes.items(now // MINUTE - minutes + 1):
-            before = sums.get(minute, (0, 0, 0))
-            sums[minute] = (before[0] + done, before[1] + bad, before[2] + work)
+    for minute, done, bad, work, *_ in booked:
+        before = sums.get(minute, (0, 0, 0))
+        sums[minute] = (before[0] + done, before[1] + bad, before[2] + work)
     return tuple(
         Minute(clock.to_datetime(minute * MINUTE), done, bad, work / 1_000_000)
         for minute, (done, bad, work) in sorted(sums.items())
     )
+
+
+def _times(found: Iterable[Spread | None]) -> Times | None:
+    spread = spreads.merged(found)
+    if spread is None:
+        return None
+    p50, p95 = spreads.quantile(spread, 0.5), spreads.quantile(spread, 0.95)
+    return Times(p50 / 1e6, p95 / 1e6, spread[1] / 1e6, spread[0] / 1e6)
 
 
 def list_workers(place: Any) -> list[WorkerInfo]:
@@ -133,6 +203,9 @@ def list_workers(place: Any) -> list[WorkerInfo]:
 
 def _worker(record: WorkerRecord) -> WorkerInfo:
     active = sum(1 for key, _ in record.leased() if key in record.running)
+    gone = is_dead(record, only_process=False)
+    written = getattr(record, "_p_mtime", None)  # None before its first commit
+    last_written = None if written is None else clock.to_datetime(round(written * 1_000_000))
     return WorkerInfo(
         id=record.id,
         host=record.host,
@@ -142,6 +215,15 @@ def _worker(record: WorkerRecord) -> WorkerInfo:
         heartbeat=record.heartbeat,
         assigned=len(record.leased()) - active,
         active=active,
-        gone=is_dead(record, only_process=False),
+        gone=gone,
         stuck=record.stuck,
+        last_written=last_written,
+        state=GONE if gone else _state(record, last_written),
     )
+
+
+def _state(record: WorkerRecord, last_written: datetime | None) -> str:
+    silence = timedelta(seconds=record.heartbeat_seconds * defaults.MISSED_HEARTBEATS)
+    if last_written is not None and clock.to_datetime(clock.now()) - last_written > silence:
+        return SILENT
+    return STUCK if record.stuck else RUNNING

@@ -12,7 +12,7 @@ from zodbjobs.stored.lifecycle import calls
 
 log = logging.getLogger("zodbjobs")
 
-# So often a filter may conflict for one job: a storage's conflict goes away, a filter's own doesn't.
+# So often a filter may conflict for one job: a storage's conflict goes away, its own doesn't.
 _MOST_CONFLICTS = 5
 
 

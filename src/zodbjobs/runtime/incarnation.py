@@ -50,6 +50,7 @@ class Incarnation:
         self._stopping = stopping
         self._over = False  # others have taken the jobs, or shall take them
         self._was_away = False
+        self._why_given_up: str | None = None
         self._agents_seen: bytes | None = None
         self._backoff = Backoff(stopping)
         self._parts = parts = Parts(db, options, stopping)
@@ -109,7 +110,7 @@ class Incarnation:
                 self._wind_up(deadline())
         self._parts.registration.close()
         if events.wanted(WorkerStopped):
-            events.notify(WorkerStopped(self.id, self._over))
+            events.notify(WorkerStopped(self.id, self._over, self._why_given_up))
 
     def _loop(self) -> None:
         dispatcher = self._parts.dispatcher
@@ -128,11 +129,12 @@ class Incarnation:
         self._parts.dispatcher.show_stuck(stuck)
         most = self._options.stuck_threads or defaults.STUCK_FACTOR * len(self._parts.slots)
         if stuck >= most:
-            self._give_up(
+            self._why_given_up = (
                 f"worker {self.id} stops, as {stuck} of its threads didn't return from jobs that "
                 "had timed out; see the log for where they are, and let another process take "
                 "its place"
             )
+            self._give_up(self._why_given_up)
 
     def _follow_agents(self) -> None:
         """Apply what was changed of the agents in the worker's record."""

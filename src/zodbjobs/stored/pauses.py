@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from BTrees.Length import Length
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
@@ -25,7 +26,7 @@ class Pause(Persistent):
 
     #: Whether the queue takes no new jobs; those that it has are begun.
     drains = False
-    #: Whether it is over. Who adds a job declares that it has read this record as it is.
+    #: Whether it is over. Who adds a job declares that it has read this record as it is ...
     lifted = False
 
     def __init__(self, reason: str, match: str | None, since: int, shards: int) -> None:
@@ -35,6 +36,8 @@ class Pause(Persistent):
         if match is not None:
             self.held = tuple(Bundle(for_later=False) for _ in range(shards))
             self.entries = tuple(LOBTree() for _ in range(shards))
+            #: ... and counts it here, which who lifts the pause declares to have read.
+            self.added = Length()
 
     @property
     def since(self) -> datetime:
@@ -50,6 +53,7 @@ class Pause(Persistent):
     def add(self, shard: Any, key: int, item: Any) -> None:
         """Put a job of `shard`, or an entry of one, aside."""
         tree = self.trees(shard.index)[type(item) is tuple]
+        self.added.change(1)
         free = keys.free_key(tree, key)
         if shard.rekey(job_of(item), key, free):
             tree[free] = item

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
@@ -12,6 +13,7 @@ from zope.interface import implementer
 
 from zodbjobs.errors import BadArgument, UnknownQuota
 from zodbjobs.interfaces import IQuota, IQuotas
+from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 if TYPE_CHECKING:
@@ -53,14 +55,15 @@ class Slots(Persistent):
     """The slots of one name: who has one, and what waits for one.
 
     `held` is written by who takes or gives back a slot, so of two workers that do so at once one
-    conflicts. Who lets a job wait because all are taken reads `held` as current, and who has a
-    free slot, and finds that nothing waits, reads that as current: of these two one conflicts,
-    whoever is first.
+    conflicts. Who lets a job wait because all are taken reads `held` as current, and counts it in
+    `changes`; who finds that none waits reads that as current. So of two who do both at once one
+    conflicts, whichever commits first, and two who let jobs wait don't.
     """
 
     held: frozenset[Holder] = frozenset()
     #: The keys of jobs, and the numbers of the shards in which they are `limited`.
     waiting: LLBTree | None = None
+    changes: Length | None = None
 
     def __init__(self, quotas: Quotas, name: str) -> None:
         self._quotas = quotas
@@ -100,10 +103,11 @@ class Slots(Persistent):
         if self.waiting is None:
             self.waiting = LLBTree()
             self.waiting[SENTINEL] = 0  # never empty: two who add to it at once can be merged
+            self.changes = Length()
+        assert self.changes is not None
         self.waiting[key] = shard
-        if self._p_jar is not None and self._p_serial is not None:
-            # Else a slot that is given back meanwhile would wait with the job, for ever.
-            self._p_jar.readCurrent(self)
+        self.changes.change(1)
+        read_as_current(self)
 
     def stop_waiting(self, key: int) -> None:
         """Let a job wait no more that was taken out."""
@@ -118,31 +122,21 @@ class Slots(Persistent):
         """
         if self.is_full:
             return
-        if not self.has_waiting:
-            self._rely_on_none_waiting()
-            self._quotas.drop_unused(self)
-            return
-        assert self.waiting is not None
-        while most > 0 and self.has_waiting:
+        while most > 0 and self.waiting is not None and self.has_waiting:
             key = self.waiting.minKey(SENTINEL + 1)
             shard = self._quotas.queue.shards[self.waiting.pop(key)]
             most -= shard.admit(key)  # one that is parked by that doesn't keep others waiting
-
-    def _rely_on_none_waiting(self) -> None:
-        """Let the transaction conflict if a job begins to wait meanwhile: nobody would open."""
-        tree = self.waiting
-        if tree is None:
-            return  # who makes one writes this record
-        for each in (tree, tree._firstbucket):  # a bucket may have a record of its own
-            if each._p_jar is not None and each._p_serial is not None:
-                each._p_jar.readCurrent(each)
+        if most > 0:
+            if self.changes is not None:
+                read_as_current(self.changes)
+            self._quotas.drop_unused(self)  # else who begins to wait meanwhile would be with it
 
     def rule_changed(self) -> None:
         """Let as many be claimed as are free by now."""
         self._p_changed = True  # who lets a job wait at the same time goes by the old size
         quota = self._quotas.rule(self.name)
-        waiting = 0 if self.waiting is None else len(self.waiting) - 1
-        self.open(waiting if quota is None else quota.size - len(self.held))
+        waiting = 0 if self.waiting is None else len(self.waiting)  # and one that isn't there
+        self.open(max(1, waiting) if quota is None else quota.size - len(self.held))
 
 
 @implementer(IQuotas)

@@ -22,6 +22,7 @@ from zodbjobs.stored.id_keeper import IdKeeper
 from zodbjobs.stored.lifecycle import keys, telling
 from zodbjobs.stored.lifecycle.entries import Entry, deadline_for, job_of, too_late
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
+from zodbjobs.stored.lifecycle.spreads import merged, spread_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.trees import lasting_tree
 
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.queue import Queue
 
-#: An ended job, when (microseconds), whether without success, microseconds of work.
-Ended = tuple["Job", int, bool, int]
+#: An ended job, when (microseconds), whether without success, microseconds of work, and for how
+#: many it had waited; None for one that wasn't begun, or of which that isn't known.
+Ended = tuple["Job", int, bool, int, int | None]
 
 #: Microseconds of an entry of `minutes`.
 MINUTE = 60_000_000
+
+#: Minutes that have their spreads in one entry. Each booking writes some dozens of entries anew,
+#: and with a spread in each they would be five times as large.
+SPREAD_MINUTES = 10
 
 #: Bits of a key of the history below the microseconds of the end.
 HISTORY_TIE = 10
@@ -65,7 +71,9 @@ class Shard(Persistent):
         self.deadlines = lasting_tree()  # of these: microseconds, tie -> key, Job
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
-        self.minutes = LOBTree()  # minute -> (finished, failed, microseconds of work)
+        # minute -> (finished, failed, microseconds of work); the last of each SPREAD_MINUTES
+        # has two more: spreads of work and of waiting
+        self.minutes = LOBTree()
         self.id_keepers = LOBTree()  # object id -> IdKeeper
 
     @property
@@ -338,20 +346,39 @@ class Shard(Persistent):
     def finish(self, ended: Iterable[Ended]) -> None:
         """Book ended jobs: into the history, and onto the counters of their minutes."""
         history = self.history
-        minutes: dict[int, tuple[int, int, int]] = {}
-        count = 0
-        for job, finished, failed, micros in ended:
+        minutes: dict[int, list[Ended]] = {}
+        for each in ended:
+            job, finished = each[:2]
             place = finished << HISTORY_TIE
             while not history.insert(place, job):
                 place = history.maxKey(place | _TIE_MASK) + 1
-            minute = finished // MINUTE
-            done, bad, work = minutes.get(minute, (0, 0, 0))
-            minutes[minute] = (done + 1, bad + failed, work + micros)
-            count += 1
-        for minute, (done, bad, work) in minutes.items():
-            before = self.minutes.get(minute, (0, 0, 0))
-            self.minutes[minute] = (before[0] + done, before[1] + bad, before[2] + work)
-        self.history_length.change(count)
+            minutes.setdefault(finished // MINUTE, []).append(each)
+        for minute, group in minutes.items():
+            self._count(minute, group)
+        self.history_length.change(sum(map(len, minutes.values())))
+
+    def _count(self, minute: int, group: list[Ended]) -> None:
+        """Count jobs that ended in one minute."""
+        _, _, failed, took, waited = zip(*group, strict=True)
+        before = self.minutes.get(minute) or (0, 0, 0, *self._take_spreads(minute))
+        done, bad, work, *spreads = before
+        counts = (done + len(group), bad + sum(failed), work + sum(took))
+        if None in waited:
+            began = [each for each in group if each[4] is not None]
+            took = tuple(each[3] for each in began)
+            waited = tuple(each[4] for each in began)
+        if waited:
+            new = (spread_of(took), spread_of(waited))
+            spreads = [merged(both) for both in zip(new, spreads or (None, None), strict=True)]
+        self.minutes[minute] = (*counts, *spreads)
+
+    def _take_spreads(self, minute: int) -> list[Any]:
+        """Take the spreads of the last entry before `minute` that would share them, if any."""
+        first = minute - minute % SPREAD_MINUTES
+        for last, (done, bad, work, *spreads) in list(self.minutes.items(first, minute))[-1:]:
+            self.minutes[last] = (done, bad, work)
+            return list(spreads)
+        return []
 
     def has_ended(self, job: Job, finished: int) -> bool:
         """Whether a job that ended then is in the history; False if the connection is closed."""
@@ -480,5 +507,5 @@ class Shard(Persistent):
 
 
 def _is_past(deadline: int | None, now: int) -> bool:
-    """Whether a job that waits has this deadline still: it may have begun since, or another one."""
+    """Whether the deadline of a job that waits is past; it may have lost it, or have another."""
     return deadline is not None and deadline < now

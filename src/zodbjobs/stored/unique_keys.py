@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
+from zodbjobs.stored.lifecycle.current import read_as_current
+
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
 
@@ -35,10 +37,9 @@ class UniqueKey(Persistent):
 
     def rely(self) -> None:
         """Let the current transaction conflict if the job loses the key meanwhile."""
-        jar = self._p_jar
-        if jar is not None and self._p_oid is not None and self._p_serial is not None:
-            jar.register(self)  # so that the transaction is looked at even if it writes nothing
-            jar.readCurrent(self)
+        if self._p_jar is not None:
+            self._p_jar.register(self)  # so that it is looked at even if nothing is written
+            read_as_current(self)
 
     def release(self) -> None:
         """Let another job have the key."""

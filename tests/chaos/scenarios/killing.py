@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from chaos.books import Books, read_job, run_job
@@ -18,21 +19,32 @@ def run(row: Row, folder: Path, *, jobs: int, pause: float, most: int, write: bo
 
     `write`: whether the jobs do; if not, they end together.
     """
-    kills: dict[int, float] = {}
-    share = jobs // most
-    row.recovered = 0.0
     with staged(row, folder, {}) as stage:
         stage.fill(range(jobs), make=run_job if write else read_job)
-        stage.start_workers(WORKERS)
-        while not _wait(stage, random.uniform(0.5, 1.5) * pause, share, kills, row):
-            victim = random.choice(stage.workers.alive)
-            stage.workers.kill(victim)
-            kills[victim.pid] = time.monotonic()
-            stage.workers.start()
-        number = len(stage.workers.all) - WORKERS
-        row.done = f"{WORKERS} workers; {number} times kill -9 of one, every {pause} s"
+        kill_until_done(stage, row, jobs // most, pause)
         row.done += "" if write else "; jobs that only return something"
-        stage.wait(lambda now: not now.pids() & set(kills), "no record of the dead is left")
+
+
+def kill_until_done(
+    stage: Stage,
+    row: Row,
+    share: int,
+    pause: float,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """Kill one after another until all jobs are done; `meanwhile` is called after each."""
+    kills: dict[int, float] = {}
+    row.recovered = 0.0
+    stage.start_workers(WORKERS)
+    while not _wait(stage, random.uniform(0.5, 1.5) * pause, share, kills, row):
+        victim = random.choice(stage.workers.alive)
+        stage.workers.kill(victim)
+        kills[victim.pid] = time.monotonic()
+        stage.workers.start()
+        meanwhile()
+    number = len(stage.workers.all) - WORKERS
+    row.done = f"{WORKERS} workers; {number} times kill -9 of one, every {pause} s"
+    stage.wait(lambda now: not now.pids() & set(kills), "no record of the dead is left")
 
 
 def _wait(stage: Stage, seconds: float, share: int, kills: dict[int, float], row: Row) -> bool:

@@ -166,7 +166,7 @@ def _write_shared(
         key = result.claim.key
         record.release(key)
         by_key[key] = (result.started, result.finished, result.result)
-        ended.append((job, result.finished, False, result.finished - result.started))
+        ended.append(_ended(job, result))
         written.append(result)
     if by_key:
         shared.add(by_key)
@@ -187,8 +187,7 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
             continue  # booked before, or taken away and booked by whoever did
         record.release(claim.key)
         if result.goes_to is HISTORY:
-            work = result.finished - result.started
-            finished[claim.shard].append((job, result.finished, result.failed, work))
+            finished[claim.shard].append(_ended(job, result))
             for gate in result.gates:
                 counting.append((record._p_jar.get(gate), not result.failed))
             continue
@@ -209,6 +208,13 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
     if counting:
         count(counting)
     settle_late(record)
+
+
+def _ended(job: Job, result: AttemptResult) -> Ended:
+    """How the end of an attempt is booked; its key tells since when the job has waited for it."""
+    started = result.started
+    waited = None if result.outcome == EXPIRED else started - keys.micros_of(result.claim.key)
+    return job, result.finished, result.failed, result.finished - started, waited
 
 
 def _schedule(shard: Shard, job: Job) -> None:
@@ -330,7 +336,7 @@ def _go_on(
 def booking(job: Any, completion: Completion) -> Ended:
     """How the end of a job is booked into its shard's history."""
     work = completion.finished - (completion.started or completion.finished)
-    return job, completion.finished, completion.failed, work
+    return job, completion.finished, completion.failed, work, None
 
 
 def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
@@ -342,7 +348,7 @@ def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
 def _end_now(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
-    shard.finish([(job, now, True, 0)])
+    shard.finish([(job, now, True, 0, None)])
     _at_end(job)
 
 
@@ -413,6 +419,6 @@ def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
         outcome = FAILED
         value = Failure.from_exception(BadStatus(f"{inner!r}, which {job!r} had returned, {why}"))
     job._end(outcome, value, None, now)
-    shard.finish([(job, now, outcome != SUCCEEDED, 0)])
+    shard.finish([(job, now, outcome != SUCCEEDED, 0, None)])
     _at_end(job)
     return gates_of(job, outcome == SUCCEEDED)

@@ -104,6 +104,13 @@ def holder_of(queue: Queue, job: Job) -> WorkerRecord | None:
     return next((worker for worker in workers if worker.holds(job._key, job)), None)
 
 
+def ended_by(job: Job) -> str | None:
+    """The id of the worker whose attempt ended the job, where that is stored: of jobs that ended
+    without success, or had more than one attempt.
+    """
+    return job._worker
+
+
 def waits_for_returned(job: Job) -> bool:
     """Whether an attempt of the job, which hasn't ended, is stored that returned another job."""
     return job._gate is not None and job._gate.adopts is not None

@@ -20,6 +20,7 @@ from zodbjobs.errors import BadArgument, BadStatus, NotInstalled, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys, surroundings, telling
+from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.options import give_timeout
@@ -246,8 +247,8 @@ def _add_late(holder: WorkerRecord, root: Job, target: Target, follower: Any) ->
     """
     holder.add_late(root._key or 0, root, target, follower)
     for read in (root, root._shared):
-        if read is not None and read._p_jar is not None:
-            read._p_jar.readCurrent(read)
+        if read is not None:
+            read_as_current(read)
 
 
 def annotate(job: Job, name: str, value: object) -> None:

@@ -77,11 +77,29 @@ def priority_of(key: int) -> int:
     return HIGHEST_PRIORITY - (key >> _MOMENT_BITS)
 
 
+def last_of_priority(key: int) -> int:
+    """The last key of the priority that `key` has."""
+    return key | _MOMENT_MASK
+
+
 def micros_of(key: int) -> int:
     """When a job for now was put; when a job for later is due, to the millisecond."""
     moment = key & _MOMENT_MASK
     millis = (moment >> _TIE_BITS) * 1_000
     return millis + (moment >> _MICRO_SHIFT & 0x3FF) if moment & _FOR_NOW else millis
+
+
+def key_bounds(priority_start: int, since: int, until: int) -> tuple[int, int]:
+    """The first and the last key, of the priority whose keys begin there, of the milliseconds
+    that these microseconds are in.
+    """
+    first = priority_start + (since // 1_000 << _TIE_BITS)
+    return first, priority_start + ((until // 1_000 + 1 << _TIE_BITS) - 1)
+
+
+def scheduled_bounds(since: int, until: int) -> tuple[int, int]:
+    """The same for scheduled keys, of all priorities."""
+    return since // 1_000 << _SCHEDULED_BITS, last_scheduled(until)
 
 
 def scheduled_key(key: int) -> int:

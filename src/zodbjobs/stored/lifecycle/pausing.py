@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, Draining, NotStored
-from zodbjobs.stored.lifecycle import delivery, keys
+from zodbjobs.stored.lifecycle import delivery, keys, telling
+from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.pauses import Pause
 
@@ -41,6 +42,8 @@ def pause(queue: Queue, reason: str, match: str | None, drains: bool = False) ->
         made.drains = True
     queue._p_jar.add(made)
     queue._pauses = (*queue._pauses, made)
+    if not drains:
+        telling.paused(queue, reason, match)
 
 
 def resume(queue: Queue, match: str | None) -> bool:
@@ -55,7 +58,10 @@ def resume(queue: Queue, match: str | None) -> bool:
         queue._pauses = tuple(there for there in queue._pauses if there not in over)
     for there in over:
         there.lifted = True  # whoever puts a job aside meanwhile conflicts
+        if not there.drains:
+            telling.resumed(queue, match)
         if match is not None:
+            read_as_current(there.added)
             for shard in queue.shards:
                 _deliver(there, shard)
     return bool(over)
@@ -103,7 +109,7 @@ def put_aside(shard: Shard, claim: Claim, item: Any, match: str | None) -> None:
     """
     there = next((p for p in shard.queue._pauses if p.match == match and not p.drains), None)
     if there is not None and match is not None:
-        shard._p_jar.readCurrent(there)
+        read_as_current(there)
         there.add(shard, claim.key, item)
     else:
         shard.make_ready(claim.key, item)

@@ -23,6 +23,9 @@ from zodbjobs.events import (
     JobRescued,
     JobRetried,
     JobStarted,
+    QueueEvent,
+    QueuePaused,
+    QueueResumed,
 )
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -51,9 +54,9 @@ class _Notes:
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
-        self._noted: list[tuple[JobEvent, Callable[[], bool]]] = []
+        self._noted: list[tuple[JobEvent | QueueEvent, Callable[[], bool]]] = []
 
-    def add(self, event: JobEvent, holds: Callable[[], bool]) -> None:
+    def add(self, event: JobEvent | QueueEvent, holds: Callable[[], bool]) -> None:
         """Note an event. A savepoint's rollback may undo what it tells of; `holds` says."""
         self._noted.append((event, holds))
 
@@ -79,7 +82,9 @@ class _Notes:
                 events.notify(event)
 
 
-def _after_commit(jar: Any, event: JobEvent, holds: Callable[[], bool] = lambda: True) -> None:
+def _after_commit(
+    jar: Any, event: JobEvent | QueueEvent, holds: Callable[[], bool] = lambda: True
+) -> None:
     manager = jar.transaction_manager
     txn = manager.get()
     try:
@@ -104,6 +109,18 @@ def put(queue: Queue, job: Job) -> None:
         _after_commit(queue._p_jar, event, lambda: job.status != NEW)
     if now:
         events.notify(JobPut(job_id, queue.name, job))
+
+
+def paused(queue: Queue, reason: str, match: str | None) -> None:
+    """Tell that `queue` was paused."""
+    if events.wanted(QueuePaused):
+        _after_commit(queue._p_jar, QueuePaused(queue.name, reason, match))
+
+
+def resumed(queue: Queue, match: str | None) -> None:
+    """Tell that a pause of `queue` was lifted."""
+    if events.wanted(QueueResumed):
+        _after_commit(queue._p_jar, QueueResumed(queue.name, match))
 
 
 def claimed(record: WorkerRecord, claims: Sequence[Claim]) -> None:
