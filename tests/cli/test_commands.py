@@ -125,6 +125,17 @@ def test_put_of_a_module_in_the_current_directory(run: Run, path: Path) -> None:
     assert "here_and_now:answer" in run("jobs", path).out
 
 
+def test_put_with_limits(run: Run, path: Path) -> None:
+    with opened(str(path)) as db, db.transaction() as connection:
+        zodbjobs.get_queue(connection).quotas.create("mail")
+    options = ("--timeout", "5", "--quota", "mail", "--unique", "key")
+    first = run("put", path, "sample:nothing", *options).out.strip()
+    assert run("put", path, "sample:nothing", *options).out.strip() == first
+    details = shown(run, path, first)
+    assert (details["quota_names"], details["unique"]) == (["mail"], "key")
+    assert "has no quota 'post'" in run("put", path, "sample:nothing", "--quota", "post").problem
+
+
 def test_put_into_a_named_queue(run: Run, path: Path) -> None:
     with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
         zodbjobs.get_queues(connection).create("mail")

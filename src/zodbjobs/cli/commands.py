@@ -148,6 +148,9 @@ def worker(
 @click.option("--queue", default="", metavar="NAME", help="The default queue if left out.")
 @click.option("--priority", type=int, help="From -8 to 7, larger first.")
 @click.option("--in", "delay", type=float, metavar="SECONDS", help="Not before so many seconds.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="End it after so many seconds.")
+@click.option("--quota", "quotas", multiple=True, metavar="NAME", help="A quota; repeatable.")
+@click.option("--unique", metavar="KEY", help="Print the id of a job with that key that waits.")
 @click.option("--progress", is_flag=True, help="Make it a ProgressableJob.")
 @_json
 def put(
@@ -157,6 +160,9 @@ def put(
     queue: str,
     priority: int | None,
     delay: float | None,
+    timeout: float | None,
+    quotas: tuple[str, ...],
+    unique: str | None,
     progress: bool,
     as_json: bool,
 ) -> None:
@@ -166,13 +172,13 @@ def put(
     is a keyword argument. Modules of the current directory are found.
     """
     job, begin_after = make_job(function, args, progress), delay_of(delay)
+    said: dict[str, Any] = {"begin_after": begin_after, "priority": priority, "unique": unique}
+    if timeout is not None:
+        said["timeout"] = timeout
+    if quotas:
+        said["quota_names"] = quotas
     with opened(database) as db:
-        found = _put(
-            db,
-            lambda connection: get_queue(connection, queue).put(
-                job(), begin_after=begin_after, priority=priority
-            ),
-        )
+        found = _put(db, lambda connection: get_queue(connection, queue).put(job(), **said))
     if as_json:
         tables.print_json(found.as_json())
     else:
