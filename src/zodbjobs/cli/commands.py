@@ -37,8 +37,8 @@ from zodbjobs.insights import (
     queue_stats,
     stored_agents,
 )
-from zodbjobs.insights.jobs import STATUS_WORDS
 from zodbjobs.insights.numbers import list_pauses
+from zodbjobs.insights.search import STATUS_WORDS
 from zodbjobs.interfaces import NEW, OUTCOMES
 from zodbjobs.operations import OperationResult
 from zodbjobs.runtime.storage import abilities

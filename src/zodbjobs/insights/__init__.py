@@ -19,8 +19,9 @@ from zodbjobs.insights.infos import (
     Times,
     WorkerInfo,
 )
-from zodbjobs.insights.jobs import JobList, find_job, job_details, job_info, list_jobs
+from zodbjobs.insights.jobs import find_job, job_details, job_info
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
+from zodbjobs.insights.search import JobList, list_jobs
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [

@@ -1,0 +1,214 @@
+"""The newest of many jobs: those that pass filters, within a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from zodbjobs import clock, defaults
+from zodbjobs.errors import BadArgument
+from zodbjobs.insights.infos import JobInfo
+from zodbjobs.insights.jobs import job_info, unreadable_reason
+from zodbjobs.insights.newest import (
+    BLOCKED,
+    PARKED,
+    PAUSED,
+    SCHEDULED,
+    WAITING,
+    WITH_WORKER,
+    Span,
+    newest,
+)
+from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES
+from zodbjobs.stored.agents import Agent
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle import completion, keys
+from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.queue import Queue
+
+#: What jobs can be filtered by, beside their outcome. The last five are kinds of PENDING.
+STATUS_WORDS = (*STATUSES, WAITING, SCHEDULED, PARKED, BLOCKED, PAUSED)
+
+# Jobs that are looked at between two times that the connection forgets them.
+_FORGET_AFTER = 1_000
+
+
+class JobList(list[JobInfo]):
+    """Rows of jobs, the newest first.
+
+    `looked_back_to`: all jobs from this time on were looked at, and there are older ones; to go
+    on, give it as `until`. Jobs of that very microsecond may come again. None: that was all.
+    """
+
+    looked_back_to: datetime | None = None
+
+
+def list_jobs(
+    place: Any,
+    *,
+    status: str | None = None,
+    outcome: str | None = None,
+    queue: str | None = None,
+    worker: str | None = None,
+    agent: Agent | None = None,
+    callable: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 50,
+    seconds: float = defaults.LOOK_SECONDS,
+) -> JobList:
+    """Up to `limit` jobs, the newest first.
+
+    A job's time is that of its end, else of its put, or when it is due if it was put for
+    later; of jobs for now that were put in one transaction, the first one's put. `status`:
+    pending, assigned, active, callbacks, completed, or a kind of pending: waiting, scheduled,
+    parked, blocked, paused. `outcome`: one of OUTCOMES. `queue`: a name. `worker`: an id, or its
+    first characters, of who holds the jobs, or has ended them: that is stored of those that ended
+    without success or had several attempts. `agent`: a stored one; what waits and it would take,
+    and of what its worker holds or has ended, the same. It calls its filter in this process,
+    and raises what that raises, or MissingCode. `callable`: a glob for the description, such as
+    ``*:export_*``. `since`, `until`: aware datetimes; from the one until just before the other.
+
+    Raises BadArgument for other words, and for filters that contradict each other; UnknownQueue.
+
+    Reads from the newest on and stops at the limit, however many there are. Once it has looked
+    for `seconds` it stops at the first job that isn't wanted: `looked_back_to` of the list tells
+    how far it came.
+    """
+    _check(status, STATUS_WORDS, "status")
+    _check(outcome, OUTCOMES, "outcome")
+    search = _Search(status, outcome, queue, worker, agent, callable, since, until)
+    start = clock.monotonic()
+    queues = get_queues(place)
+    chosen = search.choose(queues.values() if queue is None else [queues[queue]])
+    listed = JobList()
+    is_late = False
+    for number, (micros, job) in enumerate(search.walk(chosen), 1):
+        if is_late or len(listed) >= limit:
+            listed.looked_back_to = clock.to_datetime(micros + 1)
+            break
+        connection = job._p_jar
+        row = search.row(job)
+        if row is not None:
+            listed.append(row)
+        else:
+            is_late = clock.monotonic() - start >= seconds
+        if number % _FORGET_AFTER == 0 and connection is not None:
+            connection.cacheGC()
+    return listed
+
+
+@dataclasses.dataclass
+class _Search:
+    """What jobs are wanted. Raises BadArgument if there can't be any such."""
+
+    status: str | None
+    outcome: str | None
+    queue: str | None
+    worker: str | None
+    agent: Agent | None
+    pattern: str | None
+    since: datetime | None
+    until: datetime | None
+
+    def __post_init__(self) -> None:
+        self.span = Span(
+            0 if self.since is None else _micros("since", self.since),
+            keys.LAST_MICROS if self.until is None else _micros("until", self.until),
+        )
+        for is_wrong, what in self._contradictions():
+            if is_wrong:
+                raise BadArgument(
+                    f"there can't be any such jobs: {what}; leave one of the two out"
+                )
+        if self.agent is not None and self.agent.worker is None:
+            raise BadArgument(
+                f"{self.agent!r} is of no worker; stored_agents of zodbjobs.insights lists those "
+                "that are"
+            )
+        self._holder = self.worker or (None if self.agent is None else self.agent.worker)
+
+    def _contradictions(self) -> Iterator[tuple[bool, str]]:
+        status, agent = self.status, self.agent
+        yield (
+            self.outcome is not None and status not in (None, CALLBACKS, COMPLETED),
+            f"one that is {status} has no outcome, so none is {self.outcome}",
+        )
+        yield (
+            self.worker is not None and status not in (None, *WITH_WORKER),
+            f"no worker has one that is {status}",
+        )
+        yield (
+            self.span.since >= self.span.until,
+            f"since={self.since} isn't before until={self.until}",
+        )
+        if agent is not None:
+            yield (
+                self.worker is not None and not (agent.worker or "").startswith(self.worker),
+                f"{agent!r} is of worker {agent.worker}, not of {self.worker}",
+            )
+            names = agent.queues
+            yield (
+                self.queue is not None and names is not None and self.queue not in names,
+                f"{agent!r} takes none of queue {self.queue!r}",
+            )
+
+    def choose(self, queues: Iterable[Queue]) -> list[Queue]:
+        """Those of the queues that may have such jobs."""
+        names = None if self.agent is None else self.agent.queues
+        return [queue for queue in queues if names is None or queue.name in names]
+
+    def walk(self, queues: Iterable[Queue]) -> Iterator[tuple[int, Job]]:
+        """The jobs that may be wanted, each with its microseconds, the newest first."""
+        waiting_too = self.outcome is None and self.worker is None
+        found = newest(
+            queues, self.status, self.span, worker=self._holder, waiting_too=waiting_too
+        )
+        return (placed for placed in found if self.span.has(placed[0]))
+
+    def row(self, job: Job) -> JobInfo | None:
+        """The row of a job if it is wanted."""
+        is_unreadable = unreadable_reason(job) is not None
+        if not is_unreadable and not self._may_be(job):
+            return None
+        info = job_info(job)
+        if is_unreadable and info.outcome is not None and self._holder is not None:
+            return None  # nobody can tell whose it was
+        is_it = (
+            (self.status is None or self.status in (info.status, info.state))
+            and (self.outcome is None or self.outcome == info.outcome)
+            and self._matches(info.description)
+        )
+        return info if is_it else None
+
+    def _may_be(self, job: Job) -> bool:
+        """Whether a job passes the filters that are cheaper to ask than its row."""
+        if not self._matches(job.description):
+            return False
+        outcome = job.outcome
+        if self.outcome is not None and outcome != self.outcome:
+            return False
+        if self._holder is not None and outcome is not None:
+            ended_by = completion.ended_by(job)
+            if ended_by is None or not ended_by.startswith(self._holder):
+                return False
+        return self.agent is None or self.agent.accepts(job)
+
+    def _matches(self, description: str) -> bool:
+        return self.pattern is None or fnmatch.fnmatchcase(description, self.pattern)
+
+
+def _micros(name: str, moment: datetime) -> int:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise BadArgument(
+            f"{name} must be an aware datetime, not {moment!r}; write datetime(..., tzinfo=UTC)"
+        )
+    return min(max(clock.to_micros(moment), 0), keys.LAST_MICROS)
+
+
+def _check(word: str | None, words: tuple[str, ...], what: str) -> None:
+    if word is not None and word not in words:
+        raise BadArgument(f"unknown {what} {word!r}; use one of {', '.join(words)}")
