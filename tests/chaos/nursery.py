@@ -28,10 +28,13 @@ def main() -> None:
     lifeline, ours = os.pipe()
     for line in sys.stdin:
         log, orders = json.loads(line)
+        # It waits, in the child, until that can stop in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if not pid:
             os.close(ours)
             _be_a_worker(log, Orders(**orders), lifeline)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         print(pid, flush=True)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -70,6 +71,7 @@ def work(orders: Orders) -> None:
         clock.current = JumpingClock(orders.jump_seconds)
     stop = threading.Event()
     with signals.taken(lambda number: stop.set()):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         db = ZODB.config.databaseFromString(orders.config)
         if orders.ready is not None:
             Path(orders.ready).touch()
