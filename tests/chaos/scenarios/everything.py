@@ -38,7 +38,7 @@ def _pause_a_while(stage: Stage) -> None:
     if random.random() < 0.3:
         with stage.db.transaction() as connection:
             zodbjobs.get_queue(connection).pause("for a while")
-        time.sleep(random.uniform(0, 0.5))
+        time.sleep(random.uniform(0, 0.5))  # the moment is what it is about
         with stage.db.transaction() as connection:
             zodbjobs.get_queue(connection).resume()
 
