@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import patience
@@ -15,10 +16,10 @@ from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import Agent, defaults, insights
+from zodbjobs import Agent, clock, defaults, insights
 from zodbjobs.errors import BadArgument, MissingCode, UnknownQueue
 from zodbjobs.runtime.ownership import Ownership
-from zodbjobs.testing import run_jobs
+from zodbjobs.testing import moving_clock, run_jobs
 
 ODD = [Agent("", filter=sample.is_odd)]
 LARGE = [Agent("", filter="sample:is_large")]
@@ -222,6 +223,46 @@ def test_what_was_interrupted_is_asked_for_once(any_db: Any, queue: Any) -> None
     assert len(queue) == 2
 
 
+def test_what_was_interrupted_is_found_behind_many_that_are_refused(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "CLAIM_MOST", 10)
+    monkeypatch.setattr(defaults, "MOST_ASKED", 10)
+    monkeypatch.setattr(Ownership, "own", lambda self, session, queue: list(queue.shards))
+    queue.put_many([zodbjobs.Job(sample.identity, 2) for _ in range(30)])
+    put(queue, 1)
+    doomed = make_doomed(any_db)
+    assert len(doomed.claim()) == 31
+    die(doomed)
+    with bench(any_db, agents=ODD) as worker:
+        found = [numbers(any_db, worker) for _ in range(3)]
+        assert (found, len(sample.noted)) == ([[], [], []], 30)
+        (claim,) = worker.claim()
+        assert (claim.interruptions, len(sample.noted)) == (1, 31)
+        assert worker.claim() == []
+        assert len(sample.noted) == 31
+    transaction.begin()
+    assert (len(queue), insights.queue_stats(queue, "").waiting) == (31, 31)
+    with bench(any_db, agents=LARGE) as other:
+        sample.noted.clear()
+        claims = [claim for _ in range(4) for claim in other.claim()]
+        assert (claims, len(sample.noted)) == ([], 31)
+    assert run_jobs(any_db) == 31
+
+
+def test_what_was_interrupted_and_is_refused_by_all_expires(any_db: Any, queue: Any) -> None:
+    with moving_clock() as now:
+        (job,) = put(queue, 2, begin_by=timedelta(seconds=5))
+        doomed = make_doomed(any_db)
+        doomed.claim()
+        die(doomed)
+        with bench(any_db, agents=ODD) as worker:
+            assert worker.claim() == []
+            now.advance(6)
+            (claim,) = worker.claim()
+            assert (claim.oid, claim.too_late) == (job._p_oid, True)
+
+
 def test_a_job_that_can_not_be_loaded_is_taken_and_parked(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +308,107 @@ def test_bundles_are_chosen_from(any_db: Any, queue: Any) -> None:
         assert numbers(any_db, worker, 5) == [1, 3, 5, 7, 9]
         assert numbers(any_db, worker) == list(range(11, 40, 2))
     assert run_jobs(any_db) == 40
+
+
+# What all of them refuse
+
+
+@pytest.mark.parametrize("others", [ODD, LARGE])
+@pytest.mark.parametrize("options", [{}, {"quota_names": ["mail"]}])
+def test_what_all_refuse_expires(
+    any_db: Any,
+    queue: Any,
+    others: list[Agent],
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No filter is asked for it again, and others stay."""
+    monkeypatch.setattr(Ownership, "own", lambda self, session, queue: list(queue.shards))
+    queue.quotas.create("mail", 3)
+    with moving_clock() as now:
+        (job,) = put(queue, 2, begin_by=timedelta(seconds=5), **options)
+        (stays,) = put(queue, 0, begin_by=timedelta(seconds=50), **options)
+        with bench(any_db, agents=ODD) as worker, bench(any_db, agents=others) as other:
+            for _ in range(3):
+                assert worker.claim() + other.claim() == []
+            asked = list(sample.noted)
+            assert len(asked) == (2 if others is ODD else 4)
+            now.advance(6)
+            (claim,) = [claim for _ in range(3) for claim in worker.claim()]
+            assert (claim.oid, claim.too_late) == (job._p_oid, True)
+            worker.runner.run(claim)
+            worker.runner.flush()
+            worker.dispatcher.step()
+            assert sample.noted == asked
+        transaction.begin()
+        assert (job.outcome, stays.status, list(queue)) == ("expired", "pending", [stays])
+
+
+def test_it_expires_in_a_worker_that_has_nothing_else_to_do(any_db: Any, queue: Any) -> None:
+    (job,) = put(queue, 2, begin_by=timedelta(milliseconds=1))
+    with zodbjobs.Worker(any_db, agents=ODD):
+        patience.wait_for(job)
+    transaction.begin()
+    assert (job.outcome, sample.noted) == ("expired", ["odd 2?"])
+
+
+def test_a_time_that_is_set_once_it_is_refused_counts(any_db: Any, queue: Any) -> None:
+    with moving_clock() as now:
+        sooner, later = put(queue, 2, 4, begin_by=timedelta(seconds=50))
+        with bench(any_db, agents=ODD) as worker:
+            assert worker.claim() == []
+            with committed(any_db) as there:
+                there.get(sooner.id).begin_by = timedelta(seconds=5)
+                there.get(later.id).begin_by = timedelta(seconds=500)
+            now.advance(6)
+            assert [claim.oid for claim in worker.claim()] == [sooner._p_oid]
+            now.advance(60)
+            assert worker.claim() == []
+
+
+def test_what_waited_for_others_too_long_is_ended_by_any_agent(any_db: Any, queue: Any) -> None:
+    with moving_clock() as now:
+        (before,) = put(queue, 4)
+        (job,) = put(queue, 2, after=[before], begin_by=timedelta(seconds=5))
+        now.advance(6)
+        with bench(any_db, agents=ODD) as worker:
+            (claim,) = [claim for _ in range(2) for claim in worker.claim()]
+            assert (claim.oid, claim.too_late, sample.noted) == (job._p_oid, True, ["odd 4?"])
+
+
+def test_it_expires_too_if_another_agent_has_begun_to_look_at_it(any_db: Any, queue: Any) -> None:
+    """It has quotas, and was admitted again when its time was over, by a claim without room."""
+    queue.quotas.create("mail")
+    with moving_clock() as now:
+        (job,) = put(queue, 2, begin_by=timedelta(seconds=5), quota_names=["mail"])
+        with bench(any_db, agents=ODD) as worker:
+            assert worker.claim() == []
+            with any_db.transaction() as connection:
+                shard = connection.get(job._p_oid)._shard
+                (((_, *names), tree),) = shard.refused.items()
+                key = tree.minKey()
+                entry = (*tree.pop(key)[:-1], tuple(names))
+                shard.make_ready(key, entry)
+            now.advance(6)
+            (claim,) = [claim for _ in range(3) for claim in worker.claim()]
+            assert (claim.oid, claim.too_late, sample.noted) == (job._p_oid, True, ["odd 2?"])
+
+
+def test_many_of_one_deadline_are_found_in_bounded_steps(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "DRAIN_PER_INBOX", 10)
+    monkeypatch.setattr(Ownership, "own", lambda self, session, queue: [queue.shards[0]])
+    with moving_clock() as now:
+        shard = queue.shards[0]
+        jobs = [zodbjobs.Job(sample.identity, 2) for _ in range(1_500)]
+        for number, job in enumerate(jobs):
+            shard.add_deadline(clock.now(), number, job)
+        assert len(shard.deadlines) == 1 + len(jobs)
+        now.advance(1)
+        shard.drain(clock.now(), 1)
+        assert len(shard.deadlines) == 1 + len(jobs) - 10
+        transaction.abort()
 
 
 # Many agents, and changes

@@ -100,7 +100,8 @@ def _take(
 ) -> list[Claim]:
     """Claim up to `limit` ready jobs with keys up to `last`.
 
-    One with quotas that a filter has refused is admitted again, and asked for there.
+    One with quotas that a filter has refused is admitted again, and asked for there. A filter
+    isn't asked for one that only is to be ended.
     """
     if chooser is None and shard.refused is None:
         return _lease(worker, shard, shard.take(last, limit))
@@ -110,11 +111,12 @@ def _take(
         shard._p_jar.prefetch([job_of(item) for _, item, _ in found])
     taken = []
     for key, item, names in found:
-        if entry_of(item).names:
-            shard.make_ready(key, tuple(entry_of(item)._replace(refused=names)))
+        entry = entry_of(item)
+        if entry.names:
+            shard.make_ready(key, tuple(entry._replace(refused=names)))
             if key not in shard.admitted:
                 quotas.moved()
-        elif chooser is None or chooser.accepts(job_of(item)):
+        elif chooser is None or entry.names is None or chooser.accepts(entry.job):
             taken.append((key, item))
         else:
             refused.refuse(shard, key, item, names, chooser)
@@ -195,20 +197,21 @@ def _claim_interrupted(
 ) -> list[Claim]:
     claimed: list[Claim] = []
     for shard in shards:
-        if not shard.interrupted:
+        if not shard.interrupted and shard.refused is None:
             continue
-        for key, item in list(islice(shard.interrupted.items(), defaults.CLAIM_MOST)):
+        found = list(islice(refused.interrupted(shard, chooser), defaults.CLAIM_MOST))
+        for key, item, names, tree in found:
             if len(claimed) >= limit:
                 return claimed
+            if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
+                return claimed  # what is refused is out of the way of the next claim
             if held + len(claimed) >= most_together(item[0]):
                 continue
-            entry = entry_of(item)
-            if _accepts(entry, chooser):
-                del shard.interrupted[key]
+            del tree[key]
+            if chooser is None or chooser.accepts(entry_of(item).job):
                 claimed += _lease(worker, shard, [(key, item)])
-            elif chooser is not None and chooser.name not in entry.refused:
-                noted = entry._replace(refused=(*entry.refused, chooser.name))
-                shard.interrupted[key] = tuple(noted)
+            else:
+                refused.refuse(shard, key, item, names, chooser)
     return claimed
 
 
