@@ -261,7 +261,7 @@ class Dispatcher:
         claimed by a commit that seemed to fail.
         """
         found = [
-            (self._lane_of(job), complete.claim_of(key, job))
+            (self._lane_of(job), complete.claim_of(session.record, key, job))
             for key, job in session.record.leased()
             if not any(job._p_oid in lane.outstanding for lane in self._lanes)
         ]

@@ -73,7 +73,7 @@ class Timeouts:
 
 def _take(record: WorkerRecord, attempt: Attempt, job: Job) -> AttemptResult:
     """Take a job off the lease, as an attempt that raised TimedOut would leave it."""
-    claim = complete.claim_of(attempt.key, job)
+    claim = complete.claim_of(record, attempt.key, job)
     now = clock.now()
     if not can_be_stored(job):
         parked = attempt_result.parked(claim, None, now)

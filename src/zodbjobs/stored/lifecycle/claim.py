@@ -238,6 +238,8 @@ def _lease(worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Any]]) -> 
         if entry.unique is not None:
             entry.unique.release()
         names, is_late = entry.names or (), entry.names is None
+        if is_late:
+            worker.slots[key] = None
         claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late))
     return claimed
 
