@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 
 from zodbjobs import clock, defaults
+from zodbjobs.runtime import transactions
 from zodbjobs.runtime.committer import write_alone
 from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.periodic import Interval
@@ -40,6 +42,9 @@ log = logging.getLogger("zodbjobs")
 # Bookings wait for each other; the jobs themselves are committed as ended already.
 _BOOK_SECONDS = 0.1
 _BUSY_BOOK_SECONDS = 1.0  # the next claim will do it
+
+# Tries of the last booking of a worker that stops.
+_BOOK_CONFLICTS = 50
 
 
 class Fenced(Exception):
@@ -172,6 +177,22 @@ class Dispatcher:
         """
         with self.lock:
             return self._step(self._session, [(self._lanes[0], room)])
+
+    def book(self) -> None:
+        """Book all that has ended, again after a conflict; claims nothing.
+
+        Raises what the storage raises.
+        """
+        conflicts = 0
+        while True:
+            try:
+                self.step()
+                return
+            except TransientError:
+                conflicts += 1
+                if conflicts >= _BOOK_CONFLICTS:
+                    raise
+                transactions.pause(conflicts)
 
     def _step(
         self, session: Session, rooms: Sequence[tuple[Lane, int]], due: Sequence[StepTask] = ()

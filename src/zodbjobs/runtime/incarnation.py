@@ -241,12 +241,11 @@ class Incarnation:
                 break
             self._safely(dispatcher.tick)
             self._parts.wakeup.wait()
+        claims += self._stop_pools()  # a tick may have found some
         try:
-            # What these leave in the lease, `drop` gives back.
-            with contextlib.suppress(TransientError):
-                dispatcher.give_back(claims)
-                dispatcher.step()
-            self._parts.registration.drop()
+            with contextlib.suppress(TransientError):  # `drop` books what is stored, too
+                dispatcher.book()
+            self._parts.registration.drop(claims)
         except (Fenced, Stopped):
             pass
         except Exception as error:

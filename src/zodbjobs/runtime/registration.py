@@ -17,7 +17,8 @@ from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
 from zodbjobs.stored.agents import Agent
-from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle import calls, complete
+from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -103,12 +104,17 @@ class Registration:
             self.manager.abort()
         return sum(rescue.rescue(self.manager, self.session.stored, worker) for worker in dead)
 
-    def drop(self) -> None:
-        """Give back what is left in the lease, and remove the record."""
+    def drop(self, unbegun: Sequence[Claim] = ()) -> None:
+        """Give back what is left in the lease, and remove the record, in one transaction.
+
+        An interruption is counted for each job but those of the `unbegun` claims.
+        """
 
         def change() -> None:
             if self.session.is_registered():
                 queues, record = self.session.stored, self.session.record
+                for claim in unbegun:
+                    complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
                 rescue.strike_off(queues, record)
 

@@ -37,9 +37,9 @@ class WorkerRecord(Persistent):
     that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
     of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
     added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
-    those of quotas that its jobs have, by the job's key; None for a job that only is to be ended, for
-    it wasn't begun in time. `agents`: what it works for. `stuck`:
-    how many of its threads don't return from a job that has timed out.
+    those of quotas that its jobs have, by the job's key; None for a job that only is to be ended,
+    for it wasn't begun in time. `agents`: what it works for. `stuck`: how many of its threads
+    don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
@@ -85,7 +85,7 @@ class WorkerRecord(Persistent):
         return key is not None and self.lease.get(key) is job
 
     def is_too_late(self, key: int) -> bool:
-        """Whether the job that it holds under `key` only is to be ended: it wasn't begun in time."""
+        """Whether the job that it holds under `key`, not begun in time, only is to be ended."""
         return bool(self.slots) and self.slots.get(key, ()) is None
 
     def leased(self) -> list[tuple[int, Job]]:

@@ -286,9 +286,9 @@ def take_back(
 
     It waits again among those that were interrupted, or ends as aborted, as `decide` says by
     the job and the time. One that only was to be ended still is, whatever the clock here says, for
-    it was taken from what it waited for. The job is written, so that a runner that isn't as dead as it seems
-    gets a conflict. One that can't be written is parked, and `Queue.retry` looks whether it
-    has ended; `elsewhere` takes it if its record doesn't even tell its shard.
+    it was taken from what it waited for. The job is written, so that a runner that isn't as dead
+    as it seems gets a conflict. One that can't be written is parked, and `Queue.retry` looks
+    whether it has ended; `elsewhere` takes it if its record doesn't even tell its shard.
     """
     running = record.running.get(key)
     is_too_late = record.is_too_late(key)
