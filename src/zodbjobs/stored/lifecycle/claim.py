@@ -29,6 +29,7 @@ class Claim(NamedTuple):
 
     `interruptions`: how often a worker died or stopped while it held the job. `names`: the quotas
     of which it has slots. `too_late`: it is only to be ended, for it wasn't begun in time.
+    `unique`: it has lost a unique key by being claimed.
     """
 
     key: int
@@ -37,6 +38,7 @@ class Claim(NamedTuple):
     interruptions: int = 0
     names: tuple[str, ...] = ()
     too_late: bool = False
+    unique: bool = False
 
     def __str__(self) -> str:
         return f"job {u64(self.oid)}"
@@ -240,7 +242,8 @@ def _lease(worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Any]]) -> 
         names, is_late = entry.names or (), entry.names is None
         if is_late:
             worker.slots[key] = None
-        claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late))
+        has_unique = entry.unique is not None
+        claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late, has_unique))
     return claimed
 
 

@@ -151,6 +151,13 @@ def release_unique(job: Any) -> None:
         key.release()
 
 
+def retake_unique(job: Any) -> None:
+    """Let a job that was claimed, and waits again unbegun, have its unique key, if nobody has."""
+    key = state_of(job).get("_unique")
+    if isinstance(key, UniqueKey) and key.job is None:
+        key.retake(job)
+
+
 def _write_shared(
     record: WorkerRecord, shared: SharedResults, group: Sequence[AttemptResult]
 ) -> list[AttemptResult]:
@@ -241,7 +248,8 @@ def claim_of(record: WorkerRecord, key: int, job: Any) -> Claim:
     interruptions, names = state.get("_interruptions") or 0, state.get("_quota_names") or ()
     if record.is_too_late(key):
         return Claim(key, job._p_oid, oid, too_late=True)
-    return Claim(key, job._p_oid, oid, interruptions, names)
+    unique = state.get("_unique") is not None
+    return Claim(key, job._p_oid, oid, interruptions, names, unique=unique)
 
 
 # A lease whose worker doesn't end the job
@@ -270,7 +278,9 @@ def _unbegun(claim: Claim, job: Job) -> Any:
     """How a claimed job is filed again that was not begun."""
     if claim.too_late:
         return too_late(job)
-    if claim.names:
+    if claim.unique:
+        retake_unique(job)
+    if claim.names or claim.unique:
         return item_for(job, claim.interruptions)
     return (claim.interruptions, job) if claim.interruptions else job
 
