@@ -256,6 +256,12 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
         counts = [f"{number:,}" for number in (*numbers, queue.finished)]
         table.add_row(_cut(queue_text(queue.name)), *counts, hour)
     out.print(table)
+    for number in {queue.not_looked_at for queue in queues if queue.not_looked_at}:
+        out.print(
+            f"the workers hold {number:,} more jobs, too many to look of which queue each is",
+            style="dim",
+            soft_wrap=True,
+        )
     for queue in queues:
         _print_times(out, queue)
     print_pauses({queue.name: queue.pauses for queue in queues})

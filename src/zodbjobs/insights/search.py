@@ -129,6 +129,8 @@ class _Search:
                 f"{self.agent!r} is of no worker; stored_agents of zodbjobs.insights lists those "
                 "that are"
             )
+        #: The names of the queues, unless it looks in all of them.
+        self._only: set[str] | None = None
         self._holder = self.worker or (None if self.agent is None else self.agent.worker)
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
@@ -159,7 +161,10 @@ class _Search:
     def choose(self, queues: Iterable[Queue]) -> list[Queue]:
         """Those of the queues that may have such jobs."""
         names = None if self.agent is None else self.agent.queues
-        return [queue for queue in queues if names is None or queue.name in names]
+        chosen = [queue for queue in queues if names is None or queue.name in names]
+        if self.queue is not None or names is not None:
+            self._only = {queue.name for queue in chosen}
+        return chosen
 
     def walk(self, queues: Iterable[Queue]) -> Iterator[tuple[int, Job]]:
         """The jobs that may be wanted, each with its microseconds, the newest first."""
@@ -171,6 +176,10 @@ class _Search:
 
     def row(self, job: Job) -> JobInfo | None:
         """The row of a job if it is wanted."""
+        if self._only is not None:
+            shard = completion.shard_of(job)
+            if shard is None or shard.queue.name not in self._only:
+                return None
         is_unreadable = unreadable_reason(job) is not None
         if not is_unreadable and not self._may_be(job):
             return None
