@@ -305,6 +305,23 @@ def test_jobs_tells_how_far_it_looked(
     assert [job["id"] for job in found] == [busy["added"]]
 
 
+def test_jobs_of_a_worker_tells_which_it_cannot_find(
+    run: Run, path: Path, busy: dict[str, str]
+) -> None:
+    says = "jobs that succeeded at their first attempt aren't among these"
+    shown = run("show", path, busy["failed"], "--json").out
+    worker = json.loads(shown)["worker"]
+    told = run("jobs", path, "--worker", worker)
+    assert busy["failed"] in told.out
+    assert says in told.out
+    assert says in run("jobs", path, "--worker", "none").out
+    told = run("jobs", path, "--worker", worker, "--json")
+    assert [job["id"] for job in json.loads(told.out)] == [busy["failed"]]
+    assert says in told.err
+    told = run("jobs", path, "--worker", worker, "--outcome", "failed")
+    assert says not in told.out
+
+
 def test_workers(run: Run, zeo: str) -> None:
     assert run("workers", zeo).out == "no worker is registered\n"
     assert run("workers", zeo, "--json").out == "[]\n"

@@ -464,6 +464,14 @@ def test_jobs_of_workers_and_agents(db: Any, queue: Any, connection: Any) -> Non
     assert found(worker="holder", status="active") == []
     assert found(worker="o") == sorted(ids(jobs[2:4]))
     assert found(worker="o", queue="", outcome="succeeded") == []
+    for words in ({}, {"outcome": "succeeded"}, {"status": "completed"}):
+        told = insights.list_jobs(connection, worker="o", **words).leaves_out
+        assert told is not None
+        assert "that succeeded at their first attempt aren't among these" in told
+    for words in ({"outcome": "failed"}, {"status": "assigned"}, {"status": "active"}):
+        assert insights.list_jobs(connection, worker="o", **words).leaves_out is None
+    assert insights.list_jobs(connection).leaves_out is None
+    assert insights.list_jobs(connection, agent=agent).leaves_out is not None
     # Of what waits, and of what its worker holds, those that its filter takes.
     odd = [job.id for job in jobs if sample.is_odd(job)]
     assert found(agent=agent) == sorted(set(odd) & set(ids([*jobs[:2], jobs[4]])))

@@ -196,7 +196,7 @@ def put(
 @click.option("--outcome", type=click.Choice(OUTCOMES))
 @click.option("--queue", metavar="NAME")
 @click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
-@click.option("--worker", metavar="ID", help="What it has, or saw fail; a part of its id.")
+@click.option("--worker", metavar="ID", help="Of this worker; a part of its id.")
 @click.option("--since", type=moment_of, metavar="TIME", help="Of this time or later.")
 @click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
@@ -224,6 +224,9 @@ def jobs(
     A TIME is as ISO 8601, without an offset this machine's, or how long ago: 30s, 90m, 2h, 1d. A
     job's is that of its end, else of its put, or when it is due. Where few jobs pass the filters
     it looks back for 0.08 seconds, says how far it came, and goes on from there with --until.
+
+    --worker finds what that has right now, and what it has ended: without success, or after
+    several attempts. Of jobs that succeeded at once it isn't stored which worker ran them.
     """
     if root is not None:
         _print_tree(database, root, read_only, as_json)
@@ -247,6 +250,8 @@ def jobs(
         tables.print_json([job.as_json() for job in found])
         if len(found) < limit and found.looked_back_to is not None:
             click.echo(tables.looked_text(found.looked_back_to), err=True)
+        if found.leaves_out is not None:
+            click.echo(found.leaves_out, err=True)
     else:
         tables.print_jobs(found, limit)
         tables.print_pauses(pauses)

@@ -40,7 +40,17 @@ def print_jobs(jobs: JobList, limit: int) -> None:
     back_to = jobs.looked_back_to
     if not jobs:
         out.print("no such jobs" if back_to is None else looked_text(back_to), soft_wrap=True)
-        return
+    else:
+        _print_rows(out, jobs)
+        if len(jobs) == limit:
+            out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
+        elif back_to is not None:
+            out.print(looked_text(back_to), style="dim", soft_wrap=True)
+    if jobs.leaves_out is not None:
+        out.print(jobs.leaves_out, style="dim", soft_wrap=True)
+
+
+def _print_rows(out: Console, jobs: JobList) -> None:
     several = len({job.queue for job in jobs}) > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("ID", justify="right", no_wrap=True)
@@ -57,10 +67,6 @@ def print_jobs(jobs: JobList, limit: int) -> None:
         row += [_cut(job.description), since(_when(job)), duration(job.seconds), _cut(_note(job))]
         table.add_row(*row)
     out.print(table)
-    if len(jobs) == limit:
-        out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
-    elif back_to is not None:
-        out.print(looked_text(back_to), style="dim", soft_wrap=True)
 
 
 def looked_text(back_to: datetime) -> str:

@@ -22,7 +22,15 @@ from zodbjobs.insights.newest import (
     Span,
     newest,
 )
-from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES
+from zodbjobs.interfaces import (
+    ACTIVE,
+    ASSIGNED,
+    CALLBACKS,
+    COMPLETED,
+    OUTCOMES,
+    STATUSES,
+    SUCCEEDED,
+)
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, keys
@@ -41,9 +49,11 @@ class JobList(list[JobInfo]):
 
     `looked_back_to`: all jobs from this time on were looked at, and there are older ones; to go
     on, give it as `until`. Jobs of that very microsecond may come again. None: that was all.
+    `leaves_out`: what can't be found by the filters though they are for it, a sentence; or None.
     """
 
     looked_back_to: datetime | None = None
+    leaves_out: str | None = None
 
 
 def list_jobs(
@@ -67,7 +77,8 @@ def list_jobs(
     pending, assigned, active, callbacks, completed, or a kind of pending: waiting, scheduled,
     parked, blocked, paused. `outcome`: one of OUTCOMES. `queue`: a name. `worker`: an id, or its
     first characters, of who holds the jobs, or has ended them: that is stored of those that ended
-    without success or had several attempts. `agent`: a stored one; what waits and it would take,
+    without success or had several attempts, so those that succeeded at once aren't found, and
+    `leaves_out` of the list says so. `agent`: a stored one; what waits and it would take,
     and of what its worker holds or has ended, the same. It calls its filter in this process,
     and raises what that raises, or MissingCode. `callable`: a glob for the description, such as
     ``*:export_*``. `since`, `until`: aware datetimes; from the one until just before the other.
@@ -85,6 +96,7 @@ def list_jobs(
     queues = get_queues(place)
     chosen = search.choose(queues.values() if queue is None else [queues[queue]])
     listed = JobList()
+    listed.leaves_out = search.leaves_out
     is_late = False
     for number, (micros, job) in enumerate(search.walk(chosen), 1):
         if is_late or len(listed) >= limit:
@@ -157,6 +169,17 @@ class _Search:
                 self.queue is not None and names is not None and self.queue not in names,
                 f"{agent!r} takes none of queue {self.queue!r}",
             )
+
+    @property
+    def leaves_out(self) -> str | None:
+        """What can't be found of what is asked for, a sentence; or None."""
+        may_have_succeeded = self.outcome in (None, SUCCEEDED)
+        if self._holder is None or not may_have_succeeded or self.status in (ASSIGNED, ACTIVE):
+            return None
+        return (
+            "jobs that succeeded at their first attempt aren't among these: which worker ran them "
+            "isn't stored"
+        )
 
     def choose(self, queues: Iterable[Queue]) -> list[Queue]:
         """Those of the queues that may have such jobs."""
