@@ -16,9 +16,12 @@ from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import Agent, clock, defaults, insights
-from zodbjobs.errors import BadArgument, MissingCode, UnknownQueue
+from zodbjobs import Agent, clock, defaults, insights, operations
+from zodbjobs.errors import BadArgument, MissingCode, UnknownQueue, ZodbjobsError
+from zodbjobs.runtime.assembly import Options
+from zodbjobs.runtime.incarnation import Incarnation
 from zodbjobs.runtime.ownership import Ownership
+from zodbjobs.runtime.session import Session
 from zodbjobs.testing import moving_clock, run_jobs
 
 ODD = [Agent("", filter=sample.is_odd)]
@@ -495,6 +498,155 @@ def test_another_filter_asks_anew(any_db: Any, queue: Any) -> None:
         patience.wait_for(even)
         agent.filter = "sample:no_filter"
         transaction.commit()
+
+
+@pytest.mark.promise(86)
+def test_an_agent_is_added_while_it_works(any_db: Any, queue: Any) -> None:
+    before = any_db.getPoolSize()
+    mail = queue.parent.create("mail")
+    jobs = [mail.put(sample.wait) for _ in range(3)]
+    (later,) = put(queue, 1)
+    with zodbjobs.Worker(any_db, agents=[Agent("", 1)]) as worker:
+        patience.wait_for(later)
+        operations.add_agent(any_db, worker.id, "mail", 2)
+        patience.until(lambda: transaction.begin() and active(jobs) == 2)
+        assert any_db.getPoolSize() == before + 4
+        (info,) = insights.list_workers(queue)
+        assert info.threads == 3
+        sample.gate.set()
+        patience.wait_for(jobs)
+        patience.wait_for(put(queue, 1))
+        patience.wait_for(put(mail, 1))
+    assert any_db.getPoolSize() == before
+
+
+@pytest.mark.promise(85)
+def test_an_agent_is_removed_while_it_works(any_db: Any, queue: Any) -> None:
+    """What runs goes on to its end, and nothing more is begun."""
+    before = any_db.getPoolSize()
+    mail = queue.parent.create("mail")
+    runs = mail.put(sample.wait)
+    transaction.commit()
+    with zodbjobs.Worker(any_db, agents=[Agent("", 1), Agent("mail", 1)]) as worker:
+        patience.until(lambda: transaction.begin() and runs.status == "active")
+        operations.remove_agent(any_db, worker.id, "mail")
+        parts = worker._incarnation._parts
+        patience.until(lambda: any_db.getPoolSize() == before + 2)
+        waits = mail.put(sample.nothing)
+        transaction.commit()
+        patience.wait_for(put(queue, 1))
+        sample.gate.set()
+        patience.wait_for(runs)
+        patience.until(lambda: len(parts.lanes) == len(parts.slots) == 1)
+        patience.wait_for(put(queue, 1))
+        transaction.begin()
+        assert (waits.status, [a.queue for a in insights.stored_agents(queue)]) == (
+            "pending",
+            [""],
+        )
+        operations.add_agent(any_db, worker.id, "mail", 1)
+        patience.wait_for(waits)
+        transaction.begin()
+        assert (runs.outcome, runs.interruptions) == ("succeeded", 0)
+
+
+def test_what_a_removed_agent_has_claimed_is_given_back(any_db: Any, queue: Any) -> None:
+    """Also if that conflicts at first."""
+    mail = queue.parent.create("mail")
+    jobs = put(mail, 1, 2, 3, 4)
+    options = Options(agents=[Agent(""), Agent("mail")])
+    incarnation = Incarnation(any_db, options, threading.Event())
+    parts, manager = incarnation._parts, incarnation._parts.registration.manager
+    _, lane = parts.lanes
+    parts.dispatcher._step(parts.registration.session, [(lane, 10)])
+    assert len(lane.outstanding) == 4
+    first, *claims = lane.workload.take_all()
+    lane.workload.hand_out(claims)
+    operations.remove_agent(any_db, incarnation.id, number=2)
+
+    def cancel_one() -> None:
+        with any_db.transaction() as connection:
+            connection.get(claims[0].oid).cancel()
+
+    commits = [lambda: None, cancel_one]  # it looks, then it gives back
+
+    def late_commit() -> None:
+        if commits:
+            commits.pop(0)()
+        commit()
+
+    commit, manager.commit = manager.commit, late_commit
+    with pytest.raises(ConflictError):
+        incarnation._follow_agents()
+    assert len(lane.workload) == 3
+    incarnation._follow_agents()
+    assert (commits, lane.is_leaving, len(lane.outstanding)) == ([], True, 1)
+    incarnation._pools[1]._see_off()
+    lane.workload.take_again(first)  # its thread has failed
+    incarnation._follow_agents()
+    assert [lane.queues for lane in parts.lanes] == [("",)]
+    with manager:
+        removed = parts.registration.session.record.agent(lane.oid)
+        assert (removed.queue, removed.worker) == ("mail", incarnation.id)
+    transaction.begin()
+    assert sorted(job.status for job in jobs) == ["completed", "pending", "pending", "pending"]
+    assert {job.interruptions for job in jobs} == {0}
+    parts.registration.drop()
+    parts.registration.close()
+
+
+def test_others_take_over_the_shards_of_a_removed_agent(any_db: Any, queue: Any) -> None:
+    queue.parent.create("mail")
+    transaction.commit()
+    agents = [Agent(""), Agent("mail")]
+    with bench(any_db, agents=agents) as one, bench(any_db, agents=[Agent("mail")]) as other:
+        ownership = other.parts.lanes[0].claimer._ownership
+
+        def owned() -> int:
+            with any_db.transaction() as connection:
+                session = Session(connection, other.registration.id)
+                return len(ownership.own(session, session.stored["mail"]))
+
+        assert owned() < 8
+        operations.remove_agent(any_db, one.registration.id, "mail")
+        assert owned() == 8
+        operations.add_agent(any_db, one.registration.id, "mail")
+        assert owned() < 8
+
+
+def test_what_is_refused_of_agents(any_db: Any, queue: Any) -> None:
+    queue.parent.create("mail")
+    transaction.commit()
+    agents = [Agent(""), Agent("", 1, sample.is_odd)]
+    with bench(any_db, agents=agents) as one, bench(any_db) as other:
+        me, only = one.registration.id, other.registration.id
+        for refused, why in (
+            (lambda: operations.remove_agent(any_db, only), "would have no agent left"),
+            (lambda: operations.remove_agent(any_db, me, ""), "would have no agent left"),
+            (lambda: operations.remove_agent(any_db, me), "has 2 agents; say which one"),
+            (
+                lambda: operations.change_agent(any_db, me, number=3, size=1),
+                "agent with the n",
+            ),
+            (
+                lambda: operations.change_agent(any_db, me, "mail", size=1),
+                "agent with queue",
+            ),
+            (lambda: operations.change_agent(any_db, "none", size=1), "0 workers have ids that"),
+            (lambda: operations.change_agent(any_db, only, size=0), "is an int from 1"),
+            (lambda: operations.change_agent(any_db, only, filter="no"), "a filter is a function"),
+            (lambda: operations.add_agent(any_db, me, "nosuch"), "there is no queue 'nosuch'"),
+        ):
+            with pytest.raises(ZodbjobsError, match=why):
+                refused()
+        with any_db.transaction() as connection:
+            found = {(a.worker, a.size, a.filter) for a in insights.stored_agents(connection)}
+        assert found == {(me, 3, None), (me, 1, "sample:is_odd"), (only, 1, None)}
+        operations.change_agent(any_db, me, number=2, filter=None)
+        operations.change_agent(any_db, only, size=2, filter=sample.is_large)
+        with any_db.transaction() as connection:
+            found = {(a.worker, a.size, a.filter) for a in insights.stored_agents(connection)}
+        assert found == {(me, 3, None), (me, 1, None), (only, 2, "sample:is_large")}
 
 
 def test_a_filter_that_is_missing_takes_nothing(any_db: Any, queue: Any, caplog: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -129,15 +130,16 @@ def drained_text(queue: QueueStats) -> str:
     )
 
 
-def agent_row(agent: Agent) -> dict[str, Any]:
-    """An agent as plain values."""
-    queues = None if agent.queues is None else list(agent.queues)
-    return {
-        "worker": agent.worker,
-        "queues": queues,
-        "size": agent.size,
-        "filter": agent.filter,
-    }
+def agent_rows(agents: Iterable[Agent]) -> list[dict[str, Any]]:
+    """Agents as plain values, with their numbers among those of the worker."""
+    numbers: Counter[str | None] = Counter()
+    rows = []
+    for agent in agents:
+        numbers[agent.worker] += 1
+        queues = None if agent.queues is None else list(agent.queues)
+        row = {"worker": agent.worker, "number": numbers[agent.worker], "queues": queues}
+        rows.append({**row, "size": agent.size, "filter": agent.filter})
+    return rows
 
 
 def print_agents(rows: Sequence[dict[str, Any]]) -> None:
@@ -148,6 +150,7 @@ def print_agents(rows: Sequence[dict[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("WORKER", no_wrap=True)
+    table.add_column("AGENT", justify="right", no_wrap=True)
     table.add_column("QUEUE")
     table.add_column("SIZE", justify="right", no_wrap=True)
     table.add_column("FILTER")
@@ -155,7 +158,7 @@ def print_agents(rows: Sequence[dict[str, Any]]) -> None:
         names = row["queues"]
         queues = "(all)" if names is None else ", ".join(map(queue_text, names))
         cells = (_cut(queues), f"{row['size']:,}", _cut(row["filter"] or ""))
-        table.add_row((row["worker"] or "")[:12], *cells)
+        table.add_row((row["worker"] or "")[:12], str(row["number"]), *cells)
     out.print(table)
 
 

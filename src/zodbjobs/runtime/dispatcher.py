@@ -31,6 +31,7 @@ from zodbjobs.runtime.tasks.slots import FreeSlots
 from zodbjobs.runtime.tasks.timeouts import Timeouts
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
@@ -333,10 +334,21 @@ class Dispatcher:
         """Let the next step write how many threads don't return from a job that has timed out."""
         self._timeouts.stuck = number
 
-    def agents(self) -> list[tuple[int, str | None]]:
-        """The size and the filter that the worker's record has for each lane."""
+    def agents(self) -> dict[bytes, Agent]:
+        """Copies of the agents that the worker's record has, by their object ids."""
         with self.lock, self._session.manager:
-            return [(agent.size, agent.filter) for agent in self._session.record.agents]
+            found = self._session.record.agents
+            return {agent._p_oid: agent.copy_for(agent.worker or "") for agent in found}
+
+    def let_leave(self, lane: Lane) -> None:
+        """Claim nothing more for a lane, and give back what it claimed and didn't begin.
+
+        Raises what the commit raises; that is to be done again then.
+        """
+        with self.lock:
+            lane.claimer.stop()
+            self._give_back_of(lane, lane.workload.take_all())
+            lane.leave()
 
     # Other work in the same session
 
@@ -360,12 +372,15 @@ class Dispatcher:
     def _give_back_stuck(self, lane: Lane) -> None:
         """Return what waits for threads that are all in long jobs: others may have time for it."""
         stuck = lane.workload.take_stuck()
-        if not stuck:
-            return
+        if stuck:
+            self._give_back_of(lane, stuck)
+
+    def _give_back_of(self, lane: Lane, claims: list[Claim]) -> None:
+        """Return claimed jobs; if that fails they wait for the threads of the lane again."""
         try:
-            self.give_back(stuck)
+            self.give_back(claims)
         except BaseException:
-            lane.workload.hand_out(stuck)  # the lease has them still, and nobody else looks there
+            lane.workload.hand_out(claims)  # the lease has them still, and nobody else looks there
             raise
 
     def prune(self, seconds: float, most: int) -> int:

@@ -277,7 +277,7 @@ class Runner:
             accidents.arranged(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         attempt.worker = self._thread_session.session.record.id
-        attempt.agent = self._thread_session.session.record.agents[self._slot.lane]
+        attempt.agent = self._thread_session.session.record.agent(self._slot.agent)
         try:
             telling.started(job, self._thread_session.session.record)
             if parts and (why := self._enter_context(parts)) is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock
 from zodbjobs.stored.gates import Gate
@@ -75,6 +77,27 @@ class WorkerRecord(Persistent):
         self.running = LOBTree()
         self.slots = LOBTree()
         self.late = lasting_tree()
+
+    def set_agents(self, agents: Sequence[Agent]) -> None:
+        """Let it work for `agents`, which are of no other worker, and so for their queues."""
+        self.agents = tuple(agents)
+        names: dict[str, None] = {}
+        for agent in agents:
+            names.update(dict.fromkeys(agent.queues or ()))
+        queues = None if any(agent.queues is None for agent in agents) else tuple(names)
+        if queues != self.queues:
+            self.queues = queues
+
+    def agent(self, oid: bytes) -> Agent | None:
+        """The agent with that object id; None if it was removed, and the database packed."""
+        for agent in self.agents:
+            if agent._p_oid == oid:
+                return agent
+        try:
+            removed: Agent = self._p_jar.get(oid)
+        except POSKeyError:
+            return None
+        return removed
 
     def serves(self, queue: str) -> bool:
         """Whether it works for the queue of that name."""
