@@ -23,11 +23,10 @@ class Queues(GivesPolicy, Persistent):
     at it to know anew whose the shards are.
     """
 
-    resubscribed = 0
-
     def __init__(self) -> None:
         self._queues = OOBTree()
         self.workers = OOBTree()
+        self.resubscribed = 0
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.
