@@ -261,7 +261,8 @@ def test_agents_are_changed_added_and_removed(run: Run, zeo: str) -> None:
         assert agents(*me, "--no-filter") == [(1, [""], 2, None)]
         assert run("watch", zeo, even).status == 0
         assert "no agent with the number 9" in run("jobs", zeo, *me, "--agent", 9).problem
-        assert agents("--worker", "none") == []
+        assert len(agents("--worker", worker.id)) == 1
+        assert "no worker has an id that begins" in run("agents", zeo, "--worker", "none").problem
     assert "say --worker ID too" in run("jobs", zeo, "--agent", 1).problem
 
 

@@ -507,6 +507,11 @@ def agents(
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         found = tables.agent_rows(stored_agents(connection))
     rows = [row for row in found if str(row["worker"]).startswith(worker or "")]
+    if worker is not None and not rows:
+        raise CommandError(
+            f"no worker has an id that begins with {worker!r}; `zodbjobs agents {database}` lists "
+            "all agents"
+        )
     if as_json:
         tables.print_json(rows)
     else:

@@ -22,15 +22,7 @@ from zodbjobs.insights.newest import (
     Span,
     newest,
 )
-from zodbjobs.interfaces import (
-    ACTIVE,
-    ASSIGNED,
-    CALLBACKS,
-    COMPLETED,
-    OUTCOMES,
-    STATUSES,
-    SUCCEEDED,
-)
+from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES, SUCCEEDED
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, keys
@@ -173,8 +165,8 @@ class _Search:
     @property
     def leaves_out(self) -> str | None:
         """What can't be found of what is asked for, a sentence; or None."""
-        may_have_succeeded = self.outcome in (None, SUCCEEDED)
-        if self._holder is None or not may_have_succeeded or self.status in (ASSIGNED, ACTIVE):
+        ended_too = self.status in (None, CALLBACKS, COMPLETED)
+        if self._holder is None or not ended_too or self.outcome not in (None, SUCCEEDED):
             return None
         return (
             "jobs that succeeded at their first attempt aren't among these: which worker ran them "
@@ -201,8 +193,8 @@ class _Search:
         """The row of a job if it is wanted."""
         if self._only is not None:
             shard = completion.shard_of(job)
-            if shard is None or shard.queue.name not in self._only:
-                return None
+            if shard is not None and shard.queue.name not in self._only:
+                return None  # a worker holds it
         is_unreadable = unreadable_reason(job) is not None
         if not is_unreadable and not self._may_be(job):
             return None

@@ -135,6 +135,10 @@ def refuse(shard: Shard, key: int, item: Any, names: Names, chooser: Filter) -> 
     if not shard.rekey(job, key, free):
         return
     tree[free] = item
-    # One with quotas isn't in such a tree all the time, and may have been missed.
-    if (not names or entry.names) and (deadline := deadline_for(job)) is not None:
+    deadline = None
+    if entry.names:  # each time: it isn't always in such a tree, and may have been missed
+        deadline = entry.deadline
+    elif not names:
+        deadline = deadline_for(job)
+    if deadline is not None:
         shard.add_deadline(deadline, free, job)
