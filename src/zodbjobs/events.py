@@ -27,6 +27,7 @@ from typing import Any
 import zope.event
 
 from zodbjobs.errors import BadArgument
+from zodbjobs.interrupt import is_ctrl_c
 
 log = logging.getLogger("zodbjobs")
 
@@ -287,7 +288,9 @@ def notify(event: JobEvent | QueueEvent | WorkerEvent) -> None:
 def _call(handler: Handler, event: JobEvent | QueueEvent | WorkerEvent) -> None:
     try:
         handler(event)
-    except (Exception, SystemExit):
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         log.error("a handler of %s failed: %r", type(event).__name__, handler, exc_info=True)
 
 

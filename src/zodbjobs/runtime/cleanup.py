@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from zodbjobs.errors import BadArgument
+from zodbjobs.interrupt import is_ctrl_c
 
 log = logging.getLogger("zodbjobs")
 
@@ -95,7 +96,9 @@ class ThreadCleaner:
         for name, module, clean in self._present:
             try:
                 clean(module)
-            except (Exception, SystemExit):
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._failed(clean, name)
 
     def _look(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ZODB.broken import Broken
 
+from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored.lifecycle import calls
 
@@ -41,7 +42,7 @@ class LoadedFilter:
         try:
             return bool(self._function(job))
         except BaseException as error:
-            if errors.is_disconnect(error) or isinstance(error, KeyboardInterrupt):
+            if errors.is_disconnect(error) or is_ctrl_c(error):
                 raise
             if errors.is_transient(error) and not self._conflicts_for_ever(job):
                 raise

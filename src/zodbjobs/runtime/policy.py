@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import Aborted, BadArgument, BadPolicy, Expired, Snooze
 from zodbjobs.interfaces import FAILED
+from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
@@ -158,7 +158,7 @@ def _asked(policy: Any, job: Job, question: str, now: int, *about: Failure) -> V
         again = _checked(answer, now)
         _check_plain(data)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and _is_main():
+        if is_ctrl_c(error):
             raise
         return Verdict(None, error=_fault(policy, job, question, error))
     return Verdict(again, data or None)
@@ -225,7 +225,3 @@ def _check_plain(value: Any) -> None:
 def _queue_name(job: Job) -> str:
     shard = completion.shard_of(job)
     return "" if shard is None else shard.queue.name
-
-
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -19,6 +19,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.context.registry import restored
 from zodbjobs.errors import ContextGone, MissingCode, Snooze, TimedOut
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
+from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import accidents, policy, transactions
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
 from zodbjobs.runtime.cleanup import ThreadCleaner
@@ -253,7 +254,9 @@ class Runner:
         self._context = None
         try:
             context.close()
-        except (Exception, SystemExit):
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             log.critical("a job's run context can't be left", exc_info=True)
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
@@ -297,7 +300,7 @@ class Runner:
             if isinstance(error, TransientError) or errors.is_disconnect(error):
                 raise
             self._start_over()
-            if _stops_the_process(error):
+            if is_ctrl_c(error):
                 raise
             if attempt.cancelled and (attempt.timed_out or self._is_taken(claim)):
                 self._drop(claim, attempt)
@@ -486,19 +489,20 @@ class Runner:
         """Tell of a job that was taken away while it ran: by a cancellation, for its timeout, of
         which the dispatcher may not have told yet, or by a rescue.
         """
-        with contextlib.suppress(POSKeyError):  # it was forgotten, and the database packed
-            job = self._thread_session.session.record._p_jar.get(claim.oid)
-            if job.outcome == CANCELLED:
-                log.info("%s was cancelled; what it did here is dropped", claim)
-                return
-            past = job.past_attempts[-1:]
-            if [each.failure and each.failure.type for each in past] == [_TIMED_OUT]:
-                log.info("%s had timed out; what it did here is dropped", claim)
-                return
+        # By its id alone it isn't known which database has it.
+        for connection in self._thread_session.session.record._p_jar.connections.values():
+            with contextlib.suppress(POSKeyError):  # it was forgotten, and the database packed
+                job = connection.get(claim.oid)
+                if isinstance(job, Job) and (why := _why_taken(job)) is not None:
+                    log.info("%s %s; what it did here is dropped", claim, why)
+                    return
         log.error("%s was taken from this worker; what it did here is dropped", claim)
 
 
-def _stops_the_process(error: BaseException) -> bool:
-    """Whether it is the Ctrl-C of whoever runs jobs in the main thread, as tests do."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and is_main
+def _why_taken(job: Job) -> str | None:
+    """Why a job was taken away while it ran, if nothing is wrong about that."""
+    if job.outcome == CANCELLED:
+        return "was cancelled"
+    past = job.past_attempts[-1:]
+    timed_out = [each.failure and each.failure.type for each in past] == [_TIMED_OUT]
+    return "had timed out" if timed_out else None

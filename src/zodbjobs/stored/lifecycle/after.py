@@ -170,7 +170,7 @@ def wait_for_returned(outer: Job, inner: Job) -> Gate | None:
     check_cycle(outer, [inner])
     gate = Gate(outer, 1, skips=False)
     gate.adopts = inner
-    outer._p_jar.add(gate)
+    shard._p_jar.add(gate)  # the queue's database: a worker finds it there by its id
     followers.add_gate(inner, gate)
     return gate
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from persistent import Persistent
 
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode
+from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.stored.lifecycle import surroundings
 from zodbjobs.stored.lifecycle.storable import (
     can_be_stored,
@@ -188,7 +189,9 @@ class Hooks:
         if self._values:
             try:
                 self._job.tear_down(self._values.pop())
-            except (Exception, SystemExit):
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 log.critical("tear_down of %r failed", self._job, exc_info=True)
 
 

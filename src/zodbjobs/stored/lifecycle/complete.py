@@ -146,7 +146,7 @@ def release_unique(job: Any) -> None:
     """Let another job have the unique key of one that ends or is taken out, if it has it still."""
     key = state_of(job).get("_unique")
     if isinstance(key, Reference):
-        key = job._p_jar.get(key.oid)
+        key = key.load(job._p_jar)
     if isinstance(key, UniqueKey) and key.job is job:
         key.release()
 
@@ -376,7 +376,7 @@ def _end_now(job: Job, shard: Shard, outcome: str, error: BaseException) -> None
 def gates_of(job: Any, succeeded: bool) -> list[tuple[Gate, bool]]:
     """The gates that count the end of a job, which may be one that can't be loaded here."""
     found = state_of(job).get("_waiters") or ()
-    gates = [job._p_jar.get(g.oid) if isinstance(g, Reference) else g for g in found]
+    gates = [g.load(job._p_jar) if isinstance(g, Reference) else g for g in found]
     return [(gate, succeeded) for gate in gates]
 
 
@@ -395,7 +395,7 @@ def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
     """
     job = gate.job
     shard, found = shard_of(job), state_of(job).get("_gate")
-    is_its_own = found is gate or (isinstance(found, Reference) and found.oid == gate._p_oid)
+    is_its_own = gate is (found.load(job._p_jar) if isinstance(found, Reference) else found)
     if gate.adopts is not None:
         return _take_over(job, shard, gate.adopts) if is_its_own and shard is not None else []
     if shard is None or not is_its_own or not shard.unblock(key_of(job), job):

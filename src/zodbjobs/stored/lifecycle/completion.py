@@ -78,7 +78,7 @@ def _completion(state: Mapping[str, Any], connection: Any) -> Completion | None:
 def _shared(state: Mapping[str, Any], connection: Any) -> SharedResults | None:
     found = state.get("_shared")
     if isinstance(found, Reference):
-        found = connection.get(found.oid)
+        found = found.load(connection)
     return found if isinstance(found, SharedResults) else None
 
 

@@ -13,10 +13,19 @@ from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
 
 class Reference:
-    """A reference to another record."""
+    """A reference to another record; `database` is the name of that which has it, None for the
+    same one.
+    """
 
-    def __init__(self, oid: bytes) -> None:
+    def __init__(self, oid: bytes, database: str | None = None) -> None:
         self.oid = oid
+        self.database = database
+
+    def load(self, connection: Any) -> Any:
+        """What it refers to; `connection` is that of the record with the reference."""
+        if self.database is not None:
+            connection = connection.get_connection(self.database)
+        return connection.get(self.oid)
 
 
 class _Anything:
@@ -45,9 +54,12 @@ class _Reader(pickle.Unpickler):
         return _Anything
 
     def persistent_load(self, reference: Any) -> Reference | None:
+        database = None
+        if isinstance(reference, list) and reference[0] in ("m", "n"):  # to another database
+            database, reference = reference[1][:2]
         if isinstance(reference, tuple):
             reference = reference[0]
-        return Reference(reference) if isinstance(reference, bytes) else None
+        return Reference(reference, database) if isinstance(reference, bytes) else None
 
 
 def state_of(job: Any) -> dict[str, Any]:
