@@ -46,7 +46,7 @@ def take(worker: Bench, most: int = 100) -> list[Claim]:
     with session.manager:
         queue = session.stored[""]
         found = claim(queue, session.record, 100, clock.now(), queue.shards, with_quotas=most)
-    worker.parts.lanes[0].outstanding.update((c.oid, c) for c in found)
+    worker.parts.lanes[0].outstanding.update((c.key, c) for c in found)
     return found
 
 

@@ -161,12 +161,12 @@ class Dispatcher:
 
     def _room(self, lane: Lane) -> int:
         """How many jobs to claim now for a lane."""
-        gone = sum(lane.outstanding.get(claim.oid) is claim for claim in list(self._gone))
+        gone = sum(lane.outstanding.get(claim.key) is claim for claim in list(self._gone))
         if len(self._lanes) == 1:
             ended = len(self._reported) + len(self._unbooked) + len(self._unwritten)
         else:
             results = (*list(self._reported), *self._unbooked, *self._unwritten)
-            ended = sum(result.claim.oid in lane.outstanding for result in results)
+            ended = sum(result.claim.key in lane.outstanding for result in results)
         outstanding = len(lane.outstanding) - ended - gone
         return lane.claimer.room(outstanding, lane.workload.seconds_per_job)
 
@@ -203,8 +203,8 @@ class Dispatcher:
         while self._gone:
             gone = self._gone.popleft()
             for lane in self._lanes:
-                if lane.outstanding.get(gone.oid) is gone:  # else it was claimed again since
-                    del lane.outstanding[gone.oid]
+                if lane.outstanding.get(gone.key) is gone:  # else it was claimed again since
+                    del lane.outstanding[gone.key]
         if self._show_running not in due:
             due = [*due, self._show_running]  # at no cost
         seen = self._wakeup.last_transaction()
@@ -254,8 +254,8 @@ class Dispatcher:
         """How many jobs with quotas to claim for a lane: no more than run, or than are done at
         once, for others may have their slots meanwhile.
         """
-        ended = {r.claim.oid for r in (*self._unbooked, *self._unwritten) if r.claim.names}
-        held = sum(bool(c.names) and oid not in ended for oid, c in lane.outstanding.items())
+        ended = {r.claim.key for r in (*self._unbooked, *self._unwritten) if r.claim.names}
+        held = sum(bool(c.names) and key not in ended for key, c in lane.outstanding.items())
         at_once = int(defaults.QUOTA_SECONDS / max(lane.workload.seconds_per_job, 1e-6))
         return max(lane.size, at_once) - held
 
@@ -268,7 +268,7 @@ class Dispatcher:
     def _committed(self, due: Sequence[StepTask], audited: bool) -> None:
         self._in_doubt = False
         for result in (*self._unbooked, *self._unwritten):
-            self._let_go(result.claim.oid)
+            self._let_go(result.claim.key)
         for result in self._unwritten:
             result.let_go()
         self._unbooked, self._unwritten = [], []
@@ -285,16 +285,16 @@ class Dispatcher:
         found = [
             (self._lane_of(job), complete.claim_of(session.record, key, job))
             for key, job in session.record.leased()
-            if not any(job._p_oid in lane.outstanding for lane in self._lanes)
+            if not any(key in lane.outstanding for lane in self._lanes)
         ]
         if found:
             log.warning("%s jobs were claimed by a commit that seemed to fail", len(found))
         return found
 
-    def _let_go(self, oid: bytes) -> None:
+    def _let_go(self, key: int) -> None:
         """Count on a claimed job no more."""
         for lane in self._lanes:
-            lane.outstanding.pop(oid, None)
+            lane.outstanding.pop(key, None)
 
     def _lane_of(self, job: Job) -> Lane:
         """The first lane that may have claimed a job."""
@@ -367,7 +367,7 @@ class Dispatcher:
                 complete.give_back(self._session.record, claim)
             complete.settle_late(self._session.record)
         for claim in claims:
-            self._let_go(claim.oid)
+            self._let_go(claim.key)
 
     def _give_back_stuck(self, lane: Lane) -> None:
         """Return what waits for threads that are all in long jobs: others may have time for it."""
@@ -390,7 +390,7 @@ class Dispatcher:
 
 
 def _hand_out(lane: Lane, claims: Sequence[Claim]) -> None:
-    lane.outstanding.update((claim.oid, claim) for claim in claims)
+    lane.outstanding.update((claim.key, claim) for claim in claims)
     lane.workload.hand_out(claims)
 
 

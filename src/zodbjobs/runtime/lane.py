@@ -42,8 +42,9 @@ class Lane:
         self.workload = Workload(agent.size)
         self.claimer = Claimer(session, agent.size, wakeup.look(), owns_all, agent.queues)
         self.slots = [make_slot(oid) for _ in range(agent.size)]
-        #: What was handed out and isn't booked, by the object ids of the jobs.
-        self.outstanding: dict[bytes, Claim] = {}
+        #: What was handed out and isn't booked, by the keys in the lease: of two databases
+        #: both may have a job of one id.
+        self.outstanding: dict[int, Claim] = {}
         self.set_filter(agent.filter)
 
     def serves(self, queue: str) -> bool:

@@ -26,11 +26,11 @@ class Timeouts:
     """Ends attempts that are past their timeout, or lets others follow, as their policies say.
 
     The job is written and its key taken off the lease, so the attempt can't commit any more. It is
-    told once that is committed; `let_go` is given the object id of its job then. `stuck` is how
+    told once that is committed; `let_go` is given its key in the lease then. `stuck` is how
     many threads didn't return from such an attempt; the worker's record shows it.
     """
 
-    def __init__(self, slots: Sequence[Slot], let_go: Callable[[bytes], None]) -> None:
+    def __init__(self, slots: Sequence[Slot], let_go: Callable[[int], None]) -> None:
         self._slots = slots
         self._let_go = let_go
         self._taken: list[tuple[Attempt, AttemptResult, str, int]] = []
@@ -68,7 +68,7 @@ class Timeouts:
         """Note that it was committed, and tell the attempts."""
         self._shown = self.stuck
         for attempt, result, shown, level in self._taken:
-            self._let_go(result.claim.oid)
+            self._let_go(result.claim.key)
             attempt.shown = shown
             attempt.take_away(timed_out=True)
             policy.tell(result, shown, level)
