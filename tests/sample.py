@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 import logging
@@ -784,6 +785,8 @@ class Prepared(zodbjobs.Job):
             raise ValueError("it can't be torn down")
         if self.fails_at == "exit":
             raise SystemExit
+        if self.fails_at == "cancel":
+            raise asyncio.CancelledError
 
 
 class Looking(zodbjobs.Job):

@@ -66,7 +66,7 @@ def test_a_set_up_that_fails_is_the_failure_of_the_job(db: Any, queue: Any, acco
 
 
 @pytest.mark.promise(11)
-@pytest.mark.parametrize("fails_at", ["tear_down", "exit"])
+@pytest.mark.parametrize("fails_at", ["tear_down", "exit", "cancel"])
 def test_a_tear_down_that_fails_is_only_logged(
     db: Any, queue: Any, caplog: pytest.LogCaptureFixture, fails_at: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -322,13 +323,14 @@ def test_a_restore_that_raises(
     assert "something can't be restored" in told
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError])
 def test_one_that_cannot_be_left_harms_nobody(
-    db: Any, queue: Any, caplog: pytest.LogCaptureFixture
+    db: Any, queue: Any, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     @contextlib.contextmanager
     def restore(value: str) -> Iterator[None]:
         yield
-        raise RuntimeError("no way out")
+        raise error("no way out")
 
     context.register("trap", lambda: "something", restore)
     caught = queue.put(sample.nothing)

@@ -7,6 +7,7 @@ here, as it should: else a worker may see a job before its data.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import sample
 import transaction
 import ZODB.config
+from bench import bench
 from patience import wait_for
 from storages import MAKERS
 from ZODB.POSException import ConflictError, InvalidObjectReference
@@ -274,3 +276,87 @@ def test_the_manager_refuses_a_job_of_the_main_one(connection: Any, account: Any
     with pytest.raises(BadArgument, match="in the database 'async', where its id may be"):
         zodbjobs.JobManager().put(job, account)
     assert job.status == "new"
+
+
+@pytest.fixture
+def far(connection: Any) -> Any:
+    """Stores a job in the main database, with an id that the other one hasn't given out yet."""
+    for _ in range(1_000):
+        connection.new_oid()
+
+    def store(job: zodbjobs.Job) -> zodbjobs.Job:
+        connection.root()["job"] = job
+        transaction.commit()
+        return job
+
+    return store
+
+
+def test_a_job_of_the_main_one_returns_another(main: Any, queue: Any, far: Any) -> None:
+    """What waits for the end of that is found by its id, in the database of the queue."""
+    job = far(zodbjobs.Job(sample.returning, 3))
+    after = zodbjobs.Job(sample.nothing)
+    with zodbjobs.Worker(main, threads=1):
+        queue.put(job)
+        transaction.commit()
+        wait_for(job)
+        queue.put(after)
+        transaction.commit()
+        wait_for(after)
+    assert (job.outcome, job.result) == ("succeeded", 3)
+
+
+def test_a_job_of_the_main_one_is_cancelled(
+    main: Any, connection: Any, queue: Any, account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other one has something else of its id, which isn't looked at."""
+    job = connection.root()["job"] = zodbjobs.Job(sample.deposit_and_wait, account, 1)
+    transaction.commit()
+    assert not isinstance(queue._p_jar.get(job._p_oid), zodbjobs.Job)
+    with zodbjobs.Worker(main, threads=1):
+        queue.put(job)
+        transaction.commit()
+        until_active(job)
+        job.cancel()
+        transaction.commit()
+        sample.gate.set()
+        after = queue.put(sample.nothing)
+        transaction.commit()
+        wait_for(after)
+    assert (job.outcome, account.balance) == ("cancelled", 0)
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_a_job_of_the_main_one_that_cannot_be_loaded_leaves_its_key(
+    main: Any, queue: Any, far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = far(zodbjobs.Job(sample.identity, sample.Brittle()))
+    queue.put(job, unique="report", unique_until="ended")
+    transaction.commit()
+    monkeypatch.setattr(sample, "brittle", ValueError)
+    run_jobs(main)
+    transaction.begin()
+    job._p_invalidate()
+    assert queue.put(sample.nothing, unique="report") is job
+    queue.remove(job)
+    assert queue.put(sample.nothing, unique="report") is not job
+
+
+def test_jobs_of_one_id_in_both(main: Any, connection: Any, queue: Any) -> None:
+    """A worker tells them apart: when one has ended the other one is still in its hands."""
+    one = zodbjobs.Job(sample.note, "one")
+    queue._p_jar.add(one)
+    connection.new_oid, given = lambda: one._p_oid, connection.new_oid
+    other = connection.root()["job"] = zodbjobs.Job(sample.note, "other")
+    connection.add(other)
+    connection.new_oid = given
+    queue.put_many([one, other])
+    transaction.commit()
+    assert one.id == other.id
+    with bench(main, group_seconds=0.0) as worker:
+        claims = worker.claim()
+        worker.runner.run(claims[0])
+        worker.dispatcher.step()
+        assert list(worker.parts.lanes[0].outstanding.values()) == claims[1:]
+        worker.runner.run(claims[1])
+    assert sample.noted == ["one", "other"]

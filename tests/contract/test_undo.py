@@ -163,3 +163,31 @@ def test_the_put_of_a_claimed_job_cannot_be_undone(db: Any, queue: Any) -> None:
         sample.gate.set()
         wait_for(job)
     assert history(db, queue) == [job]
+
+
+@pytest.mark.parametrize("then", ["nothing", "forget", "put", "retry", "call"])
+def test_an_end_is_undone_that_gave_back_a_unique_key(db: Any, queue: Any, then: str) -> None:
+    """The job has its key again, and nobody may run it; the next put with that key isn't lost."""
+    job = queue.put(sample.nothing, unique="report", unique_until="ended")
+    transaction.commit()
+    run_jobs(db)
+    undo_id = last_change(db, job)
+    queue.put(sample.nothing)
+    transaction.commit()
+    run_jobs(db)
+    db.undo(undo_id)
+    transaction.commit()
+    assert job.status == "new"
+    if then in ("forget", "put", "retry"):
+        getattr(queue, then)(job)
+    elif then == "call":
+        job()
+    transaction.commit()
+    run_jobs(db)
+    transaction.begin()
+    other = queue.put(sample.nothing, unique="report")
+    transaction.commit()
+    assert other is not job
+    assert run_jobs(db) == 1
+    transaction.begin()
+    assert other.outcome == "succeeded"

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ZODB.broken import Broken
+
 from zodbjobs.errors import BadArgument
-from zodbjobs.stored.unique_keys import UniqueKeys
+from zodbjobs.interfaces import CALLBACKS, COMPLETED, NEW
+from zodbjobs.stored.lifecycle.raw import state_of
+from zodbjobs.stored.unique_keys import UniqueKey, UniqueKeys
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -32,17 +36,35 @@ def check_unique(unique: object, until: object) -> None:
 
 def unique_holder(queue: Queue, name: str) -> Job | None:
     """The job that has a key of the queue; None if the next put gets it."""
-    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
+    key = _key(queue, name)
     return None if key is None else key.job
 
 
 def rely_on(queue: Queue, name: str) -> Job | None:
     """The job that has a key; the current transaction conflicts if it loses it meanwhile."""
-    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
-    if key is None or key.job is None:
+    key = _key(queue, name)
+    if key is None:
         return None
     key.rely()
     return key.job
+
+
+def _key(queue: Queue, name: str) -> UniqueKey | None:
+    """The key of that name, if a job of the queue has it."""
+    key = None if queue._unique_keys is None else queue._unique_keys.get(name)
+    return None if key is None or key.job is None or _is_left_over(key, key.job) else key
+
+
+def _is_left_over(key: UniqueKey, job: Job) -> bool:
+    """Whether somebody has undone the end of the job that had the key until then: it has the key
+    again, and isn't in its queue.
+    """
+    if not key.until_ended:
+        return False  # a claim has taken it, and an undo of that puts the job back
+    state = state_of(job)
+    if job._p_changed is None or isinstance(job, Broken):
+        return False  # it can't be loaded here, and is parked
+    return state.get("_unique") is not key or job.status in (NEW, CALLBACKS, COMPLETED)
 
 
 def give_unique(queue: Queue, job: Job, name: str, until_ended: bool) -> None:
