@@ -879,3 +879,40 @@ def test_what_is_added_to_a_callback_that_cannot_be_loaded_stops_no_rescue(
     with committed(any_db) as there:
         assert there.get(waiting.id).outcome == "succeeded"
         assert list(there.parent.workers) == []
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail"])
+def test_what_an_aborted_end_has_started_is_started_by_the_next_one(
+    any_db: Any, queue: Any, end: str
+) -> None:
+    """The parent isn't stored yet, so that the abort undoes nothing in it nor its callbacks."""
+    parent = zodbjobs.Job(sample.note, "parent")
+    queue.put(parent)
+    callback = parent.add_callback(sample.identity)
+    handle = parent.add_callbacks(success=sample.identity, failure=sample.identity)
+    chained = handle.add_callback(sample.identity)
+    getattr(parent, end)()
+    late = parent.add_callback(sample.identity)
+    transaction.abort()
+    queue.put(parent)
+    transaction.commit()
+    run_jobs(any_db)
+    transaction.begin()
+    assert [job.result for job in (callback, late, handle.success, chained)] == ["parent"] * 4
+    assert (parent.status, handle.failure.status) == ("completed", "new")
+
+
+def test_one_that_an_aborted_end_has_started_can_be_put(any_db: Any, queue: Any) -> None:
+    """As a job of its own it hasn't the result of the parent as an argument."""
+    parent = queue.put(sample.nothing)
+    transaction.commit()
+    callback = parent.add_callback(zodbjobs.Job(sample.add, 1))
+    parent.cancel()
+    late = parent.add_callback(zodbjobs.Job(sample.add, 2))
+    transaction.abort()
+    queue.put_many([callback, late])
+    transaction.commit()
+    run_jobs(any_db)
+    transaction.begin()
+    assert [job.result for job in (callback, late)] == [1, 2]
+    assert parent.callbacks == ()

@@ -76,6 +76,10 @@ class CallbackHandle(Persistent):
         """Chain a pair on whichever is chosen; see `Job.add_callbacks`."""
         return followers.add_callbacks(self, success, failure)
 
+    def undecide(self) -> None:
+        """Let another end choose: the transaction of the one that has was aborted."""
+        self._decided, self._chosen = False, None
+
     def decide(self, succeeded: bool) -> Job | None:
         """Choose, at the end of the job; `followers` does."""
         self._decided = True

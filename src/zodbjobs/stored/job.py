@@ -239,7 +239,14 @@ class Job(Persistent):
         check_storable(value, f"{what} of {self.description}", jar)
 
     def _check(self, jar: Any) -> None:
-        """Raise BadArgument if a queue of the connection `jar` can't store what it has."""
+        """Raise BadArgument if a queue of the connection `jar` can't store what it has, BadStatus
+        if there is nothing in it any more.
+        """
+        if not hasattr(self, "_call"):
+            raise BadStatus(
+                "a job that was put before a savepoint, and whose transaction was aborted, can't "
+                "be put, nor be a callback: ZODB has dropped what was in it; make another"
+            )
         if self._p_jar is not None and self._p_jar is not jar:
             check_storable(self, repr(self), jar)
             jar = self._p_jar

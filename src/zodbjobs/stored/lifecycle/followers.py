@@ -123,10 +123,37 @@ def _drop_source(job: Job) -> None:
 
 def drop_aborted(job: Job) -> None:
     """Take back what says that a job is a callback, if the transaction in which it was added was
-    aborted: an abort undoes nothing in a job that isn't stored.
+    aborted, and what its start has left: an abort undoes nothing in a job that isn't stored.
     """
+    if job._has_source and _was_put_and_aborted(job):
+        _drop_source(job)
     if job._callback_of is not None and job._p_jar is None and not _is_listed(job):
         job._callback_of = None
+
+
+def _was_put_and_aborted(job: Job) -> bool:
+    return job._p_jar is None and job._key is not None and job.status == NEW
+
+
+def _let_start_again(target: Target) -> None:
+    """Let the end of a job that is about to be put start what follows it, also what another end
+    has started, which was aborted.
+    """
+    for follower in target._callbacks:
+        if follower._p_jar is not None:
+            continue
+        both = (follower,)
+        if _is_handle(follower):
+            follower.undecide()
+            _let_start_again(follower)
+            both = tuple(each for each in (follower.success, follower.failure) if each is not None)
+        for job in both:
+            if _was_put_and_aborted(job):
+                if job._has_source:
+                    _drop_source(job)
+                job._renew()
+                job._callback_of = follower if _is_handle(follower) else target
+            _let_start_again(job)
 
 
 def _is_listed(follower: Any) -> bool:
@@ -165,7 +192,11 @@ def _check(target: Target, callbacks: Iterable[Job]) -> None:
 
 
 def check_all(job: Job, jar: Any) -> None:
-    """Raise BadArgument if the connection `jar` can't store a job with its callbacks."""
+    """Raise BadArgument if the connection `jar` can't store a job, which is new, with its
+    callbacks.
+    """
+    if job._p_jar is None:
+        _let_start_again(job)
     for each in with_callbacks(job):
         if each._p_jar is None and each._waiters:
             # An abort undoes nothing in a callback that isn't stored: its gates are gone.

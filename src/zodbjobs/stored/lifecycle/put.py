@@ -104,11 +104,6 @@ def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
     """
     if not isinstance(job, Job):
         job = Job(job)
-    if not hasattr(job, "_call"):
-        raise BadStatus(
-            f"a job that was put before a savepoint, and whose transaction was aborted, can't "
-            f"be put into queue {queue.name!r}: ZODB has dropped what was in it; make another"
-        )
     if job._key is not None or job._callback_of is not None:
         renew(job)
     if job._key is not None or job._finished is not None:  # the latter if called by hand
