@@ -88,6 +88,7 @@ class Composition(Job):
         job._is_part = True
 
     def _check(self, jar: Any) -> None:
+        self._check_is_whole()
         for job in (*self._args, *([] if self._postprocess is None else [self._postprocess])):
             followers.check_all(job, jar)
 

@@ -242,11 +242,7 @@ class Job(Persistent):
         """Raise BadArgument if a queue of the connection `jar` can't store what it has, BadStatus
         if there is nothing in it any more.
         """
-        if not hasattr(self, "_call"):
-            raise BadStatus(
-                "a job that was put before a savepoint, and whose transaction was aborted, can't "
-                "be put, nor be a callback: ZODB has dropped what was in it; make another"
-            )
+        self._check_is_whole()
         if self._p_jar is not None and self._p_jar is not jar:
             check_storable(self, repr(self), jar)
             jar = self._p_jar
@@ -257,6 +253,14 @@ class Job(Persistent):
                     is_ours = name in ("_retry_policy", "_context")
                     shown = name.removeprefix("_") if is_ours else name
                     check_storable(value, f"the attribute {shown!r} of {self!r}", jar)
+
+    def _check_is_whole(self) -> None:
+        """Raise BadStatus if an abort has left nothing of it."""
+        if not hasattr(self, "_call"):
+            raise BadStatus(
+                "a job that was put before a savepoint, and whose transaction was aborted, can't "
+                "be put, nor be a callback: ZODB has dropped what was in it; make another"
+            )
 
     @property
     def description(self) -> str:
