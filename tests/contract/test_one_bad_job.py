@@ -91,6 +91,21 @@ def test_a_job_that_cannot_be_loaded_is_parked(
     assert jobs[1].parked is not None
 
 
+def test_a_job_that_exits_as_it_is_loaded_takes_no_other_along(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker's thread loads many at once, before it runs the first one."""
+    args = (1, sample.Brittle(), 3)
+    jobs = [queue.put(zodbjobs.Job(sample.identity, value)) for value in args]
+    transaction.commit()
+    monkeypatch.setattr(sample, "brittle", SystemExit)
+    with zodbjobs.Worker(any_db, threads=1):
+        wait_for([jobs[0], jobs[2]])
+    assert "a runner thread fails" not in caplog.text
+    monkeypatch.undo()
+    assert jobs[1].parked is not None
+
+
 def make_unstorable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs with a Brittle can be loaded from now on, and not stored again."""
     monkeypatch.setattr(sample, "unstorable", True)

@@ -137,7 +137,8 @@ class ThreadSession:
 
     def load_ahead(self, claims: Sequence[Claim]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
-        with contextlib.suppress(Exception):  # which the runner will meet again, and answer for
+        # Which the runner will meet again, and answer for; a module may call sys.exit.
+        with contextlib.suppress(Exception, SystemExit):
             self.begin()
             self.reuse()
             return self.session.load(claims, defaults.LOAD_AHEAD)

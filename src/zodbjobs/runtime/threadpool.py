@@ -243,11 +243,11 @@ class ThreadPool:
             if not workload:
                 self._rest(thread, runner)
             return
-        if not thread.loaded and workload.jobs_are_short:
-            ahead = workload.first(defaults.LOAD_AHEAD - 1)
-            thread.loaded = runner.load_ahead([claim, *ahead])
-        thread.loaded = max(0, thread.loaded - 1)
         try:
+            if not thread.loaded and workload.jobs_are_short:
+                ahead = workload.first(defaults.LOAD_AHEAD - 1)
+                thread.loaded = runner.load_ahead([claim, *ahead])
+            thread.loaded = max(0, thread.loaded - 1)
             runner.run(claim)
         except Stopped as error:
             log.warning("%s is left to the next worker: %s", claim, error.__cause__)
