@@ -745,6 +745,10 @@ def is_broken(job: zodbjobs.Job) -> bool:
     raise RuntimeError("the filter is broken")
 
 
+def is_interrupting(job: zodbjobs.Job) -> bool:
+    raise KeyboardInterrupt
+
+
 def deposit_and(account: Account, function: Any) -> Any:
     account.deposit(1)
     return function()

@@ -173,6 +173,15 @@ def test_one_that_raises_is_told_and_harms_nobody(any_db: Any, queue: Any, caplo
     assert run_jobs(any_db) == 2
 
 
+def test_one_that_interrupts_ends_no_worker(any_db: Any, queue: Any, caplog: Any) -> None:
+    """It isn't the Ctrl-C of a person, which reaches the main thread only."""
+    (job,) = put(queue, 1)
+    agents = [Agent("", filter=sample.is_interrupting), Agent("", filter=sample.is_odd)]
+    with zodbjobs.Worker(any_db, agents=agents):
+        patience.wait_for(job)
+        patience.until(lambda: "the filter sample:is_interrupting raised for" in caplog.text)
+
+
 def test_one_that_always_conflicts_stops_no_claim_for_ever(any_db: Any, queue: Any) -> None:
     put(queue, 1)
     with bench(any_db, agents=[Agent("", filter=sample.is_in_conflict)]) as worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import decimal
 import importlib
 import logging
@@ -274,6 +275,10 @@ def exiting(module: Any) -> None:
     raise SystemExit
 
 
+def cancelling(module: Any) -> None:
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize("step", ["saving", "giving back"])
 def test_what_cannot_be_given_back_is_told(
     db: Any, queue: Any, caplog: pytest.LogCaptureFixture, step: str
@@ -295,7 +300,7 @@ def is_told(caplog: pytest.LogCaptureFixture, *words: str) -> bool:
     return any(all(word in line for word in words) for line in errors)
 
 
-@pytest.mark.parametrize("cleaner", [broken, exiting])
+@pytest.mark.parametrize("cleaner", [broken, exiting, cancelling])
 def test_after_a_cleaner_failed_the_next_job_is_run_in_a_new_thread(
     db: Any, queue: Any, cleaner: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

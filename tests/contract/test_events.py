@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
@@ -277,7 +278,7 @@ def test_a_worker_that_was_thought_dead(db: Any, queue: Any, heard: Heard) -> No
 # Handlers
 
 
-@pytest.mark.parametrize("fault", [ValueError, SystemExit])
+@pytest.mark.parametrize("fault", [ValueError, SystemExit, asyncio.CancelledError])
 def test_one_that_raises_is_logged_and_changes_nothing(
     db: Any,
     queue: Any,

@@ -213,6 +213,22 @@ def test_an_abort_after_a_savepoint_among_many_puts(any_db: Any, queue: Any) -> 
     assert job.outcome == "succeeded"
 
 
+def test_what_an_abort_has_emptied_is_refused(any_db: Any, queue: Any) -> None:
+    """ZODB empties what it would have to load again from a savepoint that isn't there any more."""
+    jobs = [zodbjobs.Job(sample.nothing), zodbjobs.parallel(sample.nothing)]
+    queue.put_many(jobs)
+    transaction.savepoint().rollback()
+    transaction.abort()
+    other = queue.put(sample.nothing)
+    for job in jobs:
+        with pytest.raises(BadStatus, match="ZODB has dropped what was in it"):
+            queue.put(job)
+        with pytest.raises(BadStatus, match="ZODB has dropped what was in it"):
+            other.add_callback(job)
+    transaction.commit()
+    assert run_jobs(any_db) == 1
+
+
 def test_a_savepoint_before_the_first_put(any_db: Any, queue: Any) -> None:
     savepoint = transaction.savepoint()
     queue.put(zodbjobs.Job(sample.note, "never"))
