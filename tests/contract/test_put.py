@@ -215,11 +215,12 @@ def test_an_abort_after_a_savepoint_among_many_puts(any_db: Any, queue: Any) -> 
 
 def test_what_an_abort_has_emptied_is_refused(any_db: Any, queue: Any) -> None:
     """ZODB empties what it would have to load again from a savepoint that isn't there any more."""
+    other = queue.put(sample.nothing)
+    transaction.commit()
     jobs = [zodbjobs.Job(sample.nothing), zodbjobs.parallel(sample.nothing)]
     queue.put_many(jobs)
     transaction.savepoint().rollback()
     transaction.abort()
-    other = queue.put(sample.nothing)
     for job in jobs:
         with pytest.raises(BadStatus, match="ZODB has dropped what was in it"):
             queue.put(job)
