@@ -17,7 +17,7 @@ import patience
 import pytest
 import sample
 import transaction
-from bench import bench
+from bench import bench, run_in_groups
 from ZODB._compat import PersistentUnpickler
 from zope.security.management import endInteraction, newInteraction
 
@@ -88,6 +88,9 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     patience.no_runner_is_left()
     transaction.begin()
     run_jobs(db)
+    queue.put_many([sample.nothing] * 60)
+    transaction.commit()
+    run_in_groups(db)
     transaction.abort()
     connection.close()
 

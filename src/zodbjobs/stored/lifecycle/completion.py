@@ -71,7 +71,7 @@ def _completion(state: Mapping[str, Any], connection: Any) -> Completion | None:
         failed = state.get("_unsuccessful") is not None
         return Completion(state.get("_started"), finished, state.get("_result"), failed)
     shared = _shared(state, connection)
-    found = None if shared is None else shared.by_key.get(state.get("_key") or 0)
+    found = None if shared is None else shared.get(state.get("_key"))
     return None if found is None else Completion(*found, failed=False)
 
 
