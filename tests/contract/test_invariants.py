@@ -166,8 +166,8 @@ class Machine(RuleBasedStateMachine):
 
 
 #: How many examples take up to some 20 seconds.
-EXAMPLES = {"MappingStorage": 50, "FileStorage": 20, "DemoStorage": 15}
-EXAMPLES |= {"PostgreSQL": 5, "SQLite": 8, "ZEO": 8}
+EXAMPLES = {"MappingStorage": 50, "FileStorage": 30, "DemoStorage": 25}
+EXAMPLES |= {"PostgreSQL": 5, "SQLite": 12, "ZEO": 15}
 
 
 @pytest.mark.parametrize("storage", sorted(MAKERS))

@@ -128,7 +128,7 @@ class Machine(QueueMachine):
 
 
 #: How many examples take up to some 20 seconds.
-EXAMPLES = {"MappingStorage": 60, "FileStorage": 30, "DemoStorage": 30}
+EXAMPLES = {"MappingStorage": 45, "FileStorage": 30, "DemoStorage": 30}
 EXAMPLES |= {"PostgreSQL": 12, "SQLite": 25, "ZEO": 15}
 
 

@@ -114,6 +114,7 @@ class World:
         return make_doomed(self.db, 3600.0, agents=agents, owns_all=True)
 
     def close(self) -> None:
+        sample.meanwhile = None
         for worker in self.workers:
             die(worker)
         for client in (*self.clients, self.reader):
@@ -170,22 +171,21 @@ class World:
 
     # Workers
 
-    def _step(self, which: int, work: Callable[[Bench], object]) -> bool:
-        """Something that the dispatcher of a worker does; whether it was done."""
+    def _step(self, which: int, work: Callable[[Bench], object]) -> None:
+        """Something that the dispatcher of a worker does; who is taken for dead begins anew."""
         worker = self.workers[which]
         with self._acting((which, "dispatcher"), worker.registration.manager) as is_free:
             if not is_free:
-                return False
+                return
             try:
                 work(worker)
             except TransientError:
-                return False  # the next step does it again
+                return  # the next step does it again
             except Fenced:
                 pass
             else:
-                return True
+                return
         self.kill(which)
-        return False
 
     def claim(self, which: int, room: int) -> None:
         self._step(which, lambda worker: worker.dispatcher.step(room))
