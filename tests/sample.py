@@ -790,6 +790,11 @@ def is_broken(job: zodbjobs.Job) -> bool:
     raise RuntimeError("the filter is broken")
 
 
+def deposit_and(account: Account, function: Any) -> Any:
+    account.deposit(1)
+    return function()
+
+
 def return_special() -> zodbjobs.Job:
     return SpecialJob(identity, 3)
 

@@ -236,6 +236,10 @@ OPERATION_BATCH = 100
 #: transactions, and the one that still conflicts alone is refused.
 OPERATION_ATTEMPTS = 5
 
+#: Leased jobs whose records `queue_stats` loads, where there is more than one queue: only the
+#: record tells of which one a job is. It takes some 50 ms on a file; a worker may hold so many.
+LEASED_LOOKS = 1_000
+
 #: Seconds for which `list_jobs` looks for jobs that pass its filters, from the newest back. With
 #: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
 LOOK_SECONDS = 0.08

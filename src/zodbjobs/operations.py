@@ -1,8 +1,8 @@
 """Operations for operators: cancel, retry, remove and forget, of one job or many; pause, resume
-and drain, of a queue.
+and drain, of a queue; change, add and remove, of the agents of a worker.
 
 The command line uses them, and so may the pages of an application. Each function takes the
-open ZODB.DB and the ids of jobs, and returns an `OperationResult` for each id, in their order;
+open ZODB.DB. Those of jobs take ids, and return an `OperationResult` for each, in their order;
 an id that is given twice is one.
 
 The functions commit. They work in transactions of their own on a connection of their own, up
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import transaction
 from transaction.interfaces import TransientError
@@ -28,14 +28,18 @@ from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode, ZodbjobsError
-from zodbjobs.insights import find_agents, find_job, job_info
+from zodbjobs.insights import find_agents, find_job, find_worker, job_info
 from zodbjobs.insights.infos import Info
 from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.completion import shard_of
+from zodbjobs.stored.lifecycle.options import UNSAID, Unsaid
 from zodbjobs.stored.lifecycle.root import get_queue, get_queues
 from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.queues import Queues
+from zodbjobs.stored.workers import WorkerRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,30 +119,105 @@ def drain(db: Any, queue: str, reason: str) -> None:
     _on_queue(db, queue, lambda found: found.drain(reason))
 
 
-def resize_agent(db: Any, worker: str, queue: str, size: int) -> None:
-    """Let the agents for a queue of a worker, given by its id or a part of that, run so many jobs
-    at a time each, until the worker starts anew.
+# Agents. What is changed here lasts until the worker starts anew, with what its code says.
 
-    Commits. Raises BadArgument for what isn't there.
+
+def change_agent(
+    db: Any,
+    worker: str,
+    queue: str | None = None,
+    number: int | None = None,
+    *,
+    size: int | None = None,
+    filter: Callable[..., Any] | str | Literal[Unsaid.UNSAID] | None = UNSAID,
+) -> None:
+    """Let agents of a worker run `size` jobs at a time each, or choose by another filter, None for
+    none; left out it stays. The worker follows within a second.
+
+    `worker` is its id, or the first characters of that. The agents are those for `queue` alone, or
+    the one of that `number`, counted from 1; without these the only one. Commits. Raises
+    BadArgument for what isn't there, or can't be. The filter's code may be missing here.
     """
 
-    def change(found: Queue) -> None:
-        for agent in find_agents(found, worker, queue):
-            agent.size = size
+    def change(connection: Any) -> None:
+        for agent in find_agents(connection, worker, queue, number):
+            if size is not None:
+                agent.size = size
+            if filter is not UNSAID:
+                agent.filter = filter
 
-    _on_queue(db, queue, change)
+    _on_connection(db, change)
+
+
+def add_agent(
+    db: Any,
+    worker: str,
+    queue: str,
+    size: int = defaults.AGENT_SIZE,
+    filter: Callable[..., Any] | str | None = None,
+) -> None:
+    """Let a worker, given by its id or the first characters of that, work for another agent.
+
+    It begins within a second. Commits. Raises UnknownQueue, and BadArgument for what isn't there,
+    or can't be.
+    """
+    made = Agent(queue, size, filter)
+
+    def change(connection: Any) -> None:
+        queues, record = get_queues(connection), find_worker(connection, worker)
+        queues[queue]  # an unknown name is an error now, not an agent without work
+        agent = made.copy_for(record.id)
+        queues._p_jar.add(agent)
+        _subscribe(queues, record, [*record.agents, agent])
+
+    _on_connection(db, change)
+
+
+def remove_agent(
+    db: Any, worker: str, queue: str | None = None, number: int | None = None
+) -> None:
+    """Let a worker work no longer for agents, within a second; these are found as by
+    `change_agent`. What they run goes on, what they claimed and didn't begin is given back.
+
+    Commits. Raises BadArgument for what isn't there, and BadStatus if no agent would be left: a
+    worker that works for nothing would look as if it were well.
+    """
+
+    def change(connection: Any) -> None:
+        found = find_agents(connection, worker, queue, number)
+        queues, record = get_queues(connection), find_worker(connection, worker)
+        left = [agent for agent in record.agents if agent not in found]
+        if not left:
+            raise BadStatus(
+                f"worker {record.id} would have no agent left, and nothing to do; stop its "
+                "process, pause the queue, or add another agent first"
+            )
+        _subscribe(queues, record, left)
+
+    _on_connection(db, change)
+
+
+def _subscribe(queues: Queues, record: WorkerRecord, agents: Sequence[Agent]) -> None:
+    before = record.queues
+    record.set_agents(agents)
+    if record.queues != before:
+        queues.resubscribed += 1
 
 
 _T = TypeVar("_T")
 
 
 def _on_queue(db: Any, name: str, change: Callable[[Queue], _T]) -> _T:
+    return _on_connection(db, lambda connection: change(get_queue(connection, name)))
+
+
+def _on_connection(db: Any, change: Callable[[Any], _T]) -> _T:
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:
         for attempt in manager.attempts(_QUEUE_ATTEMPTS):
             with attempt:
-                result = change(get_queue(connection, name))
+                result = change(connection)
         return result
     finally:
         manager.abort()

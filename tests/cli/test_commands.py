@@ -225,8 +225,64 @@ def test_agents(run: Run, zeo: str) -> None:
         (row,) = json.loads(run("agents", zeo, "--json").out)
         assert row["size"] == 5
         problem = run("agents", zeo, "--worker", "none", "--queue", "", "--size", 5).problem
-        assert "0 agents for queue '' are of workers whose ids begin with 'none'" in problem
-        assert "go together" in run("agents", zeo, "--size", 5).problem
+        assert "0 workers have ids that begin with 'none'" in problem
+
+
+def test_agents_are_changed_added_and_removed(run: Run, zeo: str) -> None:
+    """By a worker that works for all queues, as that of the command line does."""
+
+    def agents(*words: object) -> list[tuple[object, ...]]:
+        rows = json.loads(run("agents", zeo, "--json", *words).out)
+        return [(row["number"], row["queues"], row["size"], row["filter"]) for row in rows]
+
+    with opened(zeo) as db, zodbjobs.Worker(db, threads=2) as worker:
+        me = ("--worker", worker.id[:8])
+        odd = ("--filter", "sample:is_odd")
+        assert agents(*me, *odd, "--size", 3) == [(1, None, 3, "sample:is_odd")]
+        assert agents(*me, "--no-filter") == [(1, None, 3, None)]
+        assert agents(*me, "--add", "", "--size", 1, *odd)[1:] == [(2, [""], 1, "sample:is_odd")]
+        assert agents(*me, "--add", "")[2:] == [(3, [""], 3, None)]
+        assert agents(*me, "--agent", 3, "--size", 4)[2:] == [(3, [""], 4, None)]
+        assert agents(*me, "--queue", "", "--size", 2)[1:] == [
+            (2, [""], 2, "sample:is_odd"),
+            (3, [""], 2, None),
+        ]
+        job_id = run("put", zeo, "sample:identity", 1).out.strip()
+        assert run("watch", zeo, job_id).status == 0
+        left = [(1, [""], 2, "sample:is_odd"), (2, [""], 2, None)]
+        assert agents(*me, "--agent", 1, "--remove") == left
+        problem = run("agents", zeo, *me, "--queue", "", "--remove").problem
+        assert "would have no agent left" in problem
+        assert agents(*me, "--agent", 2, "--remove") == [(1, [""], 2, "sample:is_odd")]
+        even, odd_one = (run("put", zeo, "sample:identity", n).out.strip() for n in (2, 3))
+        assert run("watch", zeo, odd_one).status == 0
+        listed = run("jobs", zeo, *me, "--agent", 1, "--status", "pending", "--json")
+        assert json.loads(listed.out) == []
+        assert agents(*me, "--no-filter") == [(1, [""], 2, None)]
+        assert run("watch", zeo, even).status == 0
+        assert "no agent with the number 9" in run("jobs", zeo, *me, "--agent", 9).problem
+        assert len(agents("--worker", worker.id)) == 1
+        assert "no worker has an id that begins" in run("agents", zeo, "--worker", "none").problem
+    assert "say --worker ID too" in run("jobs", zeo, "--agent", 1).problem
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--size", "5"], "a change is of one worker; say --worker ID"),
+        (["--queue", ""], "choose what is changed; say --size"),
+        (["--worker", "x", "--agent", "1"], "choose what is changed; say --size"),
+        (["--worker", "x", "--filter", "a:b", "--no-filter"], "contradict each other"),
+        (["--worker", "x", "--add", "", "--remove"], "--add QUEUE goes with"),
+        (["--worker", "x", "--add", "", "--queue", ""], "--add QUEUE goes with"),
+        (["--worker", "x", "--remove", "--size", "5"], "--remove goes with"),
+        (["--worker", "x", "--add", "", "--filter", "nothing"], "a filter is a function"),
+    ],
+)
+def test_changes_of_agents_that_contradict_themselves(
+    run: Run, path: Path, words: list[str], says: str
+) -> None:
+    assert says in run("agents", path, *words).problem
 
 
 # jobs, show, stats
@@ -303,6 +359,23 @@ def test_jobs_tells_how_far_it_looked(
         found += json.loads(told.out)
         words = told.err.split()
     assert [job["id"] for job in found] == [busy["added"]]
+
+
+def test_jobs_of_a_worker_tells_which_it_cannot_find(
+    run: Run, path: Path, busy: dict[str, str]
+) -> None:
+    says = "jobs that succeeded at their first attempt aren't among these"
+    shown = run("show", path, busy["failed"], "--json").out
+    worker = json.loads(shown)["worker"]
+    told = run("jobs", path, "--worker", worker)
+    assert busy["failed"] in told.out
+    assert says in told.out
+    assert says in run("jobs", path, "--worker", "none").out
+    told = run("jobs", path, "--worker", worker, "--json")
+    assert [job["id"] for job in json.loads(told.out)] == [busy["failed"]]
+    assert says in told.err
+    told = run("jobs", path, "--worker", worker, "--outcome", "failed")
+    assert says not in told.out
 
 
 def test_workers(run: Run, zeo: str) -> None:

@@ -111,11 +111,11 @@ def uri_beside(path: Path) -> str:
     return line
 
 
-def at_work(run: Run, path: object, place: Path, number: int) -> tuple[str, int]:
+def at_work(run: Run, path: object, place: Path, number: int, *options: str) -> tuple[str, int]:
     """Put a job that is running then; its id, and the process that runs it."""
     here = place / str(number)
     here.mkdir()
-    job_id = run("put", path, "meeting:meet", here).out.strip()
+    job_id = run("put", path, "meeting:meet", here, *options).out.strip()
     return job_id, int(until(lambda: (here / "here").exists() and (here / "here").read_text()))
 
 
@@ -199,6 +199,29 @@ def test_a_worker_that_dies_is_replaced(
     crew.process.send_signal(signal.SIGINT)
     assert crew.status() == 0
     assert all(is_gone(pid) for pid in (*crew.workers, again, crew.server))
+
+
+def test_a_worker_whose_threads_are_stuck_is_replaced(
+    run: Run, supervised: Callable[..., Supervised], path: Path, place: Path
+) -> None:
+    """Its only thread doesn't return from a job that has timed out; others run the next jobs."""
+    crew = supervised(path, "--threads", "1")
+    stuck, pid = at_work(run, path, place, 1, "--timeout", "0.2")
+    crew.saying(rf"worker [12] \(process {pid}\) ended with status 1; it starts again now")
+    crew.saying(" works with ", 3)
+    assert is_gone(pid)
+    assert "1 of its threads didn't return from jobs that had timed out" in crew.said
+    assert "another one takes its place. It is at:" in crew.said
+    assert "TimedOut" in run("show", path, stuck).out
+    after = [at_work(run, path, place, number) for number in (2, 3)]
+    again = int(crew.saying(r"worker [12] was started again as process (\d+)"))
+    assert {worker for _, worker in after} == {*crew.workers, again} - {pid}
+    let_go(place)
+    for job_id, _ in after:
+        assert run("watch", path, job_id).status == 0
+    crew.process.terminate()
+    assert crew.status() == 0
+    assert outcome(run, path, stuck) == "failed"
 
 
 @pytest.mark.parametrize("where", [[], ["--address", "127.0.0.1:0"]])

@@ -48,6 +48,37 @@ def test_a_signal_stops_it_in_order(
     assert json.loads(run("stats", path, "--json").out)["workers"] == []
 
 
+def test_a_job_that_takes_too_long_is_ended(
+    run: Run, worker: Start, path: Path, place: Path
+) -> None:
+    """Its thread is replaced, and doesn't keep the process when that is to stop."""
+    late = run("put", path, "meeting:meet", place, "--timeout", "0.2").out.strip()
+    process = worker(path, "--threads", "2")
+
+    def is_listed(outcome: str) -> bool:
+        found = run("jobs", path, "--read-only", "--outcome", outcome, "--json").out
+        return [job["id"] for job in json.loads(found)] == [late]
+
+    until(lambda: is_listed("failed"))
+    shown = run("show", path, "--read-only", late).out
+    assert "TimedOut" in shown
+    assert "took longer than its timeout of 0:00:00.200000" in shown
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == 0
+    assert outcomes(path) == {late: "failed"}
+
+
+def test_it_ends_with_status_1_once_its_threads_are_stuck(
+    run: Run, worker: Start, path: Path, place: Path
+) -> None:
+    late = run("put", path, "meeting:meet", place, "--timeout", "0.2").out.strip()
+    after = run("put", path, "sample:nothing").out.strip()
+    assert ended(worker(path, "--threads", "1")) == 1
+    left = outcomes(path)
+    assert left[late] == "failed"
+    assert left[after] in (None, "succeeded")  # whether it was begun is the machine's affair
+
+
 @pytest.mark.promise(107)
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
 def test_the_same_signal_sent_by_two_stops_it_in_order(

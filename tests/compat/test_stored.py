@@ -22,7 +22,7 @@ from ZODB._compat import PersistentUnpickler
 from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import defaults, operations
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -78,6 +78,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         run_jobs(db)
     transaction.begin()
     with zodbjobs.Worker(db, queues=[""]) as worker:
+        operations.add_agent(db, worker.id, "patient")
         job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
         transaction.commit()
         while not job.log_lines:

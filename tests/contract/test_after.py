@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import Bench, bench
+from bench import Bench, bench, die, make_doomed
 from meanwhile import commit_meanwhile, committed
 from ZODB.POSException import ConflictError
 
@@ -193,6 +193,48 @@ def test_a_worker_wakes_for_a_deadline(any_db: Any, queue: Any, mine: Any) -> No
         assert due is not None
         moved.advance(5.001)
         assert due <= moved.now()
+
+
+@pytest.mark.parametrize("gate", ["after", "quota_names"])
+@pytest.mark.parametrize("how", ["dies", "is in doubt", "is in doubt, and dies"])
+def test_what_came_too_late_only_ends_whoever_takes_it_over(
+    any_db: Any, queue: Any, mine: Any, gate: str, how: str
+) -> None:
+    """Also by a clock that is behind: it was taken from what it waited for."""
+    queue.quotas.create("mail")
+    with moving_clock() as moved, bench(any_db) as other:
+        first = put(queue, sample.note, 1, quota_names=["mail"])
+        mine.commit()
+        assert len(other.claim()) == 1
+        mine.begin()
+        waits_for: Any = {"after": [first], "quota_names": ["mail"]}[gate]
+        before = moved.datetime()
+        job = put(queue, sample.note, 2, begin_by=timedelta(seconds=5), **{gate: waits_for})
+        mine.commit()
+        assert other.claim() == []
+        moved.advance(6)
+        worker = make_doomed(any_db)
+        worker.parts.lanes[0].claimer._ownership._owns_all = True
+        (claimed,) = [claim for _ in range(2) for claim in worker.claim()]
+        assert claimed.too_late
+        moved.set(before)
+        if how.startswith("is in doubt"):
+            worker.parts.lanes[0].outstanding.clear()
+            worker.dispatcher._in_doubt = True
+            assert worker.claim() == [claimed]
+        if how.endswith("dies"):
+            die(worker)
+            other.registration.rescue_dead()
+            other.parts.lanes[0].claimer._ownership._owns_all = True
+            (claimed,) = other.claim()
+            worker = other
+        worker.runner.run(claimed)
+        worker.runner.flush()
+        worker.dispatcher.step()
+        mine.begin()
+        assert (job.outcome, job.interruptions, sample.noted) == ("expired", 0, [])
+        if worker is not other:
+            worker.close()
 
 
 @pytest.mark.parametrize("how", ["cancelled", "removed"])

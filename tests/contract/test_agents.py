@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import patience
@@ -15,10 +16,13 @@ from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import Agent, defaults, insights
-from zodbjobs.errors import BadArgument, MissingCode, UnknownQueue
+from zodbjobs import Agent, clock, defaults, insights, operations
+from zodbjobs.errors import BadArgument, MissingCode, UnknownQueue, ZodbjobsError
+from zodbjobs.runtime.assembly import Options
+from zodbjobs.runtime.incarnation import Incarnation
 from zodbjobs.runtime.ownership import Ownership
-from zodbjobs.testing import run_jobs
+from zodbjobs.runtime.session import Session
+from zodbjobs.testing import moving_clock, run_jobs
 
 ODD = [Agent("", filter=sample.is_odd)]
 LARGE = [Agent("", filter="sample:is_large")]
@@ -222,6 +226,46 @@ def test_what_was_interrupted_is_asked_for_once(any_db: Any, queue: Any) -> None
     assert len(queue) == 2
 
 
+def test_what_was_interrupted_is_found_behind_many_that_are_refused(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "CLAIM_MOST", 10)
+    monkeypatch.setattr(defaults, "MOST_ASKED", 10)
+    monkeypatch.setattr(Ownership, "own", lambda self, session, queue: list(queue.shards))
+    queue.put_many([zodbjobs.Job(sample.identity, 2) for _ in range(30)])
+    put(queue, 1)
+    doomed = make_doomed(any_db)
+    assert len(doomed.claim()) == 31
+    die(doomed)
+    with bench(any_db, agents=ODD) as worker:
+        found = [numbers(any_db, worker) for _ in range(3)]
+        assert (found, len(sample.noted)) == ([[], [], []], 30)
+        (claim,) = worker.claim()
+        assert (claim.interruptions, len(sample.noted)) == (1, 31)
+        assert worker.claim() == []
+        assert len(sample.noted) == 31
+    transaction.begin()
+    assert (len(queue), insights.queue_stats(queue, "").waiting) == (31, 31)
+    with bench(any_db, agents=LARGE) as other:
+        sample.noted.clear()
+        claims = [claim for _ in range(4) for claim in other.claim()]
+        assert (claims, len(sample.noted)) == ([], 31)
+    assert run_jobs(any_db) == 31
+
+
+def test_what_was_interrupted_and_is_refused_by_all_expires(any_db: Any, queue: Any) -> None:
+    with moving_clock() as now:
+        (job,) = put(queue, 2, begin_by=timedelta(seconds=5))
+        doomed = make_doomed(any_db)
+        doomed.claim()
+        die(doomed)
+        with bench(any_db, agents=ODD) as worker:
+            assert worker.claim() == []
+            now.advance(6)
+            (claim,) = worker.claim()
+            assert (claim.oid, claim.too_late) == (job._p_oid, True)
+
+
 def test_a_job_that_can_not_be_loaded_is_taken_and_parked(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +311,107 @@ def test_bundles_are_chosen_from(any_db: Any, queue: Any) -> None:
         assert numbers(any_db, worker, 5) == [1, 3, 5, 7, 9]
         assert numbers(any_db, worker) == list(range(11, 40, 2))
     assert run_jobs(any_db) == 40
+
+
+# What all of them refuse
+
+
+@pytest.mark.parametrize("others", [ODD, LARGE])
+@pytest.mark.parametrize("options", [{}, {"quota_names": ["mail"]}])
+def test_what_all_refuse_expires(
+    any_db: Any,
+    queue: Any,
+    others: list[Agent],
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No filter is asked for it again, and others stay."""
+    monkeypatch.setattr(Ownership, "own", lambda self, session, queue: list(queue.shards))
+    queue.quotas.create("mail", 3)
+    with moving_clock() as now:
+        (job,) = put(queue, 2, begin_by=timedelta(seconds=5), **options)
+        (stays,) = put(queue, 0, begin_by=timedelta(seconds=50), **options)
+        with bench(any_db, agents=ODD) as worker, bench(any_db, agents=others) as other:
+            for _ in range(3):
+                assert worker.claim() + other.claim() == []
+            asked = list(sample.noted)
+            assert len(asked) == (2 if others is ODD else 4)
+            now.advance(6)
+            (claim,) = [claim for _ in range(3) for claim in worker.claim()]
+            assert (claim.oid, claim.too_late) == (job._p_oid, True)
+            worker.runner.run(claim)
+            worker.runner.flush()
+            worker.dispatcher.step()
+            assert sample.noted == asked
+        transaction.begin()
+        assert (job.outcome, stays.status, list(queue)) == ("expired", "pending", [stays])
+
+
+def test_it_expires_in_a_worker_that_has_nothing_else_to_do(any_db: Any, queue: Any) -> None:
+    (job,) = put(queue, 2, begin_by=timedelta(milliseconds=1))
+    with zodbjobs.Worker(any_db, agents=ODD):
+        patience.wait_for(job)
+    transaction.begin()
+    assert (job.outcome, sample.noted) == ("expired", ["odd 2?"])
+
+
+def test_a_time_that_is_set_once_it_is_refused_counts(any_db: Any, queue: Any) -> None:
+    with moving_clock() as now:
+        sooner, later = put(queue, 2, 4, begin_by=timedelta(seconds=50))
+        with bench(any_db, agents=ODD) as worker:
+            assert worker.claim() == []
+            with committed(any_db) as there:
+                there.get(sooner.id).begin_by = timedelta(seconds=5)
+                there.get(later.id).begin_by = timedelta(seconds=500)
+            now.advance(6)
+            assert [claim.oid for claim in worker.claim()] == [sooner._p_oid]
+            now.advance(60)
+            assert worker.claim() == []
+
+
+def test_what_waited_for_others_too_long_is_ended_by_any_agent(any_db: Any, queue: Any) -> None:
+    with moving_clock() as now:
+        (before,) = put(queue, 4)
+        (job,) = put(queue, 2, after=[before], begin_by=timedelta(seconds=5))
+        now.advance(6)
+        with bench(any_db, agents=ODD) as worker:
+            (claim,) = [claim for _ in range(2) for claim in worker.claim()]
+            assert (claim.oid, claim.too_late, sample.noted) == (job._p_oid, True, ["odd 4?"])
+
+
+def test_it_expires_too_if_another_agent_has_begun_to_look_at_it(any_db: Any, queue: Any) -> None:
+    """It has quotas, and was admitted again when its time was over, by a claim without room."""
+    queue.quotas.create("mail")
+    with moving_clock() as now:
+        (job,) = put(queue, 2, begin_by=timedelta(seconds=5), quota_names=["mail"])
+        with bench(any_db, agents=ODD) as worker:
+            assert worker.claim() == []
+            with any_db.transaction() as connection:
+                shard = connection.get(job._p_oid)._shard
+                (((_, *names), tree),) = shard.refused.items()
+                key = tree.minKey()
+                entry = (*tree.pop(key)[:-1], tuple(names))
+                shard.make_ready(key, entry)
+            now.advance(6)
+            (claim,) = [claim for _ in range(3) for claim in worker.claim()]
+            assert (claim.oid, claim.too_late, sample.noted) == (job._p_oid, True, ["odd 2?"])
+
+
+def test_many_of_one_deadline_are_found_in_bounded_steps(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "DRAIN_PER_INBOX", 10)
+    monkeypatch.setattr(Ownership, "own", lambda self, session, queue: [queue.shards[0]])
+    with moving_clock() as now:
+        shard = queue.shards[0]
+        jobs = [zodbjobs.Job(sample.identity, 2) for _ in range(1_500)]
+        for number, job in enumerate(jobs):
+            shard.add_deadline(clock.now(), number, job)
+        assert len(shard.deadlines) == 1 + len(jobs)
+        now.advance(1)
+        shard.drain(clock.now(), 1)
+        assert len(shard.deadlines) == 1 + len(jobs) - 10
+        transaction.abort()
 
 
 # Many agents, and changes
@@ -353,6 +498,155 @@ def test_another_filter_asks_anew(any_db: Any, queue: Any) -> None:
         patience.wait_for(even)
         agent.filter = "sample:no_filter"
         transaction.commit()
+
+
+@pytest.mark.promise(86)
+def test_an_agent_is_added_while_it_works(any_db: Any, queue: Any) -> None:
+    before = any_db.getPoolSize()
+    mail = queue.parent.create("mail")
+    jobs = [mail.put(sample.wait) for _ in range(3)]
+    (later,) = put(queue, 1)
+    with zodbjobs.Worker(any_db, agents=[Agent("", 1)]) as worker:
+        patience.wait_for(later)
+        operations.add_agent(any_db, worker.id, "mail", 2)
+        patience.until(lambda: transaction.begin() and active(jobs) == 2)
+        assert any_db.getPoolSize() == before + 4
+        (info,) = insights.list_workers(queue)
+        assert info.threads == 3
+        sample.gate.set()
+        patience.wait_for(jobs)
+        patience.wait_for(put(queue, 1))
+        patience.wait_for(put(mail, 1))
+    assert any_db.getPoolSize() == before
+
+
+@pytest.mark.promise(85)
+def test_an_agent_is_removed_while_it_works(any_db: Any, queue: Any) -> None:
+    """What runs goes on to its end, and nothing more is begun."""
+    before = any_db.getPoolSize()
+    mail = queue.parent.create("mail")
+    runs = mail.put(sample.wait)
+    transaction.commit()
+    with zodbjobs.Worker(any_db, agents=[Agent("", 1), Agent("mail", 1)]) as worker:
+        patience.until(lambda: transaction.begin() and runs.status == "active")
+        operations.remove_agent(any_db, worker.id, "mail")
+        parts = worker._incarnation._parts
+        patience.until(lambda: any_db.getPoolSize() == before + 2)
+        waits = mail.put(sample.nothing)
+        transaction.commit()
+        patience.wait_for(put(queue, 1))
+        sample.gate.set()
+        patience.wait_for(runs)
+        patience.until(lambda: len(parts.lanes) == len(parts.slots) == 1)
+        patience.wait_for(put(queue, 1))
+        transaction.begin()
+        assert (waits.status, [a.queue for a in insights.stored_agents(queue)]) == (
+            "pending",
+            [""],
+        )
+        operations.add_agent(any_db, worker.id, "mail", 1)
+        patience.wait_for(waits)
+        transaction.begin()
+        assert (runs.outcome, runs.interruptions) == ("succeeded", 0)
+
+
+def test_what_a_removed_agent_has_claimed_is_given_back(any_db: Any, queue: Any) -> None:
+    """Also if that conflicts at first."""
+    mail = queue.parent.create("mail")
+    jobs = put(mail, 1, 2, 3, 4)
+    options = Options(agents=[Agent(""), Agent("mail")])
+    incarnation = Incarnation(any_db, options, threading.Event())
+    parts, manager = incarnation._parts, incarnation._parts.registration.manager
+    _, lane = parts.lanes
+    parts.dispatcher._step(parts.registration.session, [(lane, 10)])
+    assert len(lane.outstanding) == 4
+    first, *claims = lane.workload.take_all()
+    lane.workload.hand_out(claims)
+    operations.remove_agent(any_db, incarnation.id, number=2)
+
+    def cancel_one() -> None:
+        with any_db.transaction() as connection:
+            connection.get(claims[0].oid).cancel()
+
+    commits = [lambda: None, cancel_one]  # it looks, then it gives back
+
+    def late_commit() -> None:
+        if commits:
+            commits.pop(0)()
+        commit()
+
+    commit, manager.commit = manager.commit, late_commit
+    with pytest.raises(ConflictError):
+        incarnation._follow_agents()
+    assert len(lane.workload) == 3
+    incarnation._follow_agents()
+    assert (commits, lane.is_leaving, len(lane.outstanding)) == ([], True, 1)
+    incarnation._pools[1]._see_off()
+    lane.workload.take_again(first)  # its thread has failed
+    incarnation._follow_agents()
+    assert [lane.queues for lane in parts.lanes] == [("",)]
+    with manager:
+        removed = parts.registration.session.record.agent(lane.oid)
+        assert (removed.queue, removed.worker) == ("mail", incarnation.id)
+    transaction.begin()
+    assert sorted(job.status for job in jobs) == ["completed", "pending", "pending", "pending"]
+    assert {job.interruptions for job in jobs} == {0}
+    parts.registration.drop()
+    parts.registration.close()
+
+
+def test_others_take_over_the_shards_of_a_removed_agent(any_db: Any, queue: Any) -> None:
+    queue.parent.create("mail")
+    transaction.commit()
+    agents = [Agent(""), Agent("mail")]
+    with bench(any_db, agents=agents) as one, bench(any_db, agents=[Agent("mail")]) as other:
+        ownership = other.parts.lanes[0].claimer._ownership
+
+        def owned() -> int:
+            with any_db.transaction() as connection:
+                session = Session(connection, other.registration.id)
+                return len(ownership.own(session, session.stored["mail"]))
+
+        assert owned() < 8
+        operations.remove_agent(any_db, one.registration.id, "mail")
+        assert owned() == 8
+        operations.add_agent(any_db, one.registration.id, "mail")
+        assert owned() < 8
+
+
+def test_what_is_refused_of_agents(any_db: Any, queue: Any) -> None:
+    queue.parent.create("mail")
+    transaction.commit()
+    agents = [Agent(""), Agent("", 1, sample.is_odd)]
+    with bench(any_db, agents=agents) as one, bench(any_db) as other:
+        me, only = one.registration.id, other.registration.id
+        for refused, why in (
+            (lambda: operations.remove_agent(any_db, only), "would have no agent left"),
+            (lambda: operations.remove_agent(any_db, me, ""), "would have no agent left"),
+            (lambda: operations.remove_agent(any_db, me), "has 2 agents; say which one"),
+            (
+                lambda: operations.change_agent(any_db, me, number=3, size=1),
+                "agent with the n",
+            ),
+            (
+                lambda: operations.change_agent(any_db, me, "mail", size=1),
+                "agent with queue",
+            ),
+            (lambda: operations.change_agent(any_db, "none", size=1), "0 workers have ids that"),
+            (lambda: operations.change_agent(any_db, only, size=0), "is an int from 1"),
+            (lambda: operations.change_agent(any_db, only, filter="no"), "a filter is a function"),
+            (lambda: operations.add_agent(any_db, me, "nosuch"), "there is no queue 'nosuch'"),
+        ):
+            with pytest.raises(ZodbjobsError, match=why):
+                refused()
+        with any_db.transaction() as connection:
+            found = {(a.worker, a.size, a.filter) for a in insights.stored_agents(connection)}
+        assert found == {(me, 3, None), (me, 1, "sample:is_odd"), (only, 1, None)}
+        operations.change_agent(any_db, me, number=2, filter=None)
+        operations.change_agent(any_db, only, size=2, filter=sample.is_large)
+        with any_db.transaction() as connection:
+            found = {(a.worker, a.size, a.filter) for a in insights.stored_agents(connection)}
+        assert found == {(me, 3, None), (me, 1, None), (only, 2, "sample:is_large")}
 
 
 def test_a_filter_that_is_missing_takes_nothing(any_db: Any, queue: Any, caplog: Any) -> None:

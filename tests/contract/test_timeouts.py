@@ -14,6 +14,7 @@ from meanwhile import commit_meanwhile
 
 import zodbjobs
 from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.runtime.context import Attempt
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -174,6 +175,80 @@ def test_an_attempt_that_was_taken_away_cannot_commit(
     assert (job.outcome, account.balance) == expected
     assert not job.conflicts
     assert "had timed out; what it did here is dropped" in caplog.text
+
+
+class Once(zodbjobs.NeverRetry):
+    """Not even after a conflict, but after a timeout."""
+
+    def job_error(self, failure: Any, data: Any) -> Any:
+        return failure.type.endswith("TimedOut")
+
+
+@pytest.mark.parametrize("function", [sample.return_special, sample.nothing])
+@pytest.mark.parametrize("policy", [None, again(), zodbjobs.NeverRetry(), Once()])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_the_log_says_that_it_timed_out_in_its_commit(
+    any_db: Any,
+    queue: Any,
+    account: Any,
+    function: Any,
+    policy: Any,
+    is_told: bool,
+    caplog: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if the attempt isn't told before it looks for itself, and if it has returned a job."""
+    job = put(queue, zodbjobs.Job(sample.deposit_and, account, function), policy, timeout=5)
+    if not is_told:
+        monkeypatch.setattr(Attempt, "take_away", lambda self, timed_out=False: None)
+    with moving_clock() as clock, bench(any_db) as worker:
+        (claim,) = worker.claim()
+        commit_meanwhile(worker.manager, lambda: take_away(worker, clock))
+        worker.runner.run(claim)
+        assert f"{claim} had timed out; what it did here is dropped" in caplog.text
+        tells = [r.message for r in caplog.records if "TimedOut" in r.message]
+        (told,) = tells
+        ends = "is run again in" if job_is_again(policy) else "failed"
+        assert ends in told
+        for wrong in ("the commit of", "was taken from this worker", "ConflictError"):
+            assert wrong not in caplog.text
+    transaction.begin()
+    assert job.outcome == (None if job_is_again(policy) else "failed")
+
+
+def job_is_again(policy: Any) -> bool:
+    return policy is not None and type(policy) is not zodbjobs.NeverRetry
+
+
+@pytest.mark.parametrize("function", [sample.return_special, sample.nothing])
+def test_what_was_committed_before_its_timeout_was_seen_counts(
+    any_db: Any, queue: Any, account: Any, function: Any, caplog: Any
+) -> None:
+    """Its thread has committed, and hasn't left the attempt yet."""
+    job = put(queue, zodbjobs.Job(sample.deposit_and, account, function), timeout=5)
+    with moving_clock() as clock, bench(any_db) as worker:
+        (claim,) = worker.claim()
+        manager, commit = worker.manager, worker.manager.commit
+
+        def commit_and_wait() -> None:
+            manager.commit = commit
+            commit()
+            take_away(worker, clock)
+            assert not worker.slot.attempt.cancelled
+            assert not worker.dispatcher._timeouts.is_due()
+
+        manager.commit = commit_and_wait
+        worker.runner.run(claim)
+        worker.dispatcher.step()
+        assert "is past its timeout, but was committed before that was seen" in caplog.text
+        assert "failed" not in caplog.text
+        assert "TimedOut" not in caplog.text
+    transaction.begin()
+    waits = function is sample.return_special
+    assert (job.outcome, account.balance) == (None if waits else "succeeded", 1)
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.outcome == "succeeded"
 
 
 def test_who_commits_first_counts(any_db: Any, queue: Any, account: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 import sample
 import transaction
 from bench import bench, die, make_doomed, run_in_groups
-from meanwhile import committed
+from meanwhile import commit_meanwhile, committed
 from storages import MAKERS
 from ZODB.POSException import ConflictError
 
@@ -179,7 +179,7 @@ def test_one_that_is_claimed_to_expire_has_no_key(any_db: Any, queue: Any, mine:
         assert (first.outcome, second.status) == ("expired", "pending")
 
 
-def test_put_back_and_rescued_it_runs_beside_the_next(any_db: Any, queue: Any, mine: Any) -> None:
+def test_rescued_it_runs_beside_the_next(any_db: Any, queue: Any, mine: Any) -> None:
     first = put(queue, 1)
     mine.commit()
     doomed = make_doomed(any_db)
@@ -191,6 +191,100 @@ def test_put_back_and_rescued_it_runs_beside_the_next(any_db: Any, queue: Any, m
     mine.commit()
     assert run_jobs(any_db) == 2
     assert sorted(sample.noted) == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["given back", "paused", "in doubt", "stopped"])
+@pytest.mark.parametrize("quotas", [(), ("mail",)])
+def test_given_back_unbegun_it_has_its_key_again(
+    any_db: Any, queue: Any, mine: Any, how: str, quotas: tuple[str, ...]
+) -> None:
+    queue.quotas.create("mail")
+    first = put(queue, 1, quota_names=quotas)
+    mine.commit()
+    give_back(any_db, how)
+    mine.begin()
+    assert (put(queue, 2), len(queue)) == (first, 0 if how == "paused" else 1)
+    if how == "paused":
+        queue.resume("sample:*")
+    mine.commit()
+    assert run_jobs(any_db) == 1
+    mine.begin()
+    assert (first.interruptions, put(queue, 3) is first) == (0, False)
+
+
+def give_back(db: Any, how: str, meanwhile: Any = lambda: None) -> None:
+    """Claim what there is, and give it back unbegun."""
+    if how == "stopped":
+        stopped = make_doomed(db)
+        stopped.registration.drop(stopped.claim())
+        die(stopped)
+        return
+    with bench(db) as worker:
+        claims = worker.claim()
+        meanwhile()
+        if how == "paused":
+            with committed(db) as there:
+                there.pause("maintenance", match="sample:*")
+            for claim in claims:
+                worker.runner.run(claim)
+            worker.dispatcher.step()
+        if how == "in doubt":
+            worker.parts.lanes[0].outstanding.clear()
+            worker.dispatcher._in_doubt = True
+            claims = worker.claim()
+        if how != "paused":
+            worker.dispatcher.give_back(claims)
+
+
+def test_given_back_it_waits_beside_the_one_that_has_its_key_now(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    first = put(queue, 1)
+    mine.commit()
+    found = []
+
+    def put_another() -> None:
+        with committed(any_db) as there:
+            found.append(put(there, 2).id)
+
+    give_back(any_db, "given back", put_another)
+    mine.begin()
+    assert put(queue, 3).id == found[0] != first.id
+    assert len(queue) == 2
+    mine.commit()
+    assert run_jobs(any_db) == 2
+    assert sorted(sample.noted) == [1, 2]
+
+
+def test_of_a_put_and_who_gives_back_one_conflicts(any_db: Any, queue: Any, mine: Any) -> None:
+    put(queue, 1)
+    mine.commit()
+    with bench(any_db) as worker:
+        claims = worker.claim()
+
+        def put_another() -> None:
+            with committed(any_db) as there:
+                put(there, 2)
+
+        commit_meanwhile(worker.registration.manager, put_another)
+        with pytest.raises(ConflictError):
+            worker.dispatcher.give_back(claims)
+        worker.dispatcher.give_back(claims)
+    mine.begin()
+    assert put(queue, 3).args == [2]
+    assert run_jobs(any_db) == 2
+
+
+def test_a_key_until_the_end_stays_with_what_is_given_back(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    first = put(queue, 1, unique_until="ended")
+    mine.commit()
+    give_back(any_db, "given back")
+    mine.begin()
+    assert put(queue, 2, unique_until="ended") is first
+    mine.commit()
+    assert run_jobs(any_db) == 1
 
 
 def test_a_retry_takes_the_key_again(any_db: Any, queue: Any, mine: Any) -> None:

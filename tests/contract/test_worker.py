@@ -12,11 +12,15 @@ import patience
 import pytest
 import sample
 import transaction
+from bench import bench
+from meanwhile import commit_meanwhile, committed
 from patience import wait_for
 
 import zodbjobs
 from zodbjobs.errors import BadStatus, NotStored, WaitTimeout
+from zodbjobs.runtime.assembly import Options
 from zodbjobs.runtime.dispatcher import Dispatcher
+from zodbjobs.runtime.incarnation import Incarnation
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.lifecycle import completion
 from zodbjobs.testing import run_jobs
@@ -204,6 +208,56 @@ def test_stop_takes_away_what_does_not_end(any_db: Any, queue: Any, account: Any
 
 
 @pytest.mark.promise(86, 88)
+def test_what_it_never_began_is_not_interrupted_though_the_stop_conflicts(
+    any_db: Any, queue: Any
+) -> None:
+    """Others take a job away in the midst of each of its first commits."""
+    jobs = [queue.put(sample.nothing) for _ in range(6)]
+    transaction.commit()
+    incarnation = Incarnation(any_db, Options(), threading.Event())
+    parts = incarnation._parts
+    assert parts.dispatcher.step(10) == 6
+    manager, commit, cancelled = parts.registration.manager, parts.registration.manager.commit, []
+
+    def late_commit() -> None:
+        if len(cancelled) < 3:
+            cancelled.append(jobs[len(cancelled)].id)
+            with committed(any_db) as there:
+                there.get(cancelled[-1]).cancel()
+        commit()
+
+    manager.commit = late_commit
+    incarnation._wind_up(0)
+    manager.commit = commit
+    parts.registration.close()
+    transaction.begin()
+    assert [job.interruptions for job in jobs] == [0] * 6
+    assert list(zodbjobs.get_queues(queue).workers) == []
+    assert run_jobs(any_db) == 3
+    transaction.begin()
+    assert [job.outcome for job in jobs] == ["cancelled"] * 3 + ["succeeded"] * 3
+
+
+def test_the_last_booking_is_made_again_after_a_conflict(any_db: Any, queue: Any) -> None:
+    """What ended and wasn't committed yet would be run a second time."""
+    jobs = [queue.put(zodbjobs.Job(sample.note, number)) for number in range(2)]
+    transaction.commit()
+    with bench(any_db) as worker:
+        claims = worker.claim()
+        worker.runner.run(claims[0])
+        worker.dispatcher._unwritten = worker.slot.group.take()
+
+        def cancel_the_other() -> None:
+            with committed(any_db) as there:
+                there.get(jobs[1].id).cancel()
+
+        commit_meanwhile(worker.registration.manager, cancel_the_other)
+        worker.dispatcher.book()
+    transaction.begin()
+    assert sorted(job.outcome for job in jobs) == ["cancelled", "succeeded"]
+    assert [job.interruptions for job in jobs] == [0, 0]
+
+
 def test_it_can_be_started_again(any_db: Any, queue: Any) -> None:
     worker = zodbjobs.Worker(any_db, threads=3)
     size = any_db.getPoolSize()

@@ -27,6 +27,7 @@ from zodbjobs.cli.zc_async.source import old_records
 from zodbjobs.insights import (
     JobInfo,
     all_queue_stats,
+    find_agents,
     find_job,
     is_empty,
     job_details,
@@ -196,7 +197,10 @@ def put(
 @click.option("--outcome", type=click.Choice(OUTCOMES))
 @click.option("--queue", metavar="NAME")
 @click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
-@click.option("--worker", metavar="ID", help="What it has, or saw fail; a part of its id.")
+@click.option("--worker", metavar="ID", help="Of this worker; a part of its id.")
+@click.option(
+    "--agent", type=click.IntRange(1), metavar="NUMBER", help="What that agent of it has or takes."
+)
 @click.option("--since", type=moment_of, metavar="TIME", help="Of this time or later.")
 @click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
@@ -212,6 +216,7 @@ def jobs(
     queue: str | None,
     pattern: str | None,
     worker: str | None,
+    agent: int | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -224,17 +229,29 @@ def jobs(
     A TIME is as ISO 8601, without an offset this machine's, or how long ago: 30s, 90m, 2h, 1d. A
     job's is that of its end, else of its put, or when it is due. Where few jobs pass the filters
     it looks back for 0.08 seconds, says how far it came, and goes on from there with --until.
+
+    --worker finds what that has right now, and what it has ended: without success, or after
+    several attempts. Of jobs that succeeded at once it isn't stored which worker ran them. With
+    --agent, the number of one of its agents in `zodbjobs agents`, it finds of these, and of what
+    waits, what that one would take; its filter must be found here.
     """
+    if agent is not None and worker is None:
+        raise CommandError("agents are numbered for each worker; say --worker ID too")
     if root is not None:
         _print_tree(database, root, read_only, as_json)
         return
     with opened(database, read_only=read_only) as db, reading(db) as connection:
+        chosen_agent = None
+        if worker is not None and agent is not None:
+            (chosen_agent,) = find_agents(connection, worker, number=agent)
+            worker = None
         found = list_jobs(
             connection,
             status=status,
             outcome=outcome,
             queue=queue,
             worker=worker,
+            agent=chosen_agent,
             callable=pattern,
             since=since,
             until=until,
@@ -247,6 +264,8 @@ def jobs(
         tables.print_json([job.as_json() for job in found])
         if len(found) < limit and found.looked_back_to is not None:
             click.echo(tables.looked_text(found.looked_back_to), err=True)
+        if found.leaves_out is not None:
+            click.echo(found.leaves_out, err=True)
     else:
         tables.print_jobs(found, limit)
         tables.print_pauses(pauses)
@@ -448,35 +467,94 @@ def drain(database: str, queue: str, reason: str, as_json: bool) -> None:
 
 @cli.command()
 @_database
-@click.option("--worker", metavar="ID", help="Change those of this worker; a part of its id.")
-@click.option("--queue", metavar="NAME", help="Change those for this queue of the worker.")
+@click.option("--worker", metavar="ID", help="Those of this worker; a part of its id.")
+@click.option("--queue", metavar="NAME", help="Change those for this queue alone.")
+@click.option(
+    "--agent", "number", type=click.IntRange(1), metavar="NUMBER", help="Change this one of it."
+)
 @click.option("--size", type=click.IntRange(1), help="How many jobs at a time.")
+@click.option("--filter", "filter_", metavar="MODULE:FUNCTION", help="What chooses its jobs.")
+@click.option("--no-filter", is_flag=True, help="Take all jobs of the queue.")
+@click.option("--add", "added", metavar="QUEUE", help="Work for another agent, for this queue.")
+@click.option("--remove", "removes", is_flag=True, help="Work no longer for it.")
 @_read_only
 @_json
 def agents(
     database: str,
     worker: str | None,
     queue: str | None,
+    number: int | None,
     size: int | None,
+    filter_: str | None,
+    no_filter: bool,
+    added: str | None,
+    removes: bool,
     read_only: bool,
     as_json: bool,
 ) -> None:
-    """List the agents of the workers, or change the size of one.
+    """List the agents of the workers, or change those of one.
 
-    --worker, --queue and --size together change it, until the worker starts anew; the worker
-    follows within a second.
+    --size, --filter or --no-filter change the agents of --worker that are for --queue, or the one
+    with the number --agent; its only one without these. --remove removes it, and --add adds one,
+    with --size and --filter. The worker follows within a second, until it starts anew: then it has
+    what its command line, or its code, says. What a removed agent runs goes on. A worker keeps at
+    least one agent: to have it do nothing, stop it or pause the queue.
     """
-    if len({worker is None, queue is None, size is None}) > 1:
-        raise CommandError("--worker, --queue and --size go together; without them agents lists")
-    if worker is not None and queue is not None and size is not None:
+    change = _agent_change(worker, queue, number, size, filter_, no_filter, added, removes)
+    if change is not None:
         with opened(database) as db:
-            operations.resize_agent(db, worker, queue, size)
+            change(db)
     with opened(database, read_only=read_only) as db, reading(db) as connection:
-        rows = [tables.agent_row(agent) for agent in stored_agents(connection)]
+        found = tables.agent_rows(stored_agents(connection))
+    rows = [row for row in found if str(row["worker"]).startswith(worker or "")]
+    if worker is not None and not rows:
+        raise CommandError(
+            f"no worker has an id that begins with {worker!r}; `zodbjobs agents {database}` lists "
+            "all agents"
+        )
     if as_json:
         tables.print_json(rows)
     else:
         tables.print_agents(rows)
+
+
+def _agent_change(
+    worker: str | None,
+    queue: str | None,
+    number: int | None,
+    size: int | None,
+    filter_: str | None,
+    no_filter: bool,
+    added: str | None,
+    removes: bool,
+) -> Callable[[Any], None] | None:
+    """What the options of `agents` say is to be done with a database, or None."""
+    says_filter = filter_ is not None or no_filter
+    is_changed = size is not None or says_filter
+    if not (is_changed or added is not None or removes):
+        if queue is not None or number is not None:
+            raise CommandError(
+                "--queue and --agent choose what is changed; say --size, --filter, --no-filter or "
+                "--remove too"
+            )
+        return None
+    if worker is None:
+        raise CommandError(
+            "a change is of one worker; say --worker ID, as `zodbjobs agents` lists it"
+        )
+    if filter_ is not None and no_filter:
+        raise CommandError("--filter and --no-filter contradict each other; leave one out")
+    if added is not None:
+        if removes or no_filter or queue is not None or number is not None:
+            raise CommandError("--add QUEUE goes with --worker, --size and --filter only")
+        more = {} if size is None else {"size": size}
+        return lambda db: operations.add_agent(db, worker, added, filter=filter_, **more)
+    if removes:
+        if is_changed:
+            raise CommandError("--remove goes with --worker, --queue and --agent only")
+        return lambda db: operations.remove_agent(db, worker, queue, number)
+    chosen = {"filter": filter_} if says_filter else {}
+    return lambda db: operations.change_agent(db, worker, queue, number, size=size, **chosen)
 
 
 @cli.command("demo")

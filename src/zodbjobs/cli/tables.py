@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -40,7 +41,17 @@ def print_jobs(jobs: JobList, limit: int) -> None:
     back_to = jobs.looked_back_to
     if not jobs:
         out.print("no such jobs" if back_to is None else looked_text(back_to), soft_wrap=True)
-        return
+    else:
+        _print_rows(out, jobs)
+        if len(jobs) == limit:
+            out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
+        elif back_to is not None:
+            out.print(looked_text(back_to), style="dim", soft_wrap=True)
+    if jobs.leaves_out is not None:
+        out.print(jobs.leaves_out, style="dim", soft_wrap=True)
+
+
+def _print_rows(out: Console, jobs: JobList) -> None:
     several = len({job.queue for job in jobs}) > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("ID", justify="right", no_wrap=True)
@@ -57,10 +68,6 @@ def print_jobs(jobs: JobList, limit: int) -> None:
         row += [_cut(job.description), since(_when(job)), duration(job.seconds), _cut(_note(job))]
         table.add_row(*row)
     out.print(table)
-    if len(jobs) == limit:
-        out.print(f"the newest {limit}; --limit shows more, --help how to filter", style="dim")
-    elif back_to is not None:
-        out.print(looked_text(back_to), style="dim", soft_wrap=True)
 
 
 def looked_text(back_to: datetime) -> str:
@@ -123,15 +130,16 @@ def drained_text(queue: QueueStats) -> str:
     )
 
 
-def agent_row(agent: Agent) -> dict[str, Any]:
-    """An agent as plain values."""
-    queues = None if agent.queues is None else list(agent.queues)
-    return {
-        "worker": agent.worker,
-        "queues": queues,
-        "size": agent.size,
-        "filter": agent.filter,
-    }
+def agent_rows(agents: Iterable[Agent]) -> list[dict[str, Any]]:
+    """Agents as plain values, with their numbers among those of the worker."""
+    numbers: Counter[str | None] = Counter()
+    rows = []
+    for agent in agents:
+        numbers[agent.worker] += 1
+        queues = None if agent.queues is None else list(agent.queues)
+        row = {"worker": agent.worker, "number": numbers[agent.worker], "queues": queues}
+        rows.append({**row, "size": agent.size, "filter": agent.filter})
+    return rows
 
 
 def print_agents(rows: Sequence[dict[str, Any]]) -> None:
@@ -142,6 +150,7 @@ def print_agents(rows: Sequence[dict[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("WORKER", no_wrap=True)
+    table.add_column("AGENT", justify="right", no_wrap=True)
     table.add_column("QUEUE")
     table.add_column("SIZE", justify="right", no_wrap=True)
     table.add_column("FILTER")
@@ -149,7 +158,7 @@ def print_agents(rows: Sequence[dict[str, Any]]) -> None:
         names = row["queues"]
         queues = "(all)" if names is None else ", ".join(map(queue_text, names))
         cells = (_cut(queues), f"{row['size']:,}", _cut(row["filter"] or ""))
-        table.add_row((row["worker"] or "")[:12], *cells)
+        table.add_row((row["worker"] or "")[:12], str(row["number"]), *cells)
     out.print(table)
 
 
@@ -256,6 +265,12 @@ def print_stats(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
         counts = [f"{number:,}" for number in (*numbers, queue.finished)]
         table.add_row(_cut(queue_text(queue.name)), *counts, hour)
     out.print(table)
+    for number in {queue.not_looked_at for queue in queues if queue.not_looked_at}:
+        out.print(
+            f"the workers hold {number:,} more jobs, too many to look of which queue each is",
+            style="dim",
+            soft_wrap=True,
+        )
     for queue in queues:
         _print_times(out, queue)
     print_pauses({queue.name: queue.pauses for queue in queues})

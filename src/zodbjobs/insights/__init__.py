@@ -8,7 +8,7 @@ NotStored, NotInstalled or UnknownQueue like `get_queue`.
 
 from __future__ import annotations
 
-from zodbjobs.insights.agents import find_agents, jobs_for, stored_agents
+from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
 from zodbjobs.insights.infos import (
     AttemptInfo,
     JobDetails,
@@ -38,6 +38,7 @@ __all__ = [
     "all_queue_stats",
     "find_agents",
     "find_job",
+    "find_worker",
     "is_empty",
     "job_details",
     "job_info",

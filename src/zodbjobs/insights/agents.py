@@ -11,6 +11,7 @@ from zodbjobs.insights.jobs import job_info, unreadable_reason
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.lifecycle import browse
 from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.workers import WorkerRecord
 
 
 def stored_agents(place: Any) -> list[Agent]:
@@ -22,19 +23,49 @@ def stored_agents(place: Any) -> list[Agent]:
     return [agent for record in get_queues(place).workers.values() for agent in record.agents]
 
 
-def find_agents(place: Any, worker: str, queue: str) -> list[Agent]:
-    """The agents for a queue of a worker, given by its id or the first characters of that.
+def find_worker(place: Any, worker: str) -> WorkerRecord:
+    """The record of a worker, given by its id or the first characters of that.
+
+    Raises BadArgument unless there is one such.
+    """
+    found = [r for r in get_queues(place).workers.values() if r.id.startswith(worker)]
+    if len(found) != 1:
+        raise BadArgument(
+            f"{len(found)} workers have ids that begin with {worker!r}; `zodbjobs agents`, or "
+            "stored_agents of zodbjobs.insights, lists them"
+        )
+    record: WorkerRecord = found[0]
+    return record
+
+
+def find_agents(
+    place: Any, worker: str, queue: str | None = None, number: int | None = None
+) -> list[Agent]:
+    """The agents of a worker, given by its id or the first characters of that: those for `queue`
+    alone, or the one of that `number`, counted from 1; without these its only one.
 
     Raises BadArgument unless there are any, of one worker.
     """
-    found = [a for a in stored_agents(place) if (a.worker or "").startswith(worker)]
-    found = [agent for agent in found if agent.queue == queue]
-    if len({agent.worker for agent in found}) != 1:
+    record = find_worker(place, worker)
+    found = list(enumerate(record.agents, 1))
+    if queue is None and number is None and len(found) > 1:
         raise BadArgument(
-            f"{len(found)} agents for queue {queue!r} are of workers whose ids begin with "
-            f"{worker!r}; `zodbjobs agents`, or stored_agents of zodbjobs.insights, lists them"
+            f"worker {record.id} has {len(found)} agents; say which one, by its queue or its "
+            "number, as `zodbjobs agents` lists them"
         )
-    return found
+    chosen = [
+        agent
+        for place_of, agent in found
+        if number in (None, place_of) and (queue is None or agent.queue == queue)
+    ]
+    if not chosen:
+        asked = [] if number is None else [f"the number {number}"]
+        asked += [] if queue is None else [f"queue {queue!r} alone"]
+        raise BadArgument(
+            f"worker {record.id} has no agent with {' and '.join(asked)}; `zodbjobs agents`, or "
+            "stored_agents of zodbjobs.insights, lists those that it has"
+        )
+    return chosen
 
 
 def jobs_for(agent: Agent, limit: int = 50) -> list[JobInfo]:

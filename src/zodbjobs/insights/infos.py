@@ -143,6 +143,9 @@ class QueueStats(Info):
     `waiting_time`: from when a job was due, or put, to the begin of its last attempt. `duration`:
     of that attempt. These two are of the jobs that ended in the minutes of the chart, or up to
     ten minutes before, but not of those that were never begun; None if there are none.
+
+    `not_looked_at`: how many jobs workers hold, of whichever queue, that aren't counted as
+    assigned or active, as at most LEASED_LOOKS are looked at where there is more than one queue.
     """
 
     name: str
@@ -162,6 +165,7 @@ class QueueStats(Info):
     oldest_waiting: datetime | None = None
     waiting_time: Times | None = None
     duration: Times | None = None
+    not_looked_at: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from zodbjobs.stored.lifecycle.completion import shard_of
 from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import HISTORY_TIE, Shard
+from zodbjobs.stored.workers import WorkerRecord
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing. WAITING is also said of an
 #: ACTIVE job that waits for the one that it has returned.
@@ -60,15 +61,17 @@ def newest(
 
     The time of a job is that of its end, else of its put, or when it is due if it was put
     for later. What was put in one transaction stays together. Jobs that are not of `status`, or
-    not quite of `span`, may be among them. `worker`: of what workers hold, only what those hold
-    whose ids begin so. `waiting_too`: also what no worker has or has ended.
+    not quite of `span`, may be among them, and such that workers hold of other queues. `worker`:
+    of what workers hold, only what those hold whose ids begin so. `waiting_too`: also what no
+    worker has or has ended.
     """
     streams: list[_Stream] = []
+    queues = list(queues)
+    if queues and status in (None, *WITH_WORKER):
+        streams.append(_leased(queues[0].parent.workers.values(), worker or ""))
     for queue in queues:
         if status in (None, CALLBACKS, COMPLETED):
             streams += (_history(shard, span) for shard in queue.shards)
-        if status in (None, *WITH_WORKER):
-            streams.append(_leased(queue, worker or ""))
         if not waiting_too:
             continue
         for shard in queue.shards:
@@ -104,13 +107,13 @@ def _history(shard: Shard, span: Span) -> _Stream:
     return ((place >> HISTORY_TIE, job) for place, job in found)
 
 
-def _leased(queue: Queue, worker: str) -> _Stream:
+def _leased(workers: Iterable[WorkerRecord], worker: str) -> _Stream:
+    """Of all queues: which one's a job is only its record tells, and there may be many."""
     placed = [
         (keys.micros_of(key), job)
-        for record in queue.parent.workers.values()
+        for record in workers
         if record.id.startswith(worker)
         for key, job in record.leased()
-        if is_of(job, queue)
     ]
     return iter(sorted(placed, key=lambda item: item[0], reverse=True))
 

@@ -22,7 +22,7 @@ from zodbjobs.insights.newest import (
     Span,
     newest,
 )
-from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES
+from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES, SUCCEEDED
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, keys
@@ -41,9 +41,11 @@ class JobList(list[JobInfo]):
 
     `looked_back_to`: all jobs from this time on were looked at, and there are older ones; to go
     on, give it as `until`. Jobs of that very microsecond may come again. None: that was all.
+    `leaves_out`: what can't be found by the filters though they are for it, a sentence; or None.
     """
 
     looked_back_to: datetime | None = None
+    leaves_out: str | None = None
 
 
 def list_jobs(
@@ -67,7 +69,8 @@ def list_jobs(
     pending, assigned, active, callbacks, completed, or a kind of pending: waiting, scheduled,
     parked, blocked, paused. `outcome`: one of OUTCOMES. `queue`: a name. `worker`: an id, or its
     first characters, of who holds the jobs, or has ended them: that is stored of those that ended
-    without success or had several attempts. `agent`: a stored one; what waits and it would take,
+    without success or had several attempts, so those that succeeded at once aren't found, and
+    `leaves_out` of the list says so. `agent`: a stored one; what waits and it would take,
     and of what its worker holds or has ended, the same. It calls its filter in this process,
     and raises what that raises, or MissingCode. `callable`: a glob for the description, such as
     ``*:export_*``. `since`, `until`: aware datetimes; from the one until just before the other.
@@ -85,6 +88,7 @@ def list_jobs(
     queues = get_queues(place)
     chosen = search.choose(queues.values() if queue is None else [queues[queue]])
     listed = JobList()
+    listed.leaves_out = search.leaves_out
     is_late = False
     for number, (micros, job) in enumerate(search.walk(chosen), 1):
         if is_late or len(listed) >= limit:
@@ -129,6 +133,8 @@ class _Search:
                 f"{self.agent!r} is of no worker; stored_agents of zodbjobs.insights lists those "
                 "that are"
             )
+        #: The names of the queues, unless it looks in all of them.
+        self._only: set[str] | None = None
         self._holder = self.worker or (None if self.agent is None else self.agent.worker)
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
@@ -156,10 +162,24 @@ class _Search:
                 f"{agent!r} takes none of queue {self.queue!r}",
             )
 
+    @property
+    def leaves_out(self) -> str | None:
+        """What can't be found of what is asked for, a sentence; or None."""
+        ended_too = self.status in (None, CALLBACKS, COMPLETED)
+        if self._holder is None or not ended_too or self.outcome not in (None, SUCCEEDED):
+            return None
+        return (
+            "jobs that succeeded at their first attempt aren't among these: which worker ran them "
+            "isn't stored"
+        )
+
     def choose(self, queues: Iterable[Queue]) -> list[Queue]:
         """Those of the queues that may have such jobs."""
         names = None if self.agent is None else self.agent.queues
-        return [queue for queue in queues if names is None or queue.name in names]
+        chosen = [queue for queue in queues if names is None or queue.name in names]
+        if self.queue is not None or names is not None:
+            self._only = {queue.name for queue in chosen}
+        return chosen
 
     def walk(self, queues: Iterable[Queue]) -> Iterator[tuple[int, Job]]:
         """The jobs that may be wanted, each with its microseconds, the newest first."""
@@ -171,6 +191,10 @@ class _Search:
 
     def row(self, job: Job) -> JobInfo | None:
         """The row of a job if it is wanted."""
+        if self._only is not None:
+            shard = completion.shard_of(job)
+            if shard is not None and shard.queue.name not in self._only:
+                return None  # a worker holds it
         is_unreadable = unreadable_reason(job) is not None
         if not is_unreadable and not self._may_be(job):
             return None

@@ -53,16 +53,10 @@ class Parts:
         self._group_commit = options.group_commit
         self._group_jobs = defaults.GROUP_JOBS if one_process else defaults.SERVER_GROUP_JOBS
         self.wakeup = Wakeup(registration.db)
+        self._owns_all = options.owns_all
         self.lanes = [
-            Lane(
-                number,
-                agent,
-                registration.session,
-                self.wakeup,
-                self.make_slot,
-                options.owns_all,
-            )
-            for number, agent in enumerate(agents)
+            self.make_lane(oid, agent)
+            for oid, agent in zip(registration.agent_oids, agents, strict=True)
         ]
         #: Those of all lanes.
         self.slots = [slot for lane in self.lanes for slot in lane.slots]
@@ -80,9 +74,14 @@ class Parts:
         """That of the first lane: the only one, unless there are several agents."""
         return self.lanes[0].workload
 
-    def make_slot(self, lane: int) -> Slot:
-        """The slot of another thread of a lane, given by its number."""
-        return Slot(Group(self._group_commit, self._group_jobs), lane)
+    def make_lane(self, oid: bytes, agent: Agent) -> Lane:
+        """A lane for an agent, of which the worker's record has a copy with that object id."""
+        session, owns_all = self.registration.session, self._owns_all
+        return Lane(oid, agent, session, self.wakeup, self.make_slot, owns_all)
+
+    def make_slot(self, agent: bytes) -> Slot:
+        """The slot of another thread of an agent, given by its object id."""
+        return Slot(Group(self._group_commit, self._group_jobs), agent)
 
     def make_runner(self, slot: Slot) -> Runner:
         """The runner of a slot, with a connection of its own for the calling thread only."""

@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 
 from zodbjobs import clock, defaults
+from zodbjobs.runtime import transactions
 from zodbjobs.runtime.committer import write_alone
 from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.periodic import Interval
@@ -29,6 +31,7 @@ from zodbjobs.runtime.tasks.slots import FreeSlots
 from zodbjobs.runtime.tasks.timeouts import Timeouts
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.runtime.wakeup import Wakeup
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
@@ -40,6 +43,9 @@ log = logging.getLogger("zodbjobs")
 # Bookings wait for each other; the jobs themselves are committed as ended already.
 _BOOK_SECONDS = 0.1
 _BUSY_BOOK_SECONDS = 1.0  # the next claim will do it
+
+# Tries of the last booking of a worker that stops.
+_BOOK_CONFLICTS = 50
 
 
 class Fenced(Exception):
@@ -173,6 +179,22 @@ class Dispatcher:
         with self.lock:
             return self._step(self._session, [(self._lanes[0], room)])
 
+    def book(self) -> None:
+        """Book all that has ended, again after a conflict; claims nothing.
+
+        Raises what the storage raises.
+        """
+        conflicts = 0
+        while True:
+            try:
+                self.step()
+                return
+            except TransientError:
+                conflicts += 1
+                if conflicts >= _BOOK_CONFLICTS:
+                    raise
+                transactions.pause(conflicts)
+
     def _step(
         self, session: Session, rooms: Sequence[tuple[Lane, int]], due: Sequence[StepTask] = ()
     ) -> int:
@@ -261,7 +283,7 @@ class Dispatcher:
         claimed by a commit that seemed to fail.
         """
         found = [
-            (self._lane_of(job), complete.claim_of(key, job))
+            (self._lane_of(job), complete.claim_of(session.record, key, job))
             for key, job in session.record.leased()
             if not any(job._p_oid in lane.outstanding for lane in self._lanes)
         ]
@@ -312,10 +334,21 @@ class Dispatcher:
         """Let the next step write how many threads don't return from a job that has timed out."""
         self._timeouts.stuck = number
 
-    def agents(self) -> list[tuple[int, str | None]]:
-        """The size and the filter that the worker's record has for each lane."""
+    def agents(self) -> dict[bytes, Agent]:
+        """Copies of the agents that the worker's record has, by their object ids."""
         with self.lock, self._session.manager:
-            return [(agent.size, agent.filter) for agent in self._session.record.agents]
+            found = self._session.record.agents
+            return {agent._p_oid: agent.copy_for(agent.worker or "") for agent in found}
+
+    def let_leave(self, lane: Lane) -> None:
+        """Claim nothing more for a lane, and give back what it claimed and didn't begin.
+
+        Raises what the commit raises; that is to be done again then.
+        """
+        with self.lock:
+            lane.claimer.stop()
+            self._give_back_of(lane, lane.workload.take_all())
+            lane.leave()
 
     # Other work in the same session
 
@@ -341,12 +374,15 @@ class Dispatcher:
     def _give_back_stuck(self, lane: Lane) -> None:
         """Return what waits for threads that are all in long jobs: others may have time for it."""
         stuck = lane.workload.take_stuck()
-        if not stuck:
-            return
+        if stuck:
+            self._give_back_of(lane, stuck)
+
+    def _give_back_of(self, lane: Lane, claims: list[Claim]) -> None:
+        """Return claimed jobs; if that fails they wait for the threads of the lane again."""
         try:
-            self.give_back(stuck)
+            self.give_back(claims)
         except BaseException:
-            lane.workload.hand_out(stuck)  # the lease has them still, and nobody else looks there
+            lane.workload.hand_out(claims)  # the lease has them still, and nobody else looks there
             raise
 
     def prune(self, seconds: float, most: int) -> int:

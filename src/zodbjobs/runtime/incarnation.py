@@ -23,6 +23,7 @@ from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.threadpool import ThreadPool
 from zodbjobs.runtime.transactions import Backoff, Stopped
+from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.lifecycle.claim import Claim
 
 log = logging.getLogger("zodbjobs")
@@ -54,16 +55,7 @@ class Incarnation:
         self._agents_seen: bytes | None = None
         self._backoff = Backoff(stopping)
         self._parts = parts = Parts(db, options, stopping)
-        self._pools = [
-            ThreadPool(
-                lane,
-                parts.slots,
-                parts.make_slot,
-                parts.make_runner,
-                functools.partial(self._fetch, lane),
-            )
-            for lane in parts.lanes
-        ]
+        self._pools = [self._make_pool(lane) for lane in parts.lanes]
         self._tasks = [
             Task(defaults.DETECTOR_SECONDS, lambda: self._safely(self._rescue)),
             Task(defaults.PRUNE_SECONDS, self._prune, at_once=True),
@@ -83,6 +75,11 @@ class Incarnation:
     def wake(self) -> None:
         """Let the dispatcher look now."""
         self._parts.wakeup.set()
+
+    def _make_pool(self, lane: Lane) -> ThreadPool:
+        parts = self._parts
+        fetch = functools.partial(self._fetch, lane)
+        return ThreadPool(lane, parts.slots, parts.make_slot, parts.make_runner, fetch)
 
     def _fetch(self, lane: Lane, runner: Runner) -> None:
         """Book and claim; in a runner's thread."""
@@ -138,20 +135,58 @@ class Incarnation:
 
     def _follow_agents(self) -> None:
         """Apply what was changed of the agents in the worker's record."""
+        self._forget_left()
         seen = self._parts.wakeup.last_transaction()
         if seen == self._agents_seen:
             return
         stored = self._parts.dispatcher.agents()
-        self._agents_seen = seen
-        for lane, pool, (size, name) in zip(self._parts.lanes, self._pools, stored, strict=True):
-            if name != lane.filter:
-                with self._parts.dispatcher.lock:
-                    lane.set_filter(name)
-            if size != lane.size:
-                log.info("worker %s: agent %s has size %s now", self.id, lane.number, size)
-                lane.resize(size)
+        for lane, pool in list(zip(self._parts.lanes, self._pools, strict=True)):
+            agent = stored.pop(lane.oid, None)
+            if agent is not None:
+                self._apply(lane, pool, agent)
+            elif not lane.is_leaving:
+                self._parts.dispatcher.let_leave(lane)
+                log.info("worker %s: %s has left", self.id, lane)
                 self._widen_pools(pool.resize())
-                self.wake()
+        for oid, agent in stored.items():
+            self._add(oid, agent)
+        self._agents_seen = seen
+
+    def _apply(self, lane: Lane, pool: ThreadPool, agent: Agent) -> None:
+        """Let a lane have the size and the filter of its agent."""
+        if agent.filter != lane.filter:
+            with self._parts.dispatcher.lock:
+                lane.set_filter(agent.filter)
+        if agent.size != lane.size:
+            log.info("worker %s: %s has size %s now", self.id, lane, agent.size)
+            lane.resize(agent.size)
+            self._widen_pools(pool.resize())
+            self.wake()
+
+    def _add(self, oid: bytes, agent: Agent) -> None:
+        """Begin to work for another agent."""
+        with self._parts.dispatcher.lock:
+            lane = self._parts.make_lane(oid, agent)
+            self._parts.lanes.append(lane)
+            self._parts.slots.extend(lane.slots)
+            pool = self._make_pool(lane)
+            self._pools.append(pool)
+        log.info("worker %s: %s has come, with size %s", self.id, lane, lane.size)
+        self._widen_pools(lane.size)
+        pool.start()
+        self.wake()
+
+    def _forget_left(self) -> None:
+        """Forget the lanes that were left, once nothing runs there and all is booked."""
+        for lane, pool in list(zip(self._parts.lanes, self._pools, strict=True)):
+            if not lane.is_leaving:
+                continue
+            if lane.workload:  # what failed there, or was found in the lease
+                self._parts.dispatcher.let_leave(lane)
+            if pool.is_empty and not lane.outstanding:
+                with self._parts.dispatcher.lock:
+                    self._parts.lanes.remove(lane)
+                    self._pools.remove(pool)
 
     def _rescue(self) -> None:
         with self._parts.dispatcher.lock:  # it is the same connection
@@ -241,12 +276,11 @@ class Incarnation:
                 break
             self._safely(dispatcher.tick)
             self._parts.wakeup.wait()
+        claims += self._stop_pools()  # a tick may have found some
         try:
-            # What these leave in the lease, `drop` gives back.
-            with contextlib.suppress(TransientError):
-                dispatcher.give_back(claims)
-                dispatcher.step()
-            self._parts.registration.drop()
+            with contextlib.suppress(TransientError):  # `drop` books what is stored, too
+                dispatcher.book()
+            self._parts.registration.drop(claims)
         except (Fenced, Stopped):
             pass
         except Exception as error:

@@ -21,31 +21,35 @@ log = logging.getLogger("zodbjobs")
 class Lane:
     """An agent at work: its workload, what claims for that, and the slots of its threads.
 
-    `number` is the agent's place in the worker's record.
+    `oid` is the object id of the agent in the worker's record. `is_leaving`: the agent was
+    removed; what it claimed and didn't begin is given back, what runs goes on.
     """
 
     def __init__(
         self,
-        number: int,
+        oid: bytes,
         agent: Agent,
         session: Session,
         wakeup: Wakeup,
-        make_slot: Callable[[int], Slot],
+        make_slot: Callable[[bytes], Slot],
         owns_all: bool = False,
     ) -> None:
-        self.number = number
+        self.oid = oid
+        self.is_leaving = False
         self.queues = agent.queues
         self.size = agent.size
         self.filter: str | None = None
         self.workload = Workload(agent.size)
         self.claimer = Claimer(session, agent.size, wakeup.look(), owns_all, agent.queues)
-        self.slots = [make_slot(number) for _ in range(agent.size)]
+        self.slots = [make_slot(oid) for _ in range(agent.size)]
         #: What was handed out and isn't booked, by the object ids of the jobs.
         self.outstanding: dict[bytes, Claim] = {}
         self.set_filter(agent.filter)
 
     def serves(self, queue: str) -> bool:
         """Whether it takes jobs of the queue of that name."""
+        if self.is_leaving:
+            return False
         return self.queues is None or queue in self.queues
 
     def set_filter(self, name: str | None) -> None:
@@ -58,6 +62,17 @@ class Lane:
         except MissingCode as error:
             log.error("an agent claims nothing, as its filter is missing: %s", error)
             self.claimer.choose_none()
+
+    def leave(self) -> None:
+        """Claim nothing more, and have room for no more jobs; the thread pool does the rest."""
+        self.is_leaving = True
+        self.size = 0
+        self.claimer.stop()
+        self.workload.resize(0)
+
+    def __str__(self) -> str:
+        names = "all queues" if self.queues is None else ", ".join(map(repr, self.queues))
+        return f"an agent of {names}"
 
     def resize(self, size: int) -> None:
         """Have room for another number of jobs at a time; the thread pool does the rest."""

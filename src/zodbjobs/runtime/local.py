@@ -46,7 +46,10 @@ def get_queue() -> Queue:
 
 
 def get_agent() -> Agent:
-    """The agent for which the job runs; its `queues`, `size` and `filter` tell what it takes."""
+    """The agent for which the job runs; its `queues`, `size` and `filter` tell what it takes.
+
+    Also if it was removed from its worker meanwhile.
+    """
     agent: Agent = _attempt().agent
     return agent
 

@@ -22,6 +22,7 @@ class Ownership:
         self._worker_id = worker_id
         self._owns_all = owns_all
         self._workers: tuple[str, ...] = ()
+        self._resubscribed = 0
         self._owned: dict[str, frozenset[int]] = {}
 
     @property
@@ -33,9 +34,10 @@ class Ownership:
         """The shards of `queue` that are this worker's, as the snapshot of `session` has it."""
         if self._owns_all:
             return list(queue.shards)
-        workers = tuple(session.stored.workers)
-        if workers != self._workers:
-            self._workers = workers
+        stored = session.stored
+        workers = tuple(stored.workers)
+        if workers != self._workers or stored.resubscribed != self._resubscribed:
+            self._workers, self._resubscribed = workers, stored.resubscribed
             self._owned = {}
         owned = self._owned.get(queue.name)
         if owned is None:

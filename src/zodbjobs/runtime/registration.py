@@ -17,7 +17,8 @@ from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
 from zodbjobs.stored.agents import Agent
-from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle import calls, complete
+from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -30,7 +31,8 @@ class Registration:
     """A worker's record in the database: made at the start, dropped at the end.
 
     `db` is the database of the queues, maybe another one of the same family than was given.
-    `queues` are the names of those that it works for, None for all. Rescues the jobs of workers
+    `queues` are the names of those that it works for at first, None for all; `agent_oids` the
+    object ids of its agents in the database. Rescues the jobs of workers
     that are known to be dead. All in transactions of its own, on a connection of its own.
     """
 
@@ -42,7 +44,6 @@ class Registration:
     ) -> None:
         self.id = uuid.uuid4().hex
         self._agents = agents
-        self.queues = _names_of(agents)
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
         # See ThreadSession.
@@ -53,14 +54,17 @@ class Registration:
             for agent in agents:
                 if agent.filter is not None:
                     calls.from_stored(agent.filter)
-            for name in self.queues or ():
-                stored[name]  # an unknown name is an error now, not a worker without work
+            for agent in agents:
+                for name in agent.queues or ():
+                    stored[name]  # an unknown name is an error now, not a worker without work
             failure_detector.alive.add(self.id)
             self._commit(
                 lambda: stored.workers.__setitem__(self.id, self._make(heartbeat_seconds))
             )
             self.manager.begin()
             self.session = self.session_in(self.connection)
+            self.queues = self.session.record.queues
+            self.agent_oids = [agent._p_oid for agent in self.session.record.agents]
             self.db = self.session.record._p_jar.db()
             self._detector = failure_detector.FailureDetector(
                 abilities.is_for_one_process(self.db)
@@ -82,9 +86,7 @@ class Registration:
             threads=sum(agent.size for agent in self._agents),
             heartbeat_seconds=heartbeat_seconds,
         )
-        if self.queues is not None:
-            record.queues = self.queues
-        record.agents = tuple(agent.copy_for(self.id) for agent in self._agents)
+        record.set_agents([agent.copy_for(self.id) for agent in self._agents])
         return record
 
     def _commit(self, change: Callable[[], None]) -> None:
@@ -92,7 +94,7 @@ class Registration:
 
     def session_in(self, connection: Any) -> Session:
         """The worker's session in another connection."""
-        return Session(connection, self.id, self.queues)
+        return Session(connection, self.id)
 
     def rescue_dead(self) -> int:
         """Rescue the jobs of other workers that are dead; returns how many jobs."""
@@ -103,12 +105,17 @@ class Registration:
             self.manager.abort()
         return sum(rescue.rescue(self.manager, self.session.stored, worker) for worker in dead)
 
-    def drop(self) -> None:
-        """Give back what is left in the lease, and remove the record."""
+    def drop(self, unbegun: Sequence[Claim] = ()) -> None:
+        """Give back what is left in the lease, and remove the record, in one transaction.
+
+        An interruption is counted for each job but those of the `unbegun` claims.
+        """
 
         def change() -> None:
             if self.session.is_registered():
                 queues, record = self.session.stored, self.session.record
+                for claim in unbegun:
+                    complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
                 rescue.strike_off(queues, record)
 
@@ -122,13 +129,3 @@ class Registration:
             self.connection.close()
         except Exception as error:
             log.warning("the connection of worker %s can't be closed: %s", self.id, error)
-
-
-def _names_of(agents: Sequence[Agent]) -> tuple[str, ...] | None:
-    """The names of the queues that agents work for; None for all."""
-    names: dict[str, None] = {}
-    for agent in agents:
-        if agent.queues is None:
-            return None
-        names.update(dict.fromkeys(agent.queues))
-    return tuple(names)

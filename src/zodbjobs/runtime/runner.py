@@ -17,7 +17,7 @@ from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
 from zodbjobs.context.registry import restored
-from zodbjobs.errors import ContextGone, MissingCode, Snooze
+from zodbjobs.errors import ContextGone, MissingCode, Snooze, TimedOut
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.runtime import accidents, policy, transactions
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
@@ -28,7 +28,7 @@ from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
-from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import (
     after,
@@ -49,6 +49,8 @@ from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 from zodbjobs.stored.shard import Shard
 
 log = logging.getLogger("zodbjobs")
+
+_TIMED_OUT = dotted_name(TimedOut)
 
 # Held by a job that has conflicted several times: those that keep conflicting with each
 # other run one after the other.
@@ -157,8 +159,16 @@ class Runner:
                 self._is_alone = False
                 _alone.release()
 
-    def _give_up(self, claim: Claim, error: Exception, conflicts: int) -> AttemptResult:
-        """The commit can't be made: what the job did is dropped with it."""
+    def _give_up(self, claim: Claim, error: Exception, conflicts: int) -> AttemptResult | None:
+        """The commit can't be made: what the job did is dropped with it. None if it was taken away
+        meanwhile: then whoever did so has said what becomes of the job.
+        """
+        is_taken = False
+        with contextlib.suppress(Exception):  # else who commits what follows sees it
+            is_taken = self._is_taken(claim)
+        if is_taken:
+            self._drop(claim, self._slot.attempt)
+            return None
         if not isinstance(error, Snooze):
             log.error("the commit of %s failed", claim, exc_info=not errors.is_transient(error))
         attempt = self._slot.attempt
@@ -267,7 +277,7 @@ class Runner:
             accidents.arranged(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         attempt.worker = self._thread_session.session.record.id
-        attempt.agent = self._thread_session.session.record.agents[self._slot.lane]
+        attempt.agent = self._thread_session.session.record.agent(self._slot.agent)
         try:
             telling.started(job, self._thread_session.session.record)
             if parts and (why := self._enter_context(parts)) is not None:
@@ -473,11 +483,17 @@ class Runner:
         self._report([], [claim])
 
     def _tell_taken(self, claim: Claim) -> None:
-        """Tell of a job that was taken away while it ran: by a cancellation, or by a rescue."""
+        """Tell of a job that was taken away while it ran: by a cancellation, for its timeout, of
+        which the dispatcher may not have told yet, or by a rescue.
+        """
         with contextlib.suppress(POSKeyError):  # it was forgotten, and the database packed
             job = self._thread_session.session.record._p_jar.get(claim.oid)
             if job.outcome == CANCELLED:
                 log.info("%s was cancelled; what it did here is dropped", claim)
+                return
+            past = job.past_attempts[-1:]
+            if [each.failure and each.failure.type for each in past] == [_TIMED_OUT]:
+                log.info("%s had timed out; what it did here is dropped", claim)
                 return
         log.error("%s was taken from this worker; what it did here is dropped", claim)
 

@@ -15,28 +15,27 @@ from zodbjobs.stored.workers import WorkerRecord
 class Session:
     """Where a thread works: a connection, and in it the worker's record and queues.
 
-    `names`: the queues to work for; None for all, also those that are made later. Raises
-    KeyError if the worker isn't registered any more.
+    Raises KeyError if the worker isn't registered any more.
     """
 
-    def __init__(self, connection: Any, worker_id: str, names: Sequence[str] | None) -> None:
+    def __init__(self, connection: Any, worker_id: str) -> None:
         self.connection = connection
         self.manager = connection.transaction_manager
         # Kept, for the way to it leads over the root, which may be a large record.
         self.stored = get_queues(connection)
         self.record: WorkerRecord = self.stored.workers[worker_id]
         self._worker_id = worker_id
-        self._names = names
 
     def is_registered(self) -> bool:
         """Whether the worker is still one of the database's; a rescue strikes it off."""
         return self._worker_id in self.stored.workers
 
     def queues(self) -> list[Queue]:
-        """The queues to work for."""
-        if self._names is None:
+        """The queues to work for; where it works for all, also those that are made later."""
+        names = self.record.queues
+        if names is None:
             return self.stored.values()
-        return [self.stored[name] for name in self._names]
+        return [self.stored[name] for name in names]
 
     def prefetch(self, claims: Sequence[Claim]) -> None:
         """Bring the records of jobs into the cache of a server's client, if there is one, from

@@ -14,10 +14,10 @@ class Slot:
     stuck thread has a new one.
     """
 
-    def __init__(self, group: Group, lane: int = 0) -> None:
+    def __init__(self, group: Group, agent: bytes) -> None:
         self.group = group
-        #: The place of the thread's agent in the worker's record.
-        self.lane = lane
+        #: The object id of the thread's agent, which the worker's record has.
+        self.agent = agent
         self.attempt: Attempt | None = None
         #: When the job that runs was called, by the machine's monotonic clock; None between jobs.
         self.called: float | None = None

@@ -74,7 +74,7 @@ class ThreadPool:
         self,
         lane: Lane,
         slots: list[Slot],
-        make_slot: Callable[[int], Slot],
+        make_slot: Callable[[bytes], Slot],
         make_runner: Callable[[Slot], Runner],
         fetch: Callable[[Runner], None],
     ) -> None:
@@ -132,7 +132,7 @@ class ThreadPool:
         """
         number = self._lane.size - len(self._threads)
         for _ in range(number):
-            slot = self._make_slot(self._lane.number)
+            slot = self._make_slot(self._lane.oid)
             self._slots.append(slot)
             self._threads.append(_Thread(slot, len(self._threads) + 1))
             self._start(self._threads[-1])
@@ -158,7 +158,7 @@ class ThreadPool:
     def _replace(self, place: int, stuck: _Thread) -> None:
         """Let another thread take the place of a stuck one."""
         self._part_with(stuck)
-        slot = self._make_slot(self._lane.number)
+        slot = self._make_slot(self._lane.oid)
         self._slots[self._slots.index(stuck.slot)] = slot
         slot.group.give_back(stuck.slot.group.take())
         self._threads[place] = _Thread(slot, stuck.number)
@@ -200,6 +200,11 @@ class ThreadPool:
             t.thread is not None and t.thread.is_alive() and not _has_timed_out(t)
             for t in (*self._threads, *self._leaving)
         )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no thread is left, nor one that is stuck."""
+        return not (self._threads or self._leaving or self.stuck)
 
     # In the threads
 

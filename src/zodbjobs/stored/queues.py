@@ -17,11 +17,16 @@ from zodbjobs.stored.queue import Queue
 
 @implementer(IQueues)
 class Queues(GivesPolicy, Persistent):
-    """The queues of a database by name, and the records of the workers."""
+    """The queues of a database by name, and the records of the workers.
+
+    `resubscribed`: how often a worker that works was given another queue, or lost one. They look
+    at it to know anew whose the shards are.
+    """
 
     def __init__(self) -> None:
         self._queues = OOBTree()
         self.workers = OOBTree()
+        self.resubscribed = 0
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.

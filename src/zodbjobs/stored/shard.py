@@ -20,6 +20,7 @@ from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.id_keeper import IdKeeper
 from zodbjobs.stored.lifecycle import keys, telling
+from zodbjobs.stored.lifecycle.completion import key_of
 from zodbjobs.stored.lifecycle.entries import Entry, deadline_for, job_of, too_late
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
 from zodbjobs.stored.lifecycle.spreads import merged, spread_of
@@ -68,7 +69,8 @@ class Shard(Persistent):
         self.parked = LOBTree()  # key -> Job
         self.blocked = lasting_tree()  # what waits for other jobs: key -> Job
         self.waiting = lasting_tree()  # what has returned another job: key -> Job
-        self.deadlines = lasting_tree()  # of these: microseconds, tie -> key, Job
+        # Of what is blocked, limited or refused: microseconds, tie -> key, Job
+        self.deadlines = lasting_tree()
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
         # minute -> (finished, failed, microseconds of work); the last of each SPREAD_MINUTES
@@ -237,8 +239,8 @@ class Shard(Persistent):
                 self.make_ready(keys.from_scheduled(place), item)
 
     def next_due(self) -> int | None:
-        """When the first scheduled job is due, or the first that is blocked or limited expires,
-        in microseconds; None if there is none.
+        """When the first scheduled job is due, or the first that is blocked, limited or refused
+        expires, in microseconds; None if there is none.
         """
         due = keys.scheduled_micros(self.scheduled.minKey()) if self.scheduled else None
         if self.deadlines.maxKey() == SENTINEL:
@@ -249,10 +251,10 @@ class Shard(Persistent):
     # What waits for other jobs
 
     def add_deadline(self, deadline: int, key: int, job: Job) -> None:
-        """Let a blocked or limited job be looked at once it may not be begun any more."""
+        """Let a job that claims pass over be looked at once it may not be begun any more."""
         place = deadline << HISTORY_TIE
         while not self.deadlines.insert(place, (key, job)):
-            place += 1
+            place = self.deadlines.maxKey(place | _TIE_MASK) + 1
 
     def is_blocked(self, key: int, job: Job) -> bool:
         """Whether `job` waits here for others."""
@@ -292,11 +294,19 @@ class Shard(Persistent):
                 if not _is_past(Entry(*self.limited[key][:-1]).deadline, now):
                     continue
                 self._unlimit(key)
-            elif not self.is_blocked(key, job) or not _is_past(deadline_for(job), now):
-                continue
             else:
-                self.unblock(key, job)
+                if self.refused is not None and not self.is_blocked(key, job):
+                    key = key_of(job)  # each filter that refuses it may have given it another
+                tree = self.blocked if self.is_blocked(key, job) else self.refusing(key, job)
+                if tree is None or not _is_past(deadline_for(job), now):
+                    continue
+                del tree[key]
             self.make_ready(key, too_late(job))
+
+    def refusing(self, key: int, job: Job) -> Any:
+        """The tree of what the same filters have refused that has `job` under `key`, or None."""
+        trees = () if self.refused is None else self.refused.values()
+        return next((tree for tree in trees if job_of(tree.get(key)) is job), None)
 
     # From ready to a lease
 

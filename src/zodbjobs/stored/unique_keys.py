@@ -23,7 +23,8 @@ _NEVER_EMPTY = ""
 
 class UniqueKey(Persistent):
     """A key, and the job that has it; None once another one may be put: when the job is
-    claimed, or `until_ended` when it has ended.
+    claimed, or `until_ended` when it has ended. One that is given back unbegun has it again, if
+    no other has.
 
     Whoever relies on it, as the job waits, reads it as current; who takes it from the job
     writes it, so of the two one conflicts.
@@ -47,6 +48,11 @@ class UniqueKey(Persistent):
             self.job = None
             self._keys.drop(self)
 
+    def retake(self, job: Job) -> None:
+        """Let `job`, which had it, have it again, unless another one has a key of that name."""
+        if self._keys.restore(self):
+            self.job = job
+
 
 class UniqueKeys(Persistent):
     """The unique keys of a queue."""
@@ -68,6 +74,14 @@ class UniqueKeys(Persistent):
         """Give the key of that name to a job; nobody may have it."""
         key = self._tree(name)[name] = UniqueKey(self, name, job, until_ended)
         return key
+
+    def restore(self, key: UniqueKey) -> bool:
+        """Take up a key again that was dropped, if nobody has one of its name; whether it was."""
+        tree = self._tree(key.name)
+        if key.name in tree:
+            return False
+        tree[key.name] = key
+        return True
 
     def drop(self, key: UniqueKey) -> None:
         """Forget a key that its job has no more."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock
 from zodbjobs.stored.gates import Gate
@@ -37,8 +39,9 @@ class WorkerRecord(Persistent):
     that it works for, None for all. `late`: what was added to the jobs of the lease, in the order
     of adding: the job's key, the job, what is added to (the job or a callback of it), and what is
     added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
-    those of quotas that its jobs have, by the job's key. `agents`: what it works for. `stuck`:
-    how many of its threads don't return from a job that has timed out.
+    those of quotas that its jobs have, by the job's key; None for a job that only is to be ended,
+    for it wasn't begun in time. `agents`: what it works for. `stuck`: how many of its threads
+    don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known.
@@ -75,6 +78,27 @@ class WorkerRecord(Persistent):
         self.slots = LOBTree()
         self.late = lasting_tree()
 
+    def set_agents(self, agents: Sequence[Agent]) -> None:
+        """Let it work for `agents`, which are of no other worker, and so for their queues."""
+        self.agents = tuple(agents)
+        names: dict[str, None] = {}
+        for agent in agents:
+            names.update(dict.fromkeys(agent.queues or ()))
+        queues = None if any(agent.queues is None for agent in agents) else tuple(names)
+        if queues != self.queues:
+            self.queues = queues
+
+    def agent(self, oid: bytes) -> Agent | None:
+        """The agent with that object id; None if it was removed, and the database packed."""
+        for agent in self.agents:
+            if agent._p_oid == oid:
+                return agent
+        try:
+            removed: Agent = self._p_jar.get(oid)
+        except POSKeyError:
+            return None
+        return removed
+
     def serves(self, queue: str) -> bool:
         """Whether it works for the queue of that name."""
         return self.queues is None or queue in self.queues
@@ -82,6 +106,10 @@ class WorkerRecord(Persistent):
     def holds(self, key: int | None, job: Job) -> bool:
         """Whether `job` is in the lease under `key`."""
         return key is not None and self.lease.get(key) is job
+
+    def is_too_late(self, key: int) -> bool:
+        """Whether the job that it holds under `key`, not begun in time, only is to be ended."""
+        return bool(self.slots) and self.slots.get(key, ()) is None
 
     def leased(self) -> list[tuple[int, Job]]:
         """The keys and jobs of the lease."""
@@ -121,5 +149,5 @@ class WorkerRecord(Persistent):
         if key in self.running:
             del self.running[key]
         if self.slots and key in self.slots:
-            for slots in self.slots.pop(key):
+            for slots in self.slots.pop(key) or ():
                 slots.give_back((self.id, key))

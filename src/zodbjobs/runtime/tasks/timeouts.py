@@ -14,7 +14,7 @@ from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import attempt_result, complete, keys
+from zodbjobs.stored.lifecycle import attempt_result, complete, completion, keys
 from zodbjobs.stored.lifecycle.attempt_result import HISTORY, READY, SCHEDULED, AttemptResult
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.workers import WorkerRecord
@@ -53,6 +53,10 @@ class Timeouts:
             job: Job | None = record.lease.get(attempt.key)
             if job is None or job._p_oid != attempt.job._p_oid:
                 continue  # somebody else has taken it away, or its end is booked
+            if completion.has_own_end(job) or completion.waits_for_returned(job):
+                attempt.deadline = None
+                log.info("%r is past its timeout, but was committed before that was seen", job)
+                continue  # its thread reports it
             result = _take(record, attempt, job)
             # Of the job nothing may be loaded once this is committed.
             self._taken.append((attempt, result, repr(job), job.failure_log_level))
@@ -73,7 +77,7 @@ class Timeouts:
 
 def _take(record: WorkerRecord, attempt: Attempt, job: Job) -> AttemptResult:
     """Take a job off the lease, as an attempt that raised TimedOut would leave it."""
-    claim = complete.claim_of(attempt.key, job)
+    claim = complete.claim_of(record, attempt.key, job)
     now = clock.now()
     if not can_be_stored(job):
         parked = attempt_result.parked(claim, None, now)

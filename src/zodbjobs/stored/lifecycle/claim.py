@@ -29,6 +29,7 @@ class Claim(NamedTuple):
 
     `interruptions`: how often a worker died or stopped while it held the job. `names`: the quotas
     of which it has slots. `too_late`: it is only to be ended, for it wasn't begun in time.
+    `unique`: it has lost a unique key by being claimed.
     """
 
     key: int
@@ -37,6 +38,7 @@ class Claim(NamedTuple):
     interruptions: int = 0
     names: tuple[str, ...] = ()
     too_late: bool = False
+    unique: bool = False
 
     def __str__(self) -> str:
         return f"job {u64(self.oid)}"
@@ -100,7 +102,8 @@ def _take(
 ) -> list[Claim]:
     """Claim up to `limit` ready jobs with keys up to `last`.
 
-    One with quotas that a filter has refused is admitted again, and asked for there.
+    One with quotas that a filter has refused is admitted again, and asked for there. A filter
+    isn't asked for one that only is to be ended.
     """
     if chooser is None and shard.refused is None:
         return _lease(worker, shard, shard.take(last, limit))
@@ -110,11 +113,12 @@ def _take(
         shard._p_jar.prefetch([job_of(item) for _, item, _ in found])
     taken = []
     for key, item, names in found:
-        if entry_of(item).names:
-            shard.make_ready(key, tuple(entry_of(item)._replace(refused=names)))
+        entry = entry_of(item)
+        if entry.names:
+            shard.make_ready(key, tuple(entry._replace(refused=names)))
             if key not in shard.admitted:
                 quotas.moved()
-        elif chooser is None or chooser.accepts(job_of(item)):
+        elif chooser is None or entry.names is None or chooser.accepts(entry.job):
             taken.append((key, item))
         else:
             refused.refuse(shard, key, item, names, chooser)
@@ -195,20 +199,21 @@ def _claim_interrupted(
 ) -> list[Claim]:
     claimed: list[Claim] = []
     for shard in shards:
-        if not shard.interrupted:
+        if not shard.interrupted and shard.refused is None:
             continue
-        for key, item in list(islice(shard.interrupted.items(), defaults.CLAIM_MOST)):
+        found = list(islice(refused.interrupted(shard, chooser), defaults.CLAIM_MOST))
+        for key, item, names, tree in found:
             if len(claimed) >= limit:
                 return claimed
+            if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
+                return claimed  # what is refused is out of the way of the next claim
             if held + len(claimed) >= most_together(item[0]):
                 continue
-            entry = entry_of(item)
-            if _accepts(entry, chooser):
-                del shard.interrupted[key]
+            del tree[key]
+            if chooser is None or chooser.accepts(entry_of(item).job):
                 claimed += _lease(worker, shard, [(key, item)])
-            elif chooser is not None and chooser.name not in entry.refused:
-                noted = entry._replace(refused=(*entry.refused, chooser.name))
-                shard.interrupted[key] = tuple(noted)
+            else:
+                refused.refuse(shard, key, item, names, chooser)
     return claimed
 
 
@@ -235,7 +240,10 @@ def _lease(worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Any]]) -> 
         if entry.unique is not None:
             entry.unique.release()
         names, is_late = entry.names or (), entry.names is None
-        claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late))
+        if is_late:
+            worker.slots[key] = None
+        has_unique = entry.unique is not None
+        claimed.append(Claim(key, job._p_oid, oid, entry.times, names, is_late, has_unique))
     return claimed
 
 

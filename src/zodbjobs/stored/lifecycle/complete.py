@@ -151,6 +151,13 @@ def release_unique(job: Any) -> None:
         key.release()
 
 
+def retake_unique(job: Any) -> None:
+    """Let a job that was claimed, and waits again unbegun, have its unique key, if nobody has."""
+    key = state_of(job).get("_unique")
+    if isinstance(key, UniqueKey) and key.job is None:
+        key.retake(job)
+
+
 def _write_shared(
     record: WorkerRecord, shared: SharedResults, group: Sequence[AttemptResult]
 ) -> list[AttemptResult]:
@@ -234,11 +241,15 @@ def _key_for_later(job: Job, shard: Shard, due: int) -> int:
     return key
 
 
-def claim_of(key: int, job: Any) -> Claim:
-    """The claim of a job that a lease holds under `key`."""
+def claim_of(record: WorkerRecord, key: int, job: Any) -> Claim:
+    """The claim of a job that the lease in `record` holds under `key`."""
     shard, state = shard_of(job), state_of(job)
+    oid = b"" if shard is None else shard._p_oid
     interruptions, names = state.get("_interruptions") or 0, state.get("_quota_names") or ()
-    return Claim(key, job._p_oid, b"" if shard is None else shard._p_oid, interruptions, names)
+    if record.is_too_late(key):
+        return Claim(key, job._p_oid, oid, too_late=True)
+    unique = state.get("_unique") is not None
+    return Claim(key, job._p_oid, oid, interruptions, names, unique=unique)
 
 
 # A lease whose worker doesn't end the job
@@ -267,7 +278,9 @@ def _unbegun(claim: Claim, job: Job) -> Any:
     """How a claimed job is filed again that was not begun."""
     if claim.too_late:
         return too_late(job)
-    if claim.names:
+    if claim.unique:
+        retake_unique(job)
+    if claim.names or claim.unique:
         return item_for(job, claim.interruptions)
     return (claim.interruptions, job) if claim.interruptions else job
 
@@ -282,11 +295,13 @@ def take_back(
     """Take a job off a lease whose worker will not end it; whether it is parked by that.
 
     It waits again among those that were interrupted, or ends as aborted, as `decide` says by
-    the job and the time. The job is written, so that a runner that isn't as dead as it seems
-    gets a conflict. One that can't be written is parked, and `Queue.retry` looks whether it
-    has ended; `elsewhere` takes it if its record doesn't even tell its shard.
+    the job and the time. One that only was to be ended still is, whatever the clock here says, for
+    it was taken from what it waited for. The job is written, so that a runner that isn't as dead
+    as it seems gets a conflict. One that can't be written is parked, and `Queue.retry` looks
+    whether it has ended; `elsewhere` takes it if its record doesn't even tell its shard.
     """
     running = record.running.get(key)
+    is_too_late = record.is_too_late(key)
     record.release(key)
     shard = shard_of(job) or elsewhere
     completion = completion_of(job)
@@ -306,6 +321,8 @@ def take_back(
         shard.make_wait(key, job)
     elif job._retry_at is not None:
         _schedule(shard, job)
+    elif is_too_late:
+        shard.make_ready(key, too_late(job))
     else:
         now = clock.now()
         started = None if running is None else running.started

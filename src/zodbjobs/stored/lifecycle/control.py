@@ -143,7 +143,7 @@ def set_begin_by(job: Job, micros: int | None) -> None:
     if shard is None:
         return
     key = key_of(job)
-    if shard.is_blocked(key, job):
+    if shard.is_blocked(key, job) or shard.refusing(key, job) is not None:
         deadline = deadline_for(job)
         if deadline is not None:
             shard.add_deadline(deadline, key, job)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
 
 
-class _Unsaid(enum.Enum):
+class Unsaid(enum.Enum):
     """What an option is that wasn't given, where None says something."""
 
     UNSAID = enum.auto()
@@ -25,10 +25,10 @@ class _Unsaid(enum.Enum):
         return "UNSAID"
 
 
-UNSAID: Final = _Unsaid.UNSAID
+UNSAID: Final = Unsaid.UNSAID
 
 #: The timeout of a put: seconds or a timedelta, None for none; UNSAID: the job's or the queue's.
-TimeoutOption = float | timedelta | None | Literal[_Unsaid.UNSAID]
+TimeoutOption = float | timedelta | None | Literal[Unsaid.UNSAID]
 
 
 def due_micros(value: datetime | timedelta | None) -> int | None:

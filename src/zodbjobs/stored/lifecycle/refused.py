@@ -4,10 +4,15 @@ A shard has a tree for each set of filters that have refused the same jobs. So a
 filter takes from `ready`, and from those trees whose jobs its filter hasn't refused, and nobody
 looks at a job twice; an agent without one takes from all, in the order of their keys. Those with
 quotas have trees of their own, for a claim has room for so many of them: with QUOTAS in the set.
+So have those that were interrupted, for they go first, and few of them run together: INTERRUPTED.
+
+What is refused by all expires in its time: the shard's index of deadlines has those that have one.
 """
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,13 +24,15 @@ if TYPE_CHECKING:
     from zodbjobs.stored.shard import Shard
 
 from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.entries import entry_of, job_of
+from zodbjobs.stored.lifecycle.entries import deadline_for, entry_of, job_of
 
 #: The names of the filters that have refused a job, sorted.
 Names = tuple[str, ...]
 
-#: Stands among the names of filters for: these have quotas. No filter has that name.
+#: Stand first among the names of filters for: these have quotas, or were interrupted. No filter
+#: has such a name.
 QUOTAS = ""
+INTERRUPTED = "!"
 
 
 class Filter(Protocol):
@@ -51,8 +58,28 @@ def _open(shard: Shard, chooser: Filter | None, with_quotas: bool) -> list[tuple
         if tree
         and (chooser is None or chooser.name not in names)
         and (with_quotas or QUOTAS not in names)
+        and INTERRUPTED not in names
     ]
     return sorted(found, key=lambda each: each[0])
+
+
+def interrupted(shard: Shard, chooser: Filter | None) -> Iterator[tuple[int, Any, Names, Any]]:
+    """What was interrupted and the filter hasn't refused, the first one first: the key, the
+    entry, the names of the filters that have refused it, and the tree; this may not be changed
+    meanwhile.
+    """
+    trees: list[tuple[Names, Any]] = [((), shard.interrupted)]
+    if shard.refused is not None:
+        trees += [
+            (names[1:], tree)
+            for names, tree in shard.refused.items()
+            if INTERRUPTED in names and (chooser is None or chooser.name not in names)
+        ]
+
+    def of(names: Names, tree: Any) -> Iterator[tuple[int, Any, Names, Any]]:
+        return ((key, item, names, tree) for key, item in tree.items())
+
+    return heapq.merge(*(of(*each) for each in trees), key=lambda each: each[0])
 
 
 def first(shard: Shard, chooser: Filter | None, with_quotas: bool) -> int | None:
@@ -97,11 +124,21 @@ def refuse(shard: Shard, key: int, item: Any, names: Names, chooser: Filter) -> 
     """Put a job, or an entry, that was taken to those that the filter has refused as well."""
     if shard.refused is None:
         shard.refused = OOBTree()
-    marks = (QUOTAS,) if entry_of(item).names else ()
+    entry = entry_of(item)
+    marks = (QUOTAS,) if entry.names else (INTERRUPTED,) if entry.times else ()
     all_names = (*marks, *sorted({*names, chooser.name}))
     tree = shard.refused.get(all_names)
     if tree is None:
         tree = shard.refused[all_names] = LOBTree()
     free = keys.free_key(tree, key)
-    if shard.rekey(job_of(item), key, free):
-        tree[free] = item
+    job = job_of(item)
+    if not shard.rekey(job, key, free):
+        return
+    tree[free] = item
+    deadline = None
+    if entry.names:  # each time: it isn't always in such a tree, and may have been missed
+        deadline = entry.deadline
+    elif not names:
+        deadline = deadline_for(job)
+    if deadline is not None:
+        shard.add_deadline(deadline, free, job)
