@@ -224,11 +224,11 @@ class Model:
             claimed += len(batch)
             ended: list[tuple[Entry, str, datetime]] = []
             for entry in batch:
-                entry.has_key = entry.has_key and entry.until_ended
                 entry.held_by = self.pause_of(entry)
                 if entry.held_by is not None:
                     entry.state = "held"
                     continue
+                entry.has_key = entry.has_key and entry.until_ended
                 if entry.calls:
                     ran.append(entry.number)
                 now += timedelta(seconds=entry.takes)
