@@ -138,8 +138,21 @@ class Shard(Persistent):
             if entry.times:
                 tree = self.interrupted  # few of these run together
         free = keys.free_key(tree, key)
+        if free != key and self._makes_room(tree, key):
+            free = keys.free_key(tree, key)
         if self.rekey(job_of(item), key, free):
             tree[free] = item
+
+    def _makes_room(self, tree: Any, key: int) -> bool:
+        """File a bundle under its first key that stands under that of a job which it has no more:
+        that one has come back. Returns whether there was such a bundle.
+        """
+        item = tree[key]
+        if not isinstance(item, Bundle) or item.first() == key:
+            return False
+        del tree[key]
+        self._file_bundle(item.first(), item)
+        return True
 
     # What has quotas
 
@@ -507,9 +520,10 @@ class Shard(Persistent):
 
     def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
         """The bundles that may have a job of that key, the likeliest first."""
-        for tree, last in ((self.ready, key), (self.scheduled, scheduled)):
-            # A bundle is filed under a key that isn't larger than those of its jobs.
-            for _, item in keys.backwards(tree, last):
+        for tree, place in ((self.ready, key), (self.scheduled, scheduled)):
+            # A bundle is filed under a key that isn't larger than those of its jobs, unless that
+            # was taken: then under one with another tie.
+            for _, item in keys.backwards(tree, keys.last_like(place)):
                 if isinstance(item, Bundle):
                     yield item
         for inbox in self.inboxes:
