@@ -14,7 +14,7 @@ from figures import Figure, Values, database
 import zodbjobs
 from zodbjobs import clock, insights
 from zodbjobs.interfaces import FAILED, SUCCEEDED
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import history, keys
 
 _BATCH = 10_000
 _SPAN = 3_600_000_000 * 24 * 7  # microseconds in which they have ended: a week
@@ -75,7 +75,7 @@ def _fill_history(db: Any, number: int) -> None:
             job._place(shard, keys.key_for_now(0, put))
             job._end(FAILED if failed else SUCCEEDED, 1, started, finished)
             ended.append((job, finished, failed, _WORK, started - put))
-        shard.finish(ended)
+        history.book(shard, ended)
         transaction.commit()
         connection.cacheGC()
     connection.close()

@@ -11,6 +11,7 @@ import random
 import signal
 import threading
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -673,9 +674,54 @@ def extend_whole(whole: Any) -> None:
     whole.args.append(zodbjobs.Job(note, "more"))
 
 
-def note_number(number: int, result: Any = None) -> int:
+def note_number(number: int, *results: Any) -> int:
     noted.append(number)
     return number
+
+
+def attempt(
+    number: int, fails: bool, seconds: float, snoozes: int, when: datetime.timedelta, *results: Any
+) -> int:
+    """Note the call, take so long by the clock that a test moves, and snooze the first times."""
+    noted.append(number)
+    if seconds:
+        take(seconds)
+    past = local.get_job().past_attempts
+    if sum(each.outcome == "snoozed" for each in past) < snoozes:
+        raise zodbjobs.Snooze(when)
+    if fails:
+        raise ValueError(number)
+    return number
+
+
+def note_and_return(number: int, job: zodbjobs.Job) -> zodbjobs.Job:
+    noted.append(number)
+    return job
+
+
+# What two workers do
+
+
+def work(account: Account, how: Any, *results: Any) -> Any:
+    """Deposit 1, let the test do something, and do what `how` says; a job is returned. Notes
+    whether it was to wait for a pause.
+    """
+    job = local.get_job()
+    globs = [pause.match for pause in local.get_queue().pauses]
+    noted.append(any(glob is None or fnmatchcase(job.description, glob) for glob in globs))
+    if how != "look":
+        account.deposit(1)
+    meanwhile()
+    if how == "fail":
+        raise ValueError("it went wrong")
+    if how == "snooze" and not job.past_attempts:
+        raise zodbjobs.Snooze(datetime.timedelta(seconds=5))
+    return how if isinstance(how, zodbjobs.Job) else 1
+
+
+def chore(account: Account, how: Any, *results: Any) -> Any:
+    """As `work`, by another name."""
+    return work(account, how, *results)
 
 
 # Time limits

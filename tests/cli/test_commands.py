@@ -202,7 +202,7 @@ def test_drain_waits_for_the_workers(run: Run, zeo: str, monkeypatch: pytest.Mon
         with opened(zeo) as db:
             run_jobs(db)
 
-    monkeypatch.setattr("zodbjobs.cli.commands.time.sleep", run_meanwhile)
+    monkeypatch.setattr("zodbjobs.cli.commands.queues.time.sleep", run_meanwhile)
     drained = run("drain", zeo)
     assert (drained.out, drained.status) == ("empty: queue (default)\n", 0)
     assert drained.err == "draining: queue (default) has 1 jobs waiting, 0 at work\n"

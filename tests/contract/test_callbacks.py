@@ -348,9 +348,10 @@ def test_by_hand_they_are_called_too() -> None:
     assert {job.status, first.status, last.status} == {"completed"}
 
 
-def test_a_long_chain(any_db: Any, queue: Any) -> None:
+def test_a_long_chain() -> None:
+    """Longer than Python's stack is deep."""
     job = last = zodbjobs.Job(sample.identity, 1)
-    for _ in range(2_000):
+    for _ in range(1_100):
         last = last.add_callback(sample.identity)
     assert job() == 1
     assert (job.status, last.result) == ("completed", 1)

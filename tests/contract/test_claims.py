@@ -15,7 +15,7 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import clock
-from zodbjobs.stored.lifecycle import delivery
+from zodbjobs.stored.lifecycle import delivery, keys
 from zodbjobs.stored.lifecycle.claim import claim
 from zodbjobs.testing import moving_clock
 
@@ -137,3 +137,41 @@ def test_what_cannot_be_given_back_at_once_is_not_forgotten(
         worker.dispatcher.tick()
         mine.begin()
         assert (job.status, len(workload)) == ("pending", 0)
+
+
+def test_given_back_it_has_its_place_again(any_db: Any, queue: Any) -> None:
+    with moving_clock():
+        jobs = queue.put_many([sample.nothing] * 3)
+        transaction.commit()
+        jobs.append(queue.put(sample.nothing))
+        transaction.commit()
+    with bench(any_db) as worker:
+        (first,) = worker.claim(1)
+        worker.dispatcher.give_back([first])
+        assert oids(worker.claim(4)) == [job._p_oid for job in jobs]
+
+
+def test_jobs_put_together_under_keys_that_others_have(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = transaction.manager.manager
+    monkeypatch.setattr(keys.random, "getrandbits", lambda bits: 0)
+    jobs = []
+    with moving_clock() as moved, bench(any_db) as worker:
+        session = worker.registration.session
+        mine.begin()
+        for delay in (None, timedelta(seconds=5)):
+            for _ in range(2):
+                keys._last_now = keys._later_tie = 0  # as in another process, in one microsecond
+                jobs += queue.put_many([sample.nothing] * 2, begin_after=delay)
+                mine.commit()
+                with session.manager:
+                    for shard in session.stored[""].shards:
+                        shard.drain(clock.now(), 1)
+                mine.begin()
+        assert {job.status for job in jobs} == {"pending"}
+        jobs.pop().cancel()
+        jobs.pop(3).cancel()
+        mine.commit()
+        moved.advance(10)
+        assert sorted(oids(worker.claim())) == sorted(job._p_oid for job in jobs)

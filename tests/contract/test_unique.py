@@ -160,6 +160,25 @@ def test_whoever_goes_leaves_the_key(any_db: Any, queue: Any, mine: Any) -> None
     assert put(queue, 5) is not fourth
 
 
+def test_one_that_is_claimed_to_expire_has_no_key(any_db: Any, queue: Any, mine: Any) -> None:
+    with moving_clock() as clock, bench(any_db) as worker:
+        mine.begin()
+        before = put(queue, 0, "other", begin_after=timedelta(minutes=1))
+        first = put(queue, 1, after=[before], begin_by=timedelta(seconds=1))
+        mine.commit()
+        clock.advance(2)
+        (claim,) = worker.claim()
+        mine.begin()
+        second = put(queue, 2)
+        assert second is not first
+        mine.commit()
+        worker.runner.run(claim)
+        worker.runner.flush()
+        worker.dispatcher.step()
+        mine.begin()
+        assert (first.outcome, second.status) == ("expired", "pending")
+
+
 def test_rescued_it_runs_beside_the_next(any_db: Any, queue: Any, mine: Any) -> None:
     first = put(queue, 1)
     mine.commit()

@@ -23,10 +23,17 @@ from zodbjobs.stored.workers import WorkerRecord
 class Bench:
     """`claim` and `run` as a worker would; what ended is in `results` until it is booked."""
 
-    def __init__(self, db: Any, group_seconds: float, agents: Sequence[Agent] = ()) -> None:
+    def __init__(
+        self,
+        db: Any,
+        group_seconds: float,
+        agents: Sequence[Agent] = (),
+        owns_all: bool = False,
+    ) -> None:
         self.results: list[Any] = []
         self.stopping = stopping = threading.Event()
-        self.parts = Parts(db, Options(agents=agents, group_commit=group_seconds), stopping)
+        options = Options(agents=agents, group_commit=group_seconds, owns_all=owns_all)
+        self.parts = Parts(db, options, stopping)
         self.registration = self.parts.registration
         self.dispatcher = self.parts.dispatcher
         self.slot = self.parts.slots[0]
@@ -86,12 +93,12 @@ def bench(db: Any, group_seconds: float = 3600.0, agents: Sequence[Agent] = ()) 
         transaction.manager.manager = mine
 
 
-def make_doomed(db: Any, group_seconds: float = 0.0) -> Bench:
+def make_doomed(db: Any, group_seconds: float = 0.0, **options: Any) -> Bench:
     """A worker that leaves this thread its own transaction manager, and that may `die`."""
     mine = transaction.manager.manager
     transaction.manager.manager = transaction.TransactionManager()
     try:
-        return Bench(db, group_seconds)
+        return Bench(db, group_seconds, **options)
     finally:
         transaction.manager.manager = mine
 

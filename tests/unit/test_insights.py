@@ -390,7 +390,7 @@ def test_a_range_of_time_is_indexed(db: Any, queue: Any) -> None:
         for _ in range(4):
             queue.put_many(zodbjobs.Job(sample.add, n) for n in range(500))
             transaction.commit()
-            run_jobs(db)
+            run_in_groups(db)
             clock.advance(60)
 
     def loaded(minute: int) -> int:

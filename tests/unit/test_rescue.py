@@ -22,6 +22,7 @@ from ZODB.Connection import resetCaches
 import zodbjobs
 from zodbjobs import defaults, insights
 from zodbjobs.runtime import failure_detector
+from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.failure_detector import is_dead, process_started
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.lifecycle import complete
@@ -341,3 +342,15 @@ def test_the_jobs_of_a_stopped_worker_are_not_interrupted(db: Any, queue: Any) -
     transaction.begin()
     assert (job.status, job.interruptions) == ("pending", 0)
     assert run_jobs(db) == 1
+
+
+def test_who_was_taken_for_dead_gives_nothing_back(db: Any, queue: Any, doomed: Bench) -> None:
+    job = queue.put(sample.nothing)
+    transaction.commit()
+    claims = doomed.claim()
+    failure_detector.alive.discard(doomed.registration.id)
+    with bench(db) as worker:
+        with pytest.raises(Fenced):
+            doomed.dispatcher.give_back(claims)
+        assert [claim.oid for claim in worker.claim()] == [job._p_oid]
+    die(doomed)

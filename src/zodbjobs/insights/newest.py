@@ -12,8 +12,9 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.completion import shard_of
 from zodbjobs.stored.lifecycle.entries import job_of
+from zodbjobs.stored.lifecycle.history import HISTORY_TIE
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import HISTORY_TIE, Shard
+from zodbjobs.stored.shard import Shard
 from zodbjobs.stored.workers import WorkerRecord
 
 #: Kinds of PENDING: due, not due yet, and one whose code is missing. WAITING is also said of an

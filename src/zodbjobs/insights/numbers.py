@@ -15,11 +15,12 @@ from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys, spreads
 from zodbjobs.stored.lifecycle.completion import shard_of
+from zodbjobs.stored.lifecycle.history import HISTORY_TIE, MINUTE
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.spreads import Spread
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.queues import Queues
-from zodbjobs.stored.shard import HISTORY_TIE, MINUTE, Shard
+from zodbjobs.stored.shard import Shard
 from zodbjobs.stored.workers import WorkerRecord
 
 #: States of a worker.

@@ -64,7 +64,7 @@ class Committer:
         group = self._slot.group.take()
         start = time.monotonic()
         try:
-            written = self._take_along(session.record, group)
+            written = self._take_along(session.record, group) if group else []
             if not complete.write_each(session.record, [result]):
                 session.manager.abort()  # its effects must not come with the others' results
                 self._slot.group.give_back(group)
@@ -143,8 +143,10 @@ class Committer:
     def _done(self, written: Sequence[AttemptResult], group: Sequence[AttemptResult]) -> None:
         for result in written:
             result.let_go()
-        told = set(map(id, written))
-        gone = [result.claim for result in group if id(result) not in told]
+        gone: list[Claim] = []
+        if group:
+            told = set(map(id, written))
+            gone = [result.claim for result in group if id(result) not in told]
         self._report(written, gone)
 
 

@@ -363,6 +363,8 @@ class Dispatcher:
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Return claimed jobs that no runner has begun to their places in the queue."""
         with self.lock, self._session.manager:
+            if not self._session.is_registered():
+                raise Fenced
             for claim in claims:
                 complete.give_back(self._session.record, claim)
             complete.settle_late(self._session.record)

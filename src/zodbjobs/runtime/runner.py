@@ -47,7 +47,6 @@ from zodbjobs.stored.lifecycle.attempt_result import (
 )
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
-from zodbjobs.stored.shard import Shard
 
 log = logging.getLogger("zodbjobs")
 
@@ -376,8 +375,7 @@ class Runner:
             self._report([attempt_result.stored_end(claim, job)])
             return None
         if not conflicts and not claim.too_late:
-            shard: Shard = thread_session.session.record._p_jar.get(claim.shard)
-            pause = pausing.pause_of(shard.queue, job)
+            pause = pausing.pause_of(thread_session.session.queue_of(claim), job)
             if pause is not None:
                 self._report([attempt_result.paused(claim, pause.match, now)])
                 return None

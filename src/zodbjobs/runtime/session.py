@@ -25,6 +25,7 @@ class Session:
         self.stored = get_queues(connection)
         self.record: WorkerRecord = self.stored.workers[worker_id]
         self._worker_id = worker_id
+        self._queues: dict[bytes, Queue] = {}  # by the object ids of their shards
 
     def is_registered(self) -> bool:
         """Whether the worker is still one of the database's; a rescue strikes it off."""
@@ -36,6 +37,13 @@ class Session:
         if names is None:
             return self.stored.values()
         return [self.stored[name] for name in names]
+
+    def queue_of(self, claim: Claim) -> Queue:
+        """The queue of a claimed job; cheap, as a runner asks for each job."""
+        queue = self._queues.get(claim.shard)
+        if queue is None:
+            queue = self._queues[claim.shard] = self.record._p_jar.get(claim.shard).queue
+        return queue
 
     def prefetch(self, claims: Sequence[Claim]) -> None:
         """Bring the records of jobs into the cache of a server's client, if there is one, from

@@ -117,6 +117,8 @@ class ThreadSession:
         """
         # The package transaction has no other way to ask.
         resources = self.manager.get()._resources  # noqa: SLF001
+        if len(resources) == 1:
+            return
         joined = [resource for resource in resources if isinstance(resource, Connection)]
         databases = [connection.db() for connection in joined]
         for database in databases:

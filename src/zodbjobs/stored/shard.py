@@ -7,48 +7,27 @@ with quotas goes to `admitted` instead of `ready`, or waits for a slot in `limit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from BTrees.Length import Length
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
-from ZODB.utils import u64
 
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
-from zodbjobs.stored.id_keeper import IdKeeper
 from zodbjobs.stored.lifecycle import keys, telling
 from zodbjobs.stored.lifecycle.completion import key_of
 from zodbjobs.stored.lifecycle.entries import Entry, deadline_for, job_of, too_late
+from zodbjobs.stored.lifecycle.history import HISTORY_TIE, TIE_MASK
 from zodbjobs.stored.lifecycle.keys import LAST, SENTINEL
-from zodbjobs.stored.lifecycle.spreads import merged, spread_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.trees import lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.queue import Queue
-
-#: An ended job, when (microseconds), whether without success, microseconds of work, and for how
-#: many it had waited; None for one that wasn't begun, or of which that isn't known.
-Ended = tuple["Job", int, bool, int, int | None]
-
-#: Microseconds of an entry of `minutes`.
-MINUTE = 60_000_000
-
-#: Minutes that have their spreads in one entry. Each booking writes some dozens of entries anew,
-#: and with a spread in each they would be five times as large.
-SPREAD_MINUTES = 10
-
-#: Bits of a key of the history below the microseconds of the end.
-HISTORY_TIE = 10
-
-_TIE_MASK = (1 << HISTORY_TIE) - 1
-
-# One would do; to replace it each time would make two who drop jobs conflict.
-_MOST_KEEPERS = 16
 
 
 class Shard(Persistent):
@@ -73,8 +52,7 @@ class Shard(Persistent):
         self.deadlines = lasting_tree()
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
-        # minute -> (finished, failed, microseconds of work); the last of each SPREAD_MINUTES
-        # has two more: spreads of work and of waiting
+        # minute -> (finished, failed, microseconds of work), and two more in some: see `history`
         self.minutes = LOBTree()
         self.id_keepers = LOBTree()  # object id -> IdKeeper
 
@@ -138,8 +116,21 @@ class Shard(Persistent):
             if entry.times:
                 tree = self.interrupted  # few of these run together
         free = keys.free_key(tree, key)
+        if free != key and self._makes_room(tree, key):
+            free = keys.free_key(tree, key)
         if self.rekey(job_of(item), key, free):
             tree[free] = item
+
+    def _makes_room(self, tree: Any, key: int) -> bool:
+        """File a bundle under its first key that stands under that of a job which it has no more:
+        that one has come back. Returns whether there was such a bundle.
+        """
+        item = tree[key]
+        if not isinstance(item, Bundle) or item.first() == key:
+            return False
+        del tree[key]
+        self._file_bundle(item.first(), item)
+        return True
 
     # What has quotas
 
@@ -241,7 +232,7 @@ class Shard(Persistent):
         """Let a job that claims pass over be looked at once it may not be begun any more."""
         place = deadline << HISTORY_TIE
         while not self.deadlines.insert(place, (key, job)):
-            place = self.deadlines.maxKey(place | _TIE_MASK) + 1
+            place = self.deadlines.maxKey(place | TIE_MASK) + 1
 
     def is_blocked(self, key: int, job: Job) -> bool:
         """Whether `job` waits here for others."""
@@ -351,106 +342,6 @@ class Shard(Persistent):
                 self._file_bundle(first, item)
         return taken
 
-    # From a lease to the history
-
-    def finish(self, ended: Iterable[Ended]) -> None:
-        """Book ended jobs: into the history, and onto the counters of their minutes."""
-        history = self.history
-        minutes: dict[int, list[Ended]] = {}
-        for each in ended:
-            job, finished = each[:2]
-            place = finished << HISTORY_TIE
-            while not history.insert(place, job):
-                place = history.maxKey(place | _TIE_MASK) + 1
-            minutes.setdefault(finished // MINUTE, []).append(each)
-        for minute, group in minutes.items():
-            self._count(minute, group)
-        self.history_length.change(sum(map(len, minutes.values())))
-
-    def _count(self, minute: int, group: list[Ended]) -> None:
-        """Count jobs that ended in one minute."""
-        _, _, failed, took, waited = zip(*group, strict=True)
-        before = self.minutes.get(minute) or (0, 0, 0, *self._take_spreads(minute))
-        done, bad, work, *spreads = before
-        counts = (done + len(group), bad + sum(failed), work + sum(took))
-        if None in waited:
-            began = [each for each in group if each[4] is not None]
-            took = tuple(each[3] for each in began)
-            waited = tuple(each[4] for each in began)
-        if waited:
-            new = (spread_of(took), spread_of(waited))
-            spreads = [merged(both) for both in zip(new, spreads or (None, None), strict=True)]
-        self.minutes[minute] = (*counts, *spreads)
-
-    def _take_spreads(self, minute: int) -> list[Any]:
-        """Take the spreads of the last entry before `minute` that would share them, if any."""
-        first = minute - minute % SPREAD_MINUTES
-        for last, (done, bad, work, *spreads) in list(self.minutes.items(first, minute))[-1:]:
-            self.minutes[last] = (done, bad, work)
-            return list(spreads)
-        return []
-
-    def has_ended(self, job: Job, finished: int) -> bool:
-        """Whether a job that ended then is in the history; False if the connection is closed."""
-        is_closed = self._p_jar is not None and self._p_jar.transaction_manager is None
-        return not is_closed and self._history_place(job, finished) is not None
-
-    def _history_place(self, job: Job, finished: int) -> int | None:
-        first = finished << HISTORY_TIE
-        while True:
-            last = first | _TIE_MASK
-            for place, found in self.history.items(first, last):
-                if found is job:
-                    return int(place)
-            if last not in self.history:
-                return None
-            first = last + 1  # so many ended in one microsecond
-
-    def drop_ended(self, job: Job, finished: int) -> bool:
-        """Take an ended job out of the history; whether it was there."""
-        place = self._history_place(job, finished)
-        if place is not None:
-            self.drop_places([place])
-        return place is not None
-
-    def undone_places(self, job: Job) -> list[int]:
-        """The keys in the history of a job whose end was undone, so that it tells no time of it.
-
-        Looks through the whole history.
-        """
-        return [place for place, found in self.history.items() if found is job]
-
-    def drop_places(self, places: list[int]) -> None:
-        """Take the entries of the history with these keys out of it."""
-        if not places:
-            return
-        self.keep_ids(self.history[place] for place in places)
-        for place in places:
-            del self.history[place]
-        self.history_length.change(-len(places))
-
-    def drop_minutes(self, before: int, limit: int) -> None:
-        """Drop up to `limit` of the counters of minutes that ended before `before`."""
-        for minute in list(islice(self.minutes.keys(None, before // MINUTE - 1), limit)):
-            del self.minutes[minute]
-
-    def keep_ids(self, jobs: Iterable[Job]) -> None:
-        """See to it that no new object gets the object id of one of `jobs`, which are dropped.
-
-        The id of a job that another database has is counted there, and may be far ahead.
-        """
-        keepers, jar = self.id_keepers, self._p_jar
-        oid = max((job._p_oid or b"" for job in jobs if job._p_jar is jar), default=b"")
-        if jar is None or not oid or (keepers and keepers.maxKey() > u64(oid)):
-            return
-        while jar.new_oid() < oid:  # another client of a server may be far ahead
-            pass
-        keeper = IdKeeper()
-        jar.add(keeper)
-        if len(keepers) >= _MOST_KEEPERS:
-            keepers.clear()
-        keepers[u64(keeper._p_oid)] = keeper
-
     # Where a job is
 
     def has_parked(self, key: int, job: Job) -> bool:
@@ -507,9 +398,10 @@ class Shard(Persistent):
 
     def _bundles_with(self, key: int, scheduled: int) -> Iterator[Bundle]:
         """The bundles that may have a job of that key, the likeliest first."""
-        for tree, last in ((self.ready, key), (self.scheduled, scheduled)):
-            # A bundle is filed under a key that isn't larger than those of its jobs.
-            for _, item in keys.backwards(tree, last):
+        for tree, place in ((self.ready, key), (self.scheduled, scheduled)):
+            # A bundle is filed under a key that isn't larger than those of its jobs, unless that
+            # was taken: then under one with another tie.
+            for _, item in keys.backwards(tree, keys.last_like(place)):
                 if isinstance(item, Bundle):
                     yield item
         for inbox in self.inboxes:

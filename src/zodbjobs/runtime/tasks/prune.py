@@ -9,8 +9,10 @@ from itertools import islice
 from operator import itemgetter
 
 from zodbjobs import clock, defaults
+from zodbjobs.stored.lifecycle import history
+from zodbjobs.stored.lifecycle.history import HISTORY_TIE
 from zodbjobs.stored.queue import Queue
-from zodbjobs.stored.shard import HISTORY_TIE, Shard
+from zodbjobs.stored.shard import Shard
 
 
 def prune(queues: Sequence[Queue], seconds: float, most: int) -> int:
@@ -33,8 +35,8 @@ def _prune(queue: Queue, before: int, most: int) -> int:
         dropped[index].append(place)
         count += 1
     for shard in queue.shards:
-        shard.drop_places(dropped[shard.index])
-        shard.drop_minutes(before, defaults.PRUNE_BATCH)
+        history.drop_places(shard, dropped[shard.index])
+        history.drop_minutes(shard, before, defaults.PRUNE_BATCH)
     return count
 
 

@@ -242,7 +242,8 @@ def resolve(
     policy = job.retry_policy
     plain = policy is None and (not context or surroundings.has_plain_values(context))
     refers = False
-    check_whole(policy)  # asked for after the attempt, when it is too late to park it
+    if policy is not None:
+        check_whole(policy)  # asked for after the attempt, when it is too late to park it
     for value in (*args, *kwargs.values()):
         if type(value) is ResultOf:
             refers = True

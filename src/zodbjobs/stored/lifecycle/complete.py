@@ -17,7 +17,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Skipped
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, SKIPPED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempts, followers, keys, pausing, telling
+from zodbjobs.stored.lifecycle import attempts, followers, history, keys, pausing, telling
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     PARKED,
@@ -47,7 +47,8 @@ from zodbjobs.stored.unique_keys import UniqueKey
 if TYPE_CHECKING:
     from zodbjobs.stored.gates import Gate
     from zodbjobs.stored.job import Job
-    from zodbjobs.stored.shard import Ended, Shard
+    from zodbjobs.stored.lifecycle.history import Ended
+    from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.shared_results import SharedResults
     from zodbjobs.stored.workers import WorkerRecord
 
@@ -178,7 +179,7 @@ def _write_shared(
     if by_key:
         shared.add(by_key)
         shard: Shard = record._p_jar.get(group[0].claim.shard)
-        shard.finish(ended)
+        history.book(shard, ended)
         telling.ended_together(shard, [result for result in group if result.claim.key in by_key])
     return written
 
@@ -211,7 +212,7 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
             shard.make_ready(claim.key, item_for(job) if claim.names else job)
     for oid, ended in finished.items():
         shard = record._p_jar.get(oid)
-        shard.finish(ended)
+        history.book(shard, ended)
     if counting:
         count(counting)
     settle_late(record)
@@ -306,7 +307,7 @@ def take_back(
     shard = shard_of(job) or elsewhere
     completion = completion_of(job)
     if completion is not None:
-        shard.finish([booking(job, completion)])  # committed; only its booking was missing
+        history.book(shard, [booking(job, completion)])  # committed; only its booking was missing
         count(gates_of(job, not completion.failed))
         return False
     if isinstance(job, Broken) or job._p_changed is None or not can_be_stored(job):
@@ -365,7 +366,7 @@ def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
 def _end_now(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
-    shard.finish([(job, now, True, 0, None)])
+    history.book(shard, [(job, now, True, 0, None)])
     _at_end(job)
 
 
@@ -436,6 +437,6 @@ def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
         outcome = FAILED
         value = Failure.from_exception(BadStatus(f"{inner!r}, which {job!r} had returned, {why}"))
     job._end(outcome, value, None, now)
-    shard.finish([(job, now, outcome != SUCCEEDED, 0, None)])
+    history.book(shard, [(job, now, outcome != SUCCEEDED, 0, None)])
     _at_end(job)
     return gates_of(job, outcome == SUCCEEDED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zodbjobs.stored.lifecycle import history
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
 from zodbjobs.stored.lifecycle.root import find_shard
 from zodbjobs.stored.shared_results import SharedResults
@@ -38,7 +39,7 @@ def completion_of(job: Any) -> Completion | None:
     if found is None or job._p_jar is not None or state.get("_key") is None:
         return found
     shard = shard_of(job)  # the transaction that put it and ended it may have been aborted
-    return None if shard is None or not shard.has_ended(job, found.finished) else found
+    return None if shard is None or not history.has_ended(shard, job, found.finished) else found
 
 
 def has_own_end(job: Job) -> bool:
@@ -121,7 +122,7 @@ def is_known(job: Job) -> bool:
     shard, finished = shard_of(job), completion_of(job)
     if shard is None or finished is None:
         return False
-    if shard.has_ended(job, finished.finished) or shard.has_parked(key_of(job), job):
+    if history.has_ended(shard, job, finished.finished) or shard.has_parked(key_of(job), job):
         return True
     return holder_of(shard.queue, job) is not None
 

@@ -22,7 +22,7 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, keys, surroundings, telling
+from zodbjobs.stored.lifecycle import followers, history, keys, surroundings, telling
 from zodbjobs.stored.lifecycle.complete import (
     booking,
     count,
@@ -33,6 +33,7 @@ from zodbjobs.stored.lifecycle.complete import (
 from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.entries import deadline_for
+from zodbjobs.stored.lifecycle.ids import keep_ids
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.lifecycle.unique import give_unique, unique_holder
@@ -157,7 +158,7 @@ def remove(queue: Queue, job: Job) -> None:
     shard = shard_of(job)
     if shard is None or shard.queue is not queue or not shard.discard(key_of(job), job):
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
-    shard.keep_ids([job])
+    keep_ids(shard, [job])
     count(gates_of(job, False))
     release_unique(job)
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
@@ -194,7 +195,7 @@ def retry(queue: Queue, job: Job) -> None:
             count(gates_of(job, not completion.failed))
             _counted(job)
             if not completion.failed:
-                shard.finish([booking(job, completion)])
+                history.book(shard, [booking(job, completion)])
                 return
     elif job._unsuccessful is not None:
         _forget(job, shard, job._finished or 0)
@@ -268,17 +269,17 @@ def drop_undone(job: Job) -> bool:
     """Take a job whose end was undone out of the history; whether it was one."""
     shard, places = _undone(job)
     if shard is not None:
-        shard.drop_places(places)
+        history.drop_places(shard, places)
     return bool(places)
 
 
 def _undone(job: Job) -> tuple[Shard | None, list[int]]:
     shard = shard_of(job) if job._p_jar is not None and job.status == NEW else None
-    return shard, [] if shard is None else shard.undone_places(job)
+    return shard, [] if shard is None else history.undone_places(shard, job)
 
 
 def _forget(job: Job, shard: Shard, finished: int) -> None:
-    if shard.drop_ended(job, finished):
+    if history.drop(shard, job, finished):
         return
     was_there = shard.has_parked(key_of(job), job)
     if was_there:

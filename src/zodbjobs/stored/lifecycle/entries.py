@@ -73,4 +73,4 @@ def job_of(item: Any) -> Any:
 
 def too_late(job: Job) -> Any:
     """How a job is filed that wasn't begun in time, and only is to be ended."""
-    return tuple(Entry(0, job, None))
+    return tuple(Entry(0, job, None, entry_of(item_for(job)).unique))

@@ -1,0 +1,241 @@
+"""`jobs`, `show`, `watch`, and what is done to jobs that are there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from zodbjobs import operations, terminal
+from zodbjobs.cli import tables
+from zodbjobs.cli.commands import options
+from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.errors import CommandError
+from zodbjobs.cli.moments import moment_of
+from zodbjobs.cli.watch import watch_job
+from zodbjobs.insights import (
+    find_agents,
+    find_job,
+    job_details,
+    job_info,
+    job_tree,
+    list_jobs,
+)
+from zodbjobs.insights.numbers import list_pauses
+from zodbjobs.insights.search import STATUS_WORDS
+from zodbjobs.interfaces import NEW, OUTCOMES
+from zodbjobs.operations import OperationResult
+from zodbjobs.runtime.storage import abilities
+from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle.root import get_queues
+
+# What jobs of a database can be filtered by.
+_STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
+
+
+@click.command()
+@options.database
+@click.option(
+    "--status",
+    type=click.Choice(_STATUS_WORDS),
+    metavar="STATUS",
+    help=f"One of {', '.join(_STATUS_WORDS)}.",
+)
+@click.option("--outcome", type=click.Choice(OUTCOMES))
+@click.option("--queue", metavar="NAME")
+@click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
+@click.option("--worker", metavar="ID", help="Of this worker; a part of its id.")
+@click.option(
+    "--agent", type=click.IntRange(1), metavar="NUMBER", help="What that agent of it has or takes."
+)
+@click.option("--since", type=moment_of, metavar="TIME", help="Of this time or later.")
+@click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--tree", "root", metavar="ID", help="One job, with what it waits for and follows it."
+)
+@options.read_only
+@options.json
+def jobs(
+    database: str,
+    status: str | None,
+    outcome: str | None,
+    queue: str | None,
+    pattern: str | None,
+    worker: str | None,
+    agent: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    root: str | None,
+    read_only: bool,
+    as_json: bool,
+) -> None:
+    """List jobs, the newest first.
+
+    A TIME is as ISO 8601, without an offset this machine's, or how long ago: 30s, 90m, 2h, 1d. A
+    job's is that of its end, else of its put, or when it is due. Where few jobs pass the filters
+    it looks back for 0.08 seconds, says how far it came, and goes on from there with --until.
+
+    --worker finds what that has right now, and what it has ended: without success, or after
+    several attempts. Of jobs that succeeded at once it isn't stored which worker ran them. With
+    --agent, the number of one of its agents in `zodbjobs agents`, it finds of these, and of what
+    waits, what that one would take; its filter must be found here.
+    """
+    if agent is not None and worker is None:
+        raise CommandError("agents are numbered for each worker; say --worker ID too")
+    if root is not None:
+        _print_tree(database, root, read_only, as_json)
+        return
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        chosen_agent = None
+        if worker is not None and agent is not None:
+            (chosen_agent,) = find_agents(connection, worker, number=agent)
+            worker = None
+        found = list_jobs(
+            connection,
+            status=status,
+            outcome=outcome,
+            queue=queue,
+            worker=worker,
+            agent=chosen_agent,
+            callable=pattern,
+            since=since,
+            until=until,
+            limit=limit,
+        )
+        queues = get_queues(connection)
+        chosen = queues.values() if queue is None else [queues[queue]]
+        pauses = {each.name: list_pauses(each, counted=False) for each in chosen}
+    if as_json:
+        tables.print_json([job.as_json() for job in found])
+        if len(found) < limit and found.looked_back_to is not None:
+            click.echo(tables.looked_text(found.looked_back_to), err=True)
+        if found.leaves_out is not None:
+            click.echo(found.leaves_out, err=True)
+    else:
+        tables.print_jobs(found, limit)
+        tables.print_pauses(pauses)
+
+
+def _print_tree(database: str, root: str, read_only: bool, as_json: bool) -> None:
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        _found(connection, database, root)
+        rows = job_tree(connection, root)
+    if as_json:
+        tables.print_json([row.as_json() for row in rows])
+    else:
+        tables.print_tree(rows)
+
+
+@click.command()
+@options.database
+@click.argument("id")
+@options.read_only
+@options.json
+def show(database: str, id: str, read_only: bool, as_json: bool) -> None:
+    """Show all about one job: times, result, log, traceback."""
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        found = job_details(_found(connection, database, id))
+    if as_json:
+        tables.print_json(found.as_json())
+    else:
+        tables.print_job(found)
+
+
+@click.command("watch")
+@options.database
+@click.argument("id")
+@options.json
+def watch_(database: str, id: str, as_json: bool) -> None:
+    """Follow one job until it ends. The status is 0 if it succeeded, else 1.
+
+    A worker of another process must be able to run it, so this is for ZEO and the like.
+    """
+    with opened(database) as db, reading(db) as connection:
+        job = _found(connection, database, id)
+        info = job_info(job)
+        if info.outcome is None and info.parked is None and abilities.is_for_one_process(db):
+            raise CommandError(
+                f"job {id} is {info.state}, and can't run while {database} is open here; start "
+                f"`zodbjobs worker {database}`, or serve the file by ZEO to watch it"
+            )
+        found = watch_job(connection, job, terminal.console(stderr=True))
+    if as_json:
+        tables.print_json(found.as_json())
+    else:
+        tables.print_job(found)
+    if found.state != "succeeded":
+        sys.exit(1)
+
+
+@click.command()
+@options.database
+@options.ids
+@options.json
+def cancel(database: str, ids: Sequence[str], as_json: bool) -> None:
+    """Cancel jobs that wait or run; what a running one did is dropped."""
+    _operate(operations.cancel, "cancelled", database, ids, as_json)
+
+
+@click.command()
+@options.database
+@options.ids
+@options.json
+def retry(database: str, ids: Sequence[str], as_json: bool) -> None:
+    """Put jobs that are parked, or ended without success, in again."""
+    _operate(operations.retry, "put in again", database, ids, as_json)
+
+
+@click.command()
+@options.database
+@options.ids
+@options.json
+def remove(database: str, ids: Sequence[str], as_json: bool) -> None:
+    """Take jobs that wait or are parked out of their queue."""
+    _operate(operations.remove, "removed", database, ids, as_json)
+
+
+@click.command()
+@options.database
+@options.ids
+@options.json
+def forget(database: str, ids: Sequence[str], as_json: bool) -> None:
+    """Drop jobs that have ended from the history."""
+    _operate(operations.forget, "forgotten", database, ids, as_json)
+
+
+def _found(connection: Any, database: str, job_id: str) -> Job:
+    job = find_job(connection, job_id)
+    if job is None:
+        raise CommandError(
+            f"there is no job {job_id} in {database}; `zodbjobs jobs {database}` lists the ids"
+        )
+    return job
+
+
+def _operate(
+    operation: Callable[[Any, Sequence[str]], list[OperationResult]],
+    done: str,
+    database: str,
+    ids: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Print a line for each job that the operation was done to, and one for each other.
+
+    The status is 2 if a job was refused.
+    """
+    with opened(database) as db:
+        results = operation(db, ids)
+    if as_json:
+        tables.print_json([result.as_json() for result in results])
+    for result in () if as_json else results:
+        if result.refused is None:
+            click.echo(f"{done}: {result.id} {result.description}")
+        else:
+            CommandError(result.refused).show()
+    if not all(result.done for result in results):
+        sys.exit(CommandError.exit_code)
