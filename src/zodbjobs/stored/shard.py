@@ -140,14 +140,14 @@ class Shard(Persistent):
         if slots is None:
             free = keys.free_key(self.admitted, key)
             if self.rekey(entry.job, key, free):
-                self.admitted[free] = tuple(entry)
+                self.admitted[free] = entry.item()
             return
         free = keys.free_key(self.limited, key)
         while slots.has(free):  # another shard's job has the same key
             free = keys.free_key(self.limited, free + 1)
         if not self.rekey(entry.job, key, free):
             return
-        self.limited[free] = (*entry, slots.name)
+        self.limited[free] = (*entry.item(), slots.name)
         slots.wait(free, self.index)
         if entry.deadline is not None:
             self.add_deadline(entry.deadline, free, entry.job)

@@ -115,7 +115,7 @@ def _take(
     for key, item, names in found:
         entry = entry_of(item)
         if entry.names:
-            shard.make_ready(key, tuple(entry._replace(refused=names)))
+            shard.make_ready(key, entry._replace(refused=names).item())
             if key not in shard.admitted:
                 quotas.moved()
         elif chooser is None or entry.names is None or chooser.accepts(entry.job):
@@ -161,11 +161,11 @@ class _WithQuotas:
             return []
         del shard.admitted[key]
         if self._chooser is not None and not _accepts(entry, self._chooser):
-            refused.refuse(shard, key, tuple(entry), entry.refused, self._chooser)
+            refused.refuse(shard, key, entry.item(), entry.refused, self._chooser)
             shard.queue.quotas.passed(entry.names or ())
             self.moved()
             return []
-        claims = _lease(self._worker, shard, [(key, tuple(entry))])
+        claims = _lease(self._worker, shard, [(key, entry.item())])
         if not claims:  # it is parked
             shard.queue.quotas.passed(entry.names or ())
         for claim in claims:

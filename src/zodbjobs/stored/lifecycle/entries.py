@@ -31,6 +31,13 @@ class Entry(NamedTuple):
     deadline: int | None = None
     refused: tuple[str, ...] = ()
 
+    def item(self) -> tuple[Any, ...]:
+        """As it stands in a tree. ZODB's writer asks about each value in it, so that there are few
+        is worth a test.
+        """
+        is_short = self.unique is None and self.deadline is None and not self.refused
+        return self[:3] if is_short else tuple(self)
+
 
 def item_for(job: Job, times: int = 0) -> Any:
     """How `job`, which was interrupted so many times, is filed: as it is, or as an entry.
@@ -43,7 +50,7 @@ def item_for(job: Job, times: int = 0) -> Any:
         unique = None
     if not names and unique is None:
         return (times, job) if times else job
-    return tuple(Entry(times, job, names, unique, deadline_for(job) if names else None))
+    return Entry(times, job, names, unique, deadline_for(job) if names else None).item()
 
 
 def deadline_for(job: Job) -> int | None:
@@ -73,4 +80,4 @@ def job_of(item: Any) -> Any:
 
 def too_late(job: Job) -> Any:
     """How a job is filed that wasn't begun in time, and only is to be ended."""
-    return tuple(Entry(0, job, None, entry_of(item_for(job)).unique))
+    return Entry(0, job, None, entry_of(item_for(job)).unique).item()
