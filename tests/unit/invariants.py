@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import zodbjobs
-from zodbjobs import clock
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW, PENDING, SUCCEEDED
 from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import after
 from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.lifecycle.keys import SENTINEL
-from zodbjobs.stored.lifecycle.options import deadline_of
 
 #: What a job may be: one of its own, one that another one puts, or one that was taken out.
 OWN, CALLBACK, PART, REMOVED = "own", "callback", "part", "removed"
@@ -130,7 +128,7 @@ class Snapshot:
         held: defaultdict[str, set[Any]] = defaultdict(set)
         for worker in self.workers.values():
             for key, job in worker.leased():
-                if key not in worker.slots and _is_too_late(job):
+                if worker.is_too_late(key):
                     continue  # it is only to be ended
                 for name in job.quota_names:
                     held[name].add((worker.id, key))
@@ -206,11 +204,6 @@ def _entries(tree: Any) -> list[Any]:
 def _gated_by(follower: Any) -> Any:
     """The job that waits behind what was added, if that is a gate."""
     return follower.job if isinstance(follower, Gate) else None
-
-
-def _is_too_late(job: zodbjobs.Job) -> bool:
-    deadline = deadline_of(job)
-    return deadline is not None and clock.now() > deadline
 
 
 def _jobs_of(item: Any) -> list[Any]:
