@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
+from ZODB.POSException import ReadConflictError
 
 import zodbjobs
 from zodbjobs.errors import WaitTimeout
@@ -26,6 +27,26 @@ def test_run_jobs_runs_what_is_due_and_what_that_puts(
     transaction.begin()
     assert (failing.outcome, account.balance, len(queue)) == ("failed", 3, 0)
     assert run_jobs(any_db) == 0
+
+
+def test_wait_for_looks_again_where_a_database_is_ahead(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with two servers, of which the one has told of a commit that the other had a part in."""
+    job = queue.put(sample.nothing)
+    transaction.commit()
+    run_jobs(any_db)
+    status = type(job).status.fget
+    refusals = [ReadConflictError("not yet")]
+
+    def lags(self: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return status(self)
+
+    monkeypatch.setattr(type(job), "status", property(lags))
+    wait_for(job)
+    assert not refusals
 
 
 @pytest.mark.promise(156)

@@ -11,6 +11,7 @@ from typing import Any
 
 import transaction
 from transaction.interfaces import NoTransaction, TransientError
+from ZODB.POSException import ReadConflictError
 
 from zodbjobs.errors import NotStored, WaitTimeout
 from zodbjobs.interfaces import COMPLETED
@@ -205,14 +206,25 @@ def _begin_anew(manager: Any) -> None:
 def _wait(look: Callable[[], Job], deadline: float, timeout: float) -> None:
     while True:
         seen = look()
-        if seen.status == COMPLETED:
+        status = _status(seen)
+        if status == COMPLETED:
             return
         if time.monotonic() >= deadline:
             raise WaitTimeout(
-                f"{seen!r} is still {seen.status} after {timeout} s{_reason(seen)}; "
+                f"{seen!r} is still {status} after {timeout} s{_reason(seen)}; "
                 "is a worker running for its queue?"
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _status(job: Job) -> str:
+    """The status of a job; "unreadable" while its database is seen ahead of that of its queue: two
+    servers tell of one commit one after the other.
+    """
+    try:
+        return job.status
+    except ReadConflictError:
+        return "unreadable"
 
 
 def _reason(job: Job) -> str:
