@@ -243,7 +243,10 @@ class Dispatcher:
 
     def _claim(self, session: Session, lane: Lane, room: int) -> list[Claim]:
         interrupted = sum(
-            claim.interruptions > 0 for each in self._lanes for claim in each.outstanding.values()
+            claim.interruptions > 0
+            for each in self._lanes
+            if each.has_had_special
+            for claim in each.outstanding.values()
         )
         claims = lane.claimer.claim(session, room, interrupted, self._room_for_quotas(lane))
         if claims and not lane.workload.jobs_are_short:
@@ -254,10 +257,13 @@ class Dispatcher:
         """How many jobs with quotas to claim for a lane: no more than run, or than are done at
         once, for others may have their slots meanwhile.
         """
+        at_once = int(defaults.QUOTA_SECONDS / max(lane.workload.seconds_per_job, 1e-6))
+        room = max(lane.size, at_once)
+        if not lane.has_had_special:
+            return room
         ended = {r.claim.key for r in (*self._unbooked, *self._unwritten) if r.claim.names}
         held = sum(bool(c.names) and key not in ended for key, c in lane.outstanding.items())
-        at_once = int(defaults.QUOTA_SECONDS / max(lane.workload.seconds_per_job, 1e-6))
-        return max(lane.size, at_once) - held
+        return room - held
 
     def _write_alone(self, session: Session) -> None:
         """One of the results can't be stored; the step is done again with the others."""
@@ -307,8 +313,9 @@ class Dispatcher:
     def _must_book(self, busy: bool) -> bool:
         if not self._reported and not self._unbooked:
             return False
-        if busy and any(result.claim.names for result in list(self._reported)):
-            busy = False  # others may wait for its slots
+        if busy and any(lane.has_had_special for lane in self._lanes):
+            # Others may wait for the slots of what has ended.
+            busy = not any(result.claim.names for result in list(self._reported))
         return clock.monotonic() >= self._next_book + (_BUSY_BOOK_SECONDS if busy else 0)
 
     # Cancellation
@@ -393,6 +400,8 @@ class Dispatcher:
 
 def _hand_out(lane: Lane, claims: Sequence[Claim]) -> None:
     lane.outstanding.update((claim.key, claim) for claim in claims)
+    if not lane.has_had_special:
+        lane.has_had_special = any(claim.names or claim.interruptions for claim in claims)
     lane.workload.hand_out(claims)
 
 

@@ -45,6 +45,9 @@ class Lane:
         #: What was handed out and isn't booked, by the keys in the lease: of two databases
         #: both may have a job of one id.
         self.outstanding: dict[int, Claim] = {}
+        #: Whether it ever had a job with quotas, or one that was interrupted: else nobody looks
+        #: for such among what is outstanding, at each step.
+        self.has_had_special = False
         self.set_filter(agent.filter)
 
     def serves(self, queue: str) -> bool:

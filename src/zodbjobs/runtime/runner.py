@@ -278,10 +278,10 @@ class Runner:
         if accidents.arranged is not None:
             accidents.arranged(BEFORE_CALL)
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
-        attempt.worker = self._thread_session.session.record.id
-        attempt.agent = self._thread_session.session.record.agent(self._slot.agent)
+        record = self._thread_session.session.record
+        attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
         try:
-            telling.started(job, self._thread_session.session.record)
+            telling.started(job, record)
             if parts and (why := self._enter_context(parts)) is not None:
                 log.error("%r is parked: %s", job, why)
                 return attempt_result.parked(claim, why, now)

@@ -6,7 +6,7 @@ Each of these jobs would otherwise be written anew at its end.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from persistent import Persistent
@@ -49,10 +49,9 @@ class SharedResults(Persistent):
         """
         self.left = self.left | {key}
 
-    def add(self, results: Mapping[int, SharedResult]) -> None:
-        """Add results, which are short ones, by the keys of the jobs."""
-        columns = zip(*((key, *result) for key, result in results.items()), strict=True)
-        keys, starts, ends, values = columns
+    def add(self, results: Sequence[tuple[int, int, int, Any]]) -> None:
+        """Add short results, each after the key of its job, its start and its end."""
+        keys, starts, ends, values = zip(*results, strict=True)
         took = tuple(end - start for start, end in zip(starts, ends, strict=True))
         self.packed = (*self.packed, pickle.dumps((keys, starts, took, values), _PROTOCOL))
         self._v_by_key = None

@@ -162,8 +162,8 @@ def retake_unique(job: Any) -> None:
 def _write_shared(
     record: WorkerRecord, shared: SharedResults, group: Sequence[AttemptResult]
 ) -> list[AttemptResult]:
-    by_key: dict[int, tuple[int, int, Any]] = {}
-    written, ended = [], []
+    written: list[AttemptResult] = []
+    ended, bookings = [], []
     if shared.left:
         written = write_each(record, [r for r in group if r.claim.key in shared.left])
         group = [result for result in group if result.claim.key not in shared.left]
@@ -171,17 +171,15 @@ def _write_shared(
         job = result.job = record.job_of(result.claim)
         if job is None:
             continue
-        key = result.claim.key
-        record.release(key)
-        by_key[key] = (result.started, result.finished, result.result)
-        ended.append(_ended(job, result))
-        written.append(result)
-    if by_key:
-        shared.add(by_key)
+        record.release(result.claim.key)
+        bookings.append(_ended(job, result))
+        ended.append(result)
+    if ended:
+        shared.add([(r.claim.key, r.started, r.finished, r.result) for r in ended])
         shard: Shard = record._p_jar.get(group[0].claim.shard)
-        history.book(shard, ended)
-        telling.ended_together(shard, [result for result in group if result.claim.key in by_key])
-    return written
+        history.book(shard, bookings)
+        telling.ended_together(shard, ended)
+    return [*written, *ended]
 
 
 def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
