@@ -407,6 +407,8 @@ class World:
     def forget(self, which: int, number: int) -> None:
         def change(client: Client) -> None:
             found, book = client.pick(number, COMPLETED)
+            if book.kind == PART:
+                return  # a retry of the whole would put it again
             client.queue.forget(book.job)
             del client.books[found]
 
