@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sample
-from hypothesis import HealthCheck, settings
+import state_machines
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 from storages import MAKERS
 from two_workers import World
@@ -172,18 +169,4 @@ EXAMPLES |= {"PostgreSQL": 5, "SQLite": 12, "ZEO": 15}
 
 @pytest.mark.parametrize("storage", sorted(MAKERS))
 def test_what_always_holds(storage: str) -> None:
-    machine: Any = type("Machine", (Machine,), {"maker": staticmethod(MAKERS[storage])})
-    quick = settings(
-        max_examples=EXAMPLES[storage],
-        stateful_step_count=40,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
-    run_state_machine_as_test(machine, settings=quick)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Hypothesis runs many examples; their logs are of no use."""
-    logging.getLogger("zodbjobs").setLevel(logging.CRITICAL + 1)
-    yield
-    logging.getLogger("zodbjobs").setLevel(logging.NOTSET)
+    state_machines.run(Machine, storage, EXAMPLES[storage], steps=40)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import logging
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sample
-from hypothesis import HealthCheck, settings
+import state_machines
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule
 from queue_machine import PRIORITIES, QueueMachine
 from queue_model import Entry, later
 from storages import MAKERS
@@ -135,18 +133,4 @@ EXAMPLES |= {"PostgreSQL": 12, "SQLite": 25, "ZEO": 15}
 @pytest.mark.promise(23, 55, 60, 61, 62, 63)
 @pytest.mark.parametrize("storage", sorted(MAKERS))
 def test_a_queue_is_like_a_list(storage: str) -> None:
-    machine: Any = type("Machine", (Machine,), {"maker": staticmethod(MAKERS[storage])})
-    quick = settings(
-        max_examples=EXAMPLES[storage],
-        stateful_step_count=25,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
-    run_state_machine_as_test(machine, settings=quick)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Hypothesis runs many examples; their logs are of no use."""
-    logging.getLogger("zodbjobs").setLevel(logging.CRITICAL + 1)
-    yield
-    logging.getLogger("zodbjobs").setLevel(logging.NOTSET)
+    state_machines.run(Machine, storage, EXAMPLES[storage], steps=25)
