@@ -243,3 +243,12 @@ LEASED_LOOKS = 1_000
 #: Seconds for which `list_jobs` looks for jobs that pass its filters, from the newest back. With
 #: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
 LOOK_SECONDS = 0.08
+
+#: Seconds that a deed of an operator stays in the audit trail: a year and a month.
+AUDIT_SECONDS = 396 * 24 * 3600.0
+
+#: Deeds that the record of a job has, the last ones; the trail has them all.
+AUDIT_PER_JOB = 20
+
+#: Ids of jobs that the description of a transaction names; a FileStorage has 64 kB for it.
+AUDIT_IDS_SHOWN = 20

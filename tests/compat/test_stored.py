@@ -23,6 +23,7 @@ from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
 from zodbjobs import defaults, operations
+from zodbjobs.operations import deeds
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -71,6 +72,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         transaction.commit()
         run_jobs(db)
         _use_a_filter(db, queue)
+        deeds.perform(queue, "retry", [j.id for j in queue.finished() if j.failure], by="me")
         queue.resume(match="sample:add")
         patient.resume()
         transaction.commit()

@@ -16,6 +16,7 @@ from zodbjobs.insights.infos import (
     MOST_BLOCKERS,
     MOST_RESULT,
     AttemptInfo,
+    JobDeed,
     JobDetails,
     JobInfo,
     show,
@@ -34,7 +35,7 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, completion, control, followers, pausing
+from zodbjobs.stored.lifecycle import after, auditing, completion, control, followers, pausing
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -82,6 +83,10 @@ def job_details(job: Job) -> JobDetails:
         limited_by=_limited_by(job),
         unique=job.unique,
         callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
+        deeds=tuple(
+            JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, deed.why)
+            for deed in auditing.deeds_of(job)
+        ),
     )
 
 

@@ -83,7 +83,7 @@ _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
-    | {"_has_source", "_quota_names"}
+    | {"_has_source", "_quota_names", "_audit"}
 )
 
 
@@ -160,6 +160,8 @@ class Job(Persistent):
     _given_context: surroundings.Parts = ()
     _quota_names: tuple[str, ...] = ()
     _unique: UniqueKey | None = None
+    #: The last deeds of people that were done to it; see `auditing`.
+    _audit: tuple[Any, ...] = ()
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
