@@ -243,3 +243,10 @@ LEASED_LOOKS = 1_000
 #: Seconds for which `list_jobs` looks for jobs that pass its filters, from the newest back. With
 #: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
 LOOK_SECONDS = 0.08
+
+#: Characters of the owner and the realm of a job: ids, paths and names are shorter, and each
+#: stands in the index of such jobs once for every job.
+LABEL_CHARACTERS = 500
+
+#: Characters of the title of a job, which is a line of a table.
+TITLE_CHARACTERS = 1_000
