@@ -252,3 +252,10 @@ AUDIT_PER_JOB = 20
 
 #: Ids of jobs that the description of a transaction names; a FileStorage has 64 kB for it.
 AUDIT_IDS_SHOWN = 20
+
+#: Characters of the owner and the realm of a job: ids, paths and names are shorter, and each
+#: stands in the index of such jobs once for every job.
+LABEL_CHARACTERS = 500
+
+#: Characters of the title of a job, which is a line of a table.
+TITLE_CHARACTERS = 1_000

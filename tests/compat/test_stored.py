@@ -56,6 +56,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):

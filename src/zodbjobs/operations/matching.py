@@ -53,9 +53,12 @@ def act_on_matching(
     filters = {**filters, "until": now if until is None else min(until, now)}
     list_jobs(place, **filters, limit=1)  # raises for what can't be
     job = ProgressableJob(run, action, filters, expected, by, why)
-    get_queue(place, queue).put(job)
+    title, realm = f"{action.capitalize()} all jobs that match", filters.get("realm")
+    get_queue(place, queue).put(job, owner=by, title=title, realm=realm)
     shown = ", ".join(f"{name} {_shown(value)}" for name, value in filters.items())
-    record = Record(f"{action} all that match", by, why, queue, detail=f"job {job.id}: {shown}")
+    record = Record(
+        f"{action} all that match", by, why, queue, realm=realm, detail=f"job {job.id}: {shown}"
+    )
     auditing.note(get_queues(place), record)
     return job
 

@@ -47,8 +47,7 @@ def made_again(job: Job, args: dict[int, Any], kwargs: dict[str, Any], owner: st
         _check(job, f"argument {name!r}", names[name], value)
         names[name] = value
     new._args, new._kwargs = tuple(positions), names or None
-    if owner is not None:
-        new._owner = owner  # type: ignore[attr-defined]
+    new.owner = owner
     return new
 
 
