@@ -12,6 +12,7 @@ from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
 from zodbjobs.stored.default_policy import GivesPolicy
+from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
 
 
@@ -27,6 +28,7 @@ class Queues(GivesPolicy, Persistent):
         self._queues = OOBTree()
         self.workers = OOBTree()
         self.resubscribed = 0
+        self.job_index = JobIndex()
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.
