@@ -243,3 +243,7 @@ LEASED_LOOKS = 1_000
 #: Seconds for which `list_jobs` looks for jobs that pass its filters, from the newest back. With
 #: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
 LOOK_SECONDS = 0.08
+
+#: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
+#: be busy, and little for a thread of a web process.
+CHUNK_BYTES = 256 * 1024
