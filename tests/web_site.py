@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import transaction
 import webtest
 from webob import Request, Response
 
-from zodbjobs.web import ACTIONS, Rights, make_app
+from zodbjobs.insights import find_job
+from zodbjobs.web import ACTIONS, Rights, make_app, path_about
 from zodbjobs.web.tokens import token_for
 
 #: Who asks, by the name that the header gives.
@@ -83,24 +86,59 @@ class Site:
         sent = self._headers(who, headers)
         return self.browser.post(path, {"token": given}, headers=sent, expect_errors=True)
 
+    def request(self, method: str, path: str, who: str | None = "ada") -> Any:
+        if method == "POST":
+            return self.post(path, who)
+        return self.browser.request(
+            path, method=method, headers=self._headers(who, {}), expect_errors=True
+        )
+
     def token(self, who: str | None) -> str:
-        said = {k: v for k, v in PEOPLE.get(who or "", {}).items() if k == "realm"}
+        realm = PEOPLE.get(who or "", {}).get("realm")
+        return self.token_for(Rights(who, realm=realm))
+
+    def token_for(self, rights: Rights) -> str:
+        with self.reading() as connection:
+            return token_for(connection, rights)
+
+    def status(self, job_id: str) -> str | None:
+        """The status of a job as it is committed; None if it is gone."""
+        with self.reading() as connection:
+            job = find_job(connection, job_id)
+            return None if job is None else job.status
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
         connection = self.db.open(self.manager)
         try:
-            return token_for(connection, Rights(who, **said))
+            yield connection
         finally:
             self.manager.abort()
             connection.close()
+
+    def links(self, path: str, who: str) -> set[str]:
+        """The ids of the jobs that a page links to."""
+        page = self.get(path, who)
+        assert page.status_int == 200
+        return {a["href"].rpartition("/")[2] for a in page.html.select("main tbody a")}
+
+    @property
+    def about(self) -> str:
+        """The path of the page about the account."""
+        return path_about(self.account, self.mount)
 
     def _headers(self, who: str | None, headers: dict[str, str]) -> dict[str, str]:
         said = {name.replace("_", "-"): value for name, value in headers.items()}
         return said if who is None else {"X-Who": who, **said}
 
 
-def ways(job_id: str, account: str) -> list[tuple[str, str]]:
+def ways(job_id: str) -> list[tuple[str, str]]:
     """Each URL of a job with each verb."""
-    paths = ["", ".json", "/result", "/files/data.csv", "/cancel", "/discard", "/retry"]
-    gets = [("GET", f"/jobs/{job_id}{path}") for path in paths]
-    heads = [("HEAD", f"/jobs/{job_id}{path}") for path in paths]
-    posts = [("POST", f"/jobs/{job_id}{path}") for path in ("/cancel", "/discard", "/retry", "")]
-    return [*gets, *heads, *posts]
+    tails = ["", ".json", "/result", "/files/data.csv", "/cancel", "/retry", "/discard"]
+    paths = [f"/jobs/{job_id}{tail}" for tail in tails]
+    return [(method, path) for method in ("GET", "HEAD", "POST") for path in paths]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two responses are the same, byte for byte."""
+    return (one.status, one.headerlist, one.body) == (other.status, other.headerlist, other.body)

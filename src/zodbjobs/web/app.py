@@ -79,8 +79,8 @@ def _answer(
 def _respond(visit: Visit) -> Response:
     """The response of the page, once the right was asked, and of a POST whether it was meant."""
     request = visit.request
-    found = _path_found(visit)
-    if not found.route.is_open_to(visit.rights):
+    found = visit.settings.routes.find(request.method, visit.path)
+    if found is None or not found.route.is_open_to(visit.rights):
         raise NotFound
     if found.route.has_job:
         visit.job = _job_for(visit, found)
@@ -90,17 +90,6 @@ def _respond(visit: Visit) -> Response:
             "not_meant", visit.t("Nothing was changed"), None, status=403, cache=responses.NOT_KEPT
         )
     return found.route.handler(visit)
-
-
-def _path_found(visit: Visit) -> Found:
-    try:
-        path = visit.request.path_info or "/"
-    except UnicodeDecodeError:
-        raise NotFound from None
-    found = visit.settings.routes.find(visit.request.method, path)
-    if found is None:
-        raise NotFound
-    return found
 
 
 def _job_for(visit: Visit, found: Found) -> Any:

@@ -47,7 +47,7 @@ class Response(webob.Response):
 
 def _made(status: int, kind: str, policy: str, cache: str, body: bytes) -> Response:
     response = Response(status=status, content_type=kind, body=body)
-    if kind.startswith("text/"):
+    if kind.startswith("text/") and status != 304:
         response.charset = "utf-8"
     response.headers["Cache-Control"] = cache
     response.headers["Content-Security-Policy"] = policy

@@ -84,5 +84,5 @@ def page_of(visit: Visit, jobs: Iterable[Any], most_looked_at: int, *path: objec
 
 
 def _start(visit: Visit) -> int:
-    given = visit.request.GET.get("from", "0")
+    given = visit.query.get("from", "0")
     return int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0

@@ -31,7 +31,10 @@ def token_for(connection: Any, rights: Rights) -> str:
 
 def is_meant(request: Request, connection: Any, rights: Rights) -> bool:
     """Whether a POST comes from a page of this site, and carries the token of who asks."""
-    given = request.POST.get(FIELD, "")
+    try:
+        given = request.POST.get(FIELD, "")
+    except ValueError:  # no form, or none in UTF-8
+        return False
     if not isinstance(given, str) or not _is_from_here(request):
         return False
     wanted = token_for(connection, rights)

@@ -66,6 +66,10 @@ class Visit:
         self.connection = connection
         self.language = language_of(request)
         self.t = self.language.t
+        #: The path below the mount; empty if it is none.
+        self.path: str = _decoded(lambda: request.path_info or "/") or ""
+        #: The parameters of the URL; of several of one name the last.
+        self.query: dict[str, str] = _decoded(lambda: dict(request.GET)) or {}
         self.parts: dict[str, str] = {}
         self._job: Job | None = None
 
@@ -99,11 +103,6 @@ class Visit:
         mount = quote(self.request.script_name.rstrip("/"), safe="/~")
         return f"{mount}/{path}{'?' if said else ''}{said}"
 
-    @property
-    def query(self) -> dict[str, str]:
-        """The parameters of this page, to link to it again: without those of the script's."""
-        return {k: v for k, v in self.request.GET.items() if k not in (LIVE, DONE)}
-
     def static(self, name: str) -> str:
         """The URL of a file of ours that may be kept for ever."""
         return self.url("static", name, v=static_files()[name].version)
@@ -128,7 +127,7 @@ class Visit:
         rendered. The template has it as `it`. `live`: seconds after which the page is to be
         asked for again while it is open; None for never. `say`: what is read out when it changes.
         """
-        is_part = LIVE in self.request.GET
+        is_part = LIVE in self.query
         etag = self._etag(template, title, shown, live, say, is_part)
         if status == 200 and etag in self.request.if_none_match:
             return responses.not_modified(f'W/"{etag}"', cache)
@@ -154,12 +153,11 @@ class Visit:
     @property
     def entries(self) -> list[Entry]:
         """The navigation: the routes with a title that who asks may go to."""
-        here = self.request.path_info
         return [
             Entry(
                 self.url(*route.path.strip("/").split("/")),
                 self.t(route.title),
-                _in(here, route.path),
+                _in(self.path, route.path),
             )
             for route in self.settings.routes.all
             if route.title is not None and route.is_open_to(self.rights)
@@ -173,7 +171,7 @@ class Visit:
 
     def notice(self) -> str | None:
         """What was just done, said by the redirect that led here."""
-        text = NOTICES.get(self.request.GET.get(DONE, ""))
+        text = NOTICES.get(self.query.get(DONE, ""))
         return None if text is None else self.t(text)
 
     def _etag(self, *parts: object) -> str:
@@ -182,6 +180,14 @@ class Visit:
         overall = sorted(self.rights.overall)
         all_parts = (parts, who, overall, self.language.code, self.url(), versions)
         return hashlib.blake2b(repr(all_parts).encode("utf-8"), digest_size=12).hexdigest()
+
+
+def _decoded(read: Callable[[], Any]) -> Any:
+    """What is in the URL; None if it isn't UTF-8, as no URL of ours is."""
+    try:
+        return read()
+    except UnicodeDecodeError:
+        return None
 
 
 def _in(here: str, path: str) -> bool:

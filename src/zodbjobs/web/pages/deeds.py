@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from zodbjobs.insights import job_info
+from zodbjobs.insights import JobInfo, job_info
+from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.operations import deeds
 from zodbjobs.web import responses, sentences
 from zodbjobs.web.language import message as _
@@ -35,7 +37,6 @@ def ask_to_cancel(visit: Visit) -> Response:
         _("It is stopped, and what it has done so far is undone. This can’t be taken back."),
         _("Cancel it"),
         _("Let it go on"),
-        is_possible=visit.job.outcome is None,
     )
 
 
@@ -48,37 +49,38 @@ def ask_to_discard(visit: Visit) -> Response:
         _("It goes from all lists, with its result and its files. This can’t be taken back."),
         _("Discard it"),
         _("Keep it"),
-        is_possible=visit.job.outcome is not None,
     )
 
 
 def cancel(visit: Visit) -> Response:
     """End it as cancelled."""
-    job_id = visit.job.id
-    done = _perform(visit, deeds.CANCEL)
-    word = "cancelled" if done else "too-late"
-    return responses.see_other(visit.url("jobs", job_id, **{DONE: word}))
+    word = "cancelled" if _perform(visit, deeds.CANCEL) else "too-late"
+    return responses.see_other(visit.url("jobs", visit.parts["job"], **{DONE: word}))
 
 
 def discard(visit: Visit) -> Response:
     """Drop it, with all that it has made."""
-    job_id = visit.job.id
     if _perform(visit, deeds.FORGET):
         return responses.see_other(visit.url("mine", **{DONE: "discarded"}))
-    return responses.see_other(visit.url("jobs", job_id, **{DONE: "too-late"}))
+    return responses.see_other(visit.url("jobs", visit.parts["job"], **{DONE: "too-late"}))
+
+
+def is_possible(action: str, job: Any, info: JobInfo) -> bool:
+    """Whether a job can be cancelled, or discarded, as it is now."""
+    if unreadable_reason(job) is not None:
+        return False
+    return (info.outcome is None) == (action == "cancel")
 
 
 def _perform(visit: Visit, action: str) -> bool:
     """Whether it was done; not if the job has gone on since it was asked."""
     (result,) = deeds.perform(
-        visit.connection, action, [str(visit.job.id)], by=visit.rights.principal
+        visit.connection, action, [visit.parts["job"]], by=visit.rights.principal
     )
     return result.done
 
 
-def _ask(
-    visit: Visit, action: str, question: str, what: str, yes: str, no: str, *, is_possible: bool
-) -> Response:
+def _ask(visit: Visit, action: str, question: str, what: str, yes: str, no: str) -> Response:
     info = job_info(visit.job)
     title = sentences.title_of(visit.language, info)
     shown = Question(
@@ -89,6 +91,6 @@ def _ask(
         visit.t(no),
         visit.url("jobs", info.id, action),
         visit.url("jobs", info.id),
-        is_possible,
+        is_possible(action, visit.job, info),
     )
     return visit.page("question", shown.question, shown, cache=responses.NOT_KEPT)

@@ -9,6 +9,7 @@ from typing import Any
 from zodbjobs.insights import JobInfo, job_details, job_info
 from zodbjobs.web import outcome, responses, sentences
 from zodbjobs.web.outcome import FileShown
+from zodbjobs.web.pages import deeds
 from zodbjobs.web.responses import Response
 from zodbjobs.web.visit import Visit
 
@@ -50,8 +51,8 @@ def job(visit: Visit) -> Response:
         result=outcome.short_result(visit, found),
         traceback=_traceback(visit, info),
         owner=None if info.owner == visit.rights.principal else info.owner,
-        cancel=_path(visit, "cancel", info.outcome is None),
-        discard=_path(visit, "discard", info.outcome is not None),
+        cancel=_path(visit, "cancel", info),
+        discard=_path(visit, "discard", info),
         is_scheduled=info.state == "scheduled",
     )
     return visit.page(
@@ -63,13 +64,11 @@ def job(visit: Visit) -> Response:
     )
 
 
-def _path(visit: Visit, action: str, is_possible: bool) -> str | None:
+def _path(visit: Visit, action: str, info: JobInfo) -> str | None:
     """Where to ask for a deed, if who asks may do it and it can be done now."""
-    return (
-        visit.url("jobs", visit.job.id, action)
-        if is_possible and visit.may(action, visit.job)
-        else None
-    )
+    if not deeds.is_possible(action, visit.job, info) or not visit.may(action, visit.job):
+        return None
+    return visit.url("jobs", info.id, action)
 
 
 def _traceback(visit: Visit, info: JobInfo) -> str | None:

@@ -21,7 +21,5 @@ def static(visit: Visit) -> Response:
     if found.version in visit.request.if_none_match:
         return responses.not_modified(etag, cache)
     response = responses.data(found.kind, cache, found.body)
-    if found.kind.startswith("text/"):
-        response.charset = "utf-8"
     response.headers["ETag"] = etag
     return response
