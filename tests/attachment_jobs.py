@@ -181,3 +181,8 @@ def attach_large(size: int) -> None:
 
 def attach_some_data() -> None:
     local.attach("a.txt", sample.some_data)  # type: ignore[attr-defined]
+
+
+def attach_two() -> None:
+    local.attach("a", b"1")
+    local.attach("b", b"2")
