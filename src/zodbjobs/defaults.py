@@ -259,3 +259,7 @@ LABEL_CHARACTERS = 500
 
 #: Characters of the title of a job, which is a line of a table.
 TITLE_CHARACTERS = 1_000
+
+#: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
+#: be busy, and little for a thread of a web process.
+CHUNK_BYTES = 256 * 1024

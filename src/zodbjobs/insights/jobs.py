@@ -106,10 +106,10 @@ def find_job(place: Any, job_id: str) -> Job | None:
     shard = completion.shard_of(found)
     if shard is None or shard.queue not in queues.values():
         return None
-    if unreadable_reason(found) or found.queue is not None or control.is_undone(found):
-        job: Job = found
+    job: Job = found
+    if unreadable_reason(job) or control.is_undone(job):
         return job
-    return None
+    return None if job.queue is None or completion.is_forgotten(job) else job
 
 
 def _row(job: Job) -> dict[str, Any]:
