@@ -260,6 +260,10 @@ LABEL_CHARACTERS = 500
 #: Characters of the title of a job, which is a line of a table.
 TITLE_CHARACTERS = 1_000
 
+#: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
+#: at once, and write to the same one, may conflict; a page of the index reads from all of them.
+INDEX_LANES = 32
+
 #: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
 #: be busy, and little for a thread of a web process.
 CHUNK_BYTES = 256 * 1024

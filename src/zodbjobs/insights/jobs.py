@@ -35,7 +35,15 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, auditing, completion, control, followers, pausing
+from zodbjobs.stored.lifecycle import (
+    after,
+    auditing,
+    completion,
+    control,
+    followers,
+    labels,
+    pausing,
+)
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -53,11 +61,9 @@ def job_details(job: Job) -> JobDetails:
     if unreadable_reason(job):
         return JobDetails(**row)
     holder = None if job.queue is None else completion.holder_of(job.queue, job)
-    arguments = [show(value, MOST_ARGUMENT) for value in job.args]
-    arguments += [f"{n}={show(value, MOST_ARGUMENT)}" for n, value in job.kwargs.items()]
     return JobDetails(
         **row,
-        arguments=tuple(arguments),
+        arguments=shown_arguments(job),
         begin_by=None if job.begin_by is None else job.begin_by.total_seconds(),
         timeout=None if job.timeout is None else job.timeout.total_seconds(),
         worker=completion.ended_by(job) if holder is None else holder.id,
@@ -88,6 +94,13 @@ def job_details(job: Job) -> JobDetails:
             for deed in auditing.deeds_of(job)
         ),
     )
+
+
+def shown_arguments(job: Job) -> tuple[str, ...]:
+    """The arguments of a job as text, shortened."""
+    shown = [show(value, MOST_ARGUMENT) for value in job.args]
+    shown += [f"{name}={show(value, MOST_ARGUMENT)}" for name, value in job.kwargs.items()]
+    return tuple(shown)
 
 
 def find_job(place: Any, job_id: str) -> Job | None:
@@ -139,7 +152,23 @@ def _row(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "interruptions": job.interruptions,
         "failure": None if job.failure is None else str(job.failure),
+        **labels.texts(job),
+        **_about(job, labels.about_of(job)),
     }
+
+
+def _about(job: Any, name: labels.AboutName | None) -> dict[str, str]:
+    """What a job is about, which may be gone, or of a class that is missing here."""
+    if name is None:
+        return {}
+    oid, database = name
+    try:
+        found = labels.find(job._p_jar, name)
+        what = "something that is gone," if found is None else type(found).__name__
+    except Exception as error:  # no page fails for what a job is about
+        what = f"something that can't be loaded ({type(error).__name__}),"
+    where = "" if database == job._p_jar.db().database_name else f" in {database!r}"
+    return {"about": f"{what} {u64(oid)}{where}", "about_id": f"{database}/{u64(oid)}"}
 
 
 def unreadable_reason(job: Any) -> str | None:
@@ -167,6 +196,10 @@ def _unreadable(job: Any, why: str) -> dict[str, Any]:
     ended = completion.completion_of(job) is not None
     outcome = state.get("_unsuccessful", SUCCEEDED) if ended else None
     return {
+        "owner": state.get("_owner"),
+        "title": state.get("_title"),
+        "realm": state.get("_realm"),
+        **_about(job, state.get("_about")),
         "id": str(u64(job._p_oid)),
         "queue": "" if shard is None else shard.queue.name,
         "description": "?" if stored is None else describe(stored),

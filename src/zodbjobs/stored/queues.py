@@ -14,6 +14,7 @@ from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
 from zodbjobs.stored.audit import AuditTrail
 from zodbjobs.stored.default_policy import GivesPolicy
+from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
 
 
@@ -32,6 +33,7 @@ class Queues(GivesPolicy, Persistent):
         self._audit = AuditTrail()
         #: What tokens of the pages are signed with. It is made here so that no page writes it.
         self._secret = os.urandom(32)
+        self.job_index = JobIndex()
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.

@@ -15,6 +15,7 @@ from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
     from zodbjobs.stored.labelled import Labelled
 
 #: The object id of what a job is about, and the name of its database.
@@ -161,13 +162,48 @@ def _jar_above(value: Any) -> Any:
     return None
 
 
+def texts(job: Labelled) -> dict[str, str | None]:
+    """The labels of a job that are texts, by name."""
+    return {"owner": job._owner, "title": job._title, "realm": job._realm}
+
+
+def sign(txn: Any, job: Job) -> None:
+    """Let the storage's undo log tell whose job has written the transaction, and which it was.
+
+    Only of a job with an owner or a title; what the job has noted there itself stays.
+    """
+    if job._owner is None and job._title is None:
+        return
+    if job._owner is not None and not txn.user:
+        txn.user = job._owner
+    if not txn.description:
+        txn.note(job._title or job.description)
+
+
+def about_of(job: Labelled) -> AboutName | None:
+    """The name of what a job is about, or None. A copy of a job that was put is about nothing, nor
+    is one that was forgotten: the name of the object may be that of any.
+    """
+    from zodbjobs.stored.lifecycle import listing  # which needs this module
+
+    name = job._about
+    if name is None or not job._listed or job._p_jar is None:
+        return name
+    return name if listing.is_listed(job, listing.name_of_about(name)) else None
+
+
 def object_of(job: Labelled) -> Any:
     """What a job is about; None if that is nothing, is gone, or is of a database that isn't
     open here.
     """
-    name, connection = job._about, job._p_jar
+    name, connection = about_of(job), job._p_jar
     if name is None or connection is None:
         return None if name is None else job._v_about
+    return find(connection, name)
+
+
+def find(connection: Any, name: AboutName) -> Any:
+    """The object of that name, by way of a connection; None if it is gone, or not open here."""
     oid, database = name
     if database != connection.db().database_name:
         if database not in connection.db().databases:
