@@ -39,6 +39,24 @@ class Settings:
     title: str
     sign_out: Callable[[Request], str | None] | None
     routes: Routes
+    layout: Layout | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """A page without its frame, for the layout of a host.
+
+    `title`: plain text. `head`: markup for the <head>, our style and script. `body`: markup for
+    the <body>, which the script keeps up to date.
+    """
+
+    title: str
+    head: str
+    body: str
+
+
+#: What makes a whole page of one without its frame; None leaves it to ours.
+Layout = Callable[[Request, Inside], str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,24 +149,36 @@ class Visit:
         etag = self._etag(template, title, shown, live, say, is_part)
         if status == 200 and etag in self.request.if_none_match:
             return responses.not_modified(f'W/"{etag}"', cache)
-        text = render(
-            template,
-            "bare" if is_part else "frame",
-            it=shown,
-            visit=self,
-            t=self.t,
-            n=self.language.n,
-            language=self.language,
-            url=self.url,
-            title=title,
-            live=live,
-            say=say,
-        )
+        names = {
+            "it": shown,
+            "visit": self,
+            "t": self.t,
+            "n": self.language.n,
+            "language": self.language,
+            "url": self.url,
+            "title": title,
+            "live": live,
+            "say": say,
+        }
+        text = None if is_part else self._in_layout(template, title, names)
+        is_ours = text is None
+        if text is None:
+            text = render(template, "bare" if is_part else "frame", **names)
         response = responses.html(text, status=status, cache=cache)
         response.headers["Content-Language"] = self.language.code
-        if status == 200 and cache != responses.NOT_KEPT:
+        # What else a layout shows isn't in the tag.
+        if status == 200 and cache != responses.NOT_KEPT and is_ours:
             response.headers["ETag"] = f'W/"{etag}"'
         return response
+
+    def _in_layout(self, template: str, title: str, names: dict[str, Any]) -> str | None:
+        """The page in the layout of the host; None if it has none."""
+        layout = self.settings.layout
+        if layout is None:
+            return None
+        head = render("head", "head", **names)
+        body = render(template, "inside", **names)
+        return layout(self.request, Inside(title, head, body))
 
     @property
     def entries(self) -> list[Entry]:
