@@ -184,6 +184,12 @@ class IJob(IContained):
         """
 
 
+class ISecret(Interface):
+    """An argument that is shown as ``***``."""
+
+    value = Attribute("What is hidden; for the job.")
+
+
 class IAttachment(Interface):
     """A file that a job has left with ``zodbjobs.local.attach``."""
 
