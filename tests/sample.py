@@ -58,6 +58,12 @@ class Brittle:
         return make_brittle, ()
 
 
+class Titled(zodbjobs.Job):
+    """Jobs of a kind have a title."""
+
+    title = "An export"
+
+
 class SpecialJob(zodbjobs.Job):
     """A kind of job of the application's."""
 

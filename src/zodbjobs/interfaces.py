@@ -121,6 +121,20 @@ class IJob(IContained):
         "Settable while NEW, to a mapping, or to None for what is captured at the put; else "
         "BadStatus. BadArgument for a name that isn't registered, and for what can't be stored."
     )
+    owner = Attribute(
+        "Whose job it is: the id of a principal (str), or None. Settable while NEW, else "
+        "BadStatus; BadArgument for anything but a str. Callbacks, parts of a composition and "
+        "returned jobs that were given none have their parent's; so it is with about and realm."
+    )
+    about = Attribute(
+        "The stored object that it is about, of whichever database, or None; also if it is gone. "
+        "Settable while NEW, else BadStatus; BadArgument for what isn't stored."
+    )
+    title = Attribute("What people read of it (str), or None. Settable while NEW, as `owner`.")
+    realm = Attribute(
+        "The site that it belongs to, by its path or name (str), or None. Settable while NEW, as "
+        "`owner`. Those who manage one see nothing of another's."
+    )
     past_attempts = Attribute(
         "Tuple of the last 20 attempts that are over, the oldest first, each with started, "
         "finished (aware UTC datetimes), worker, outcome (the job's, or failed, interrupted, "
@@ -266,6 +280,10 @@ class IQueue(Interface):
         quota_names=None,
         unique=None,
         unique_until="begun",
+        owner=None,
+        about=None,
+        title=None,
+        realm=None,
     ):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
@@ -286,6 +304,7 @@ class IQueue(Interface):
         with `unique_until='ended'` it isn't before that one has ended.
         `context`: False captures nothing of what the job is put in, such as the current site; see
         `zodbjobs.context`. What was set as `job.context` stays.
+        `owner`, `about`, `title`, `realm`: those attributes of the job; None: what it has.
 
         Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
         (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
@@ -302,6 +321,10 @@ class IQueue(Interface):
         timeout=...,
         quota_names=None,
         context=True,
+        owner=None,
+        about=None,
+        title=None,
+        realm=None,
     ):
         """`put` each of an iterable, all or none, and return them as a list."""
 

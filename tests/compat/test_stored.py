@@ -24,6 +24,7 @@ from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
 from zodbjobs import defaults, operations
+from zodbjobs.operations import deeds
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -56,6 +57,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
@@ -74,6 +76,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         transaction.commit()
         run_jobs(db)
         _use_a_filter(db, queue)
+        deeds.perform(queue, "retry", [j.id for j in queue.finished() if j.failure], by="me")
         queue.resume(match="sample:add")
         patient.resume()
         transaction.commit()

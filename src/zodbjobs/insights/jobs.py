@@ -17,6 +17,7 @@ from zodbjobs.insights.infos import (
     MOST_RESULT,
     AttemptInfo,
     FileInfo,
+    JobDeed,
     JobDetails,
     JobInfo,
     show,
@@ -38,7 +39,7 @@ from zodbjobs.interfaces import (
 from zodbjobs.redaction import Redactor
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, completion, control, followers, pausing
+from zodbjobs.stored.lifecycle import after, auditing, completion, control, followers, pausing
 from zodbjobs.stored.lifecycle.attempts import PastAttempt
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -79,6 +80,10 @@ def job_details(job: Job) -> JobDetails:
         callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
         attachments=tuple(
             FileInfo(file.name, file.content_type, file.size) for file in job.attachments.values()
+        ),
+        deeds=tuple(
+            JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, deed.why)
+            for deed in auditing.deeds_of(job)
         ),
     )
 

@@ -123,7 +123,7 @@ class Composition(Job):
         last = Job(gather) if last is None else last
         last._is_part = False
         wanted = last.queue
-        (queue if wanted is None else wanted)._put_inner(last, jobs)
+        (queue if wanted is None else wanted)._put_inner(last, self, jobs)
         last._args = (*last._args, *jobs)
         return last
 
@@ -133,7 +133,8 @@ class Composition(Job):
                 job._is_part = False
                 wanted = job.queue
                 into = queue if wanted is None else wanted
-                into._put_inner(job, [before] if self._in_order and before is not None else ())
+                behind = [before] if self._in_order and before is not None else ()
+                into._put_inner(job, self, behind)
             before = job
 
     def _set_members(self, values: tuple[Any, ...]) -> None:

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import transaction
-from persistent import Persistent
 from ZODB.utils import u64
 from zope.interface import implementer
 
@@ -33,6 +32,7 @@ from zodbjobs.interfaces import (
     IProgressable,
 )
 from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.labelled import Labelled
 from zodbjobs.stored.lifecycle import (
     calls,
     completion,
@@ -40,6 +40,7 @@ from zodbjobs.stored.lifecycle import (
     delivery,
     followers,
     keys,
+    labels,
     location,
     surroundings,
 )
@@ -84,12 +85,13 @@ _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
-    | {"_has_source", "_quota_names"}
+    | {"_has_source", "_quota_names", "_audit"}
+    | {"_owner", "_about", "_title", "_realm", "_listed"}
 )
 
 
 @implementer(IJob)
-class Job(Persistent):
+class Job(Labelled):
     """A call of `callable` with `args` and `kwargs`, to be put into a queue.
 
     Raises TypeError if it isn't callable, BadArgument if it can't be stored by name
@@ -161,6 +163,8 @@ class Job(Persistent):
     _given_context: surroundings.Parts = ()
     _quota_names: tuple[str, ...] = ()
     _unique: UniqueKey | None = None
+    #: The last deeds of people that were done to it; see `auditing`.
+    _audit: tuple[Any, ...] = ()
     #: The files that it has left, by name.
     _attachments: dict[str, Attachment] | None = None
 
@@ -486,6 +490,9 @@ class Job(Persistent):
         if "timeout" in vars(cls):
             cls._timeout = timeout_micros(vars(cls)["timeout"])
             del cls.timeout
+        if isinstance(title := vars(cls).get("title"), str):
+            cls._title = labels.checked_title(title)
+            del cls.title
         own = (cls.set_up, cls.tear_down)
         cls._has_hooks = own != (Job.set_up, Job.tear_down)
 

@@ -19,7 +19,7 @@ from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import browse, control, pausing, put
+from zodbjobs.stored.lifecycle import browse, control, labels, pausing, put
 from zodbjobs.stored.lifecycle.completion import is_forgotten
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
@@ -78,6 +78,10 @@ class Queue(GivesPolicy, Persistent):
         unique: str | None = None,
         unique_until: str = "begun",
         context: bool = True,
+        owner: str | None = None,
+        about: Any = None,
+        title: str | None = None,
+        realm: str | None = None,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
@@ -91,6 +95,8 @@ class Queue(GivesPolicy, Persistent):
             quota_names,
             context,
         )
+        if not (owner is about is title is realm is None):
+            options = options._replace(labels=labels.given(owner, about, title, realm))
         if unique is not None or unique_until != "begun":
             check_unique(unique, unique_until)
         job = put.checked(self, job, options)
@@ -113,6 +119,10 @@ class Queue(GivesPolicy, Persistent):
         timeout: TimeoutOption = UNSAID,
         quota_names: Iterable[str] | None = None,
         context: bool = True,
+        owner: str | None = None,
+        about: Any = None,
+        title: str | None = None,
+        realm: str | None = None,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
         options = put.options(
@@ -124,6 +134,8 @@ class Queue(GivesPolicy, Persistent):
             quota_names=quota_names,
             context=context,
         )
+        if not (owner is about is title is realm is None):
+            options = options._replace(labels=labels.given(owner, about, title, realm))
         checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
             raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
@@ -132,10 +144,11 @@ class Queue(GivesPolicy, Persistent):
             put.put(self, job, options, before)
         return checked
 
-    def _put_inner(self, job: Job, after: Iterable[Job] = ()) -> None:
+    def _put_inner(self, job: Job, outer: Job, after: Iterable[Job] = ()) -> None:
         """Put what belongs to a job that was put before; a queue that drains takes it."""
         options = put.options(self, None, None, None, after, is_inner=True)
         job = put.checked(self, job, options)
+        labels.inherit(job, outer)
         put.put(self, job, options, put.predecessors(self, job, options))
 
     # Pause

@@ -164,7 +164,7 @@ def wait_for_returned(outer: Job, inner: Job) -> Gate | None:
         return None
     if inner.status == NEW and not followers.waits_for_parent(inner):
         wanted = inner.queue
-        (shard.queue if wanted is None else wanted)._put_inner(inner)
+        (shard.queue if wanted is None else wanted)._put_inner(inner, outer)
     elif inner._p_jar not in (None, *outer._p_jar.connections.values()):
         raise BadArgument(f"{outer!r} returned {inner!r}, which is of another connection")
     check_cycle(outer, [inner])

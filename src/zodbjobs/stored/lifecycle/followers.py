@@ -19,7 +19,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, NotInstalled, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
-from zodbjobs.stored.lifecycle import keys, surroundings, telling
+from zodbjobs.stored.lifecycle import keys, labels, surroundings, telling
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
@@ -403,6 +403,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
         return
     after = callback._begin_after if callback._delay is None else now + callback._delay
     queue = shard.queue if queue is None else queue  # an empty one is false
+    labels.inherit(callback, source)
     give_timeout(queue, callback)
     enter(queue, callback, now, after, callback._priority)
     telling.put(queue, callback)

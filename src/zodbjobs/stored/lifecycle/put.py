@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers, pausing, surroundings, telling
+from zodbjobs.stored.lifecycle import followers, labels, pausing, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import (
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What a put says of its jobs; microseconds, None for what it doesn't say.
 
-    `policy`: that of jobs which bring none; `context`: the run context of those.
+    `policy`: that of jobs which bring none; `context`: the run context of those; `labels`: whose
+    they are, and what about.
     """
 
     begin_after: int | None = None
@@ -45,6 +46,7 @@ class Options(NamedTuple):
     says_timeout: bool = False
     quota_names: tuple[str, ...] | None = None
     context: surroundings.Parts = ()
+    labels: labels.Labels | None = None
 
 
 _NOTHING = Options()
@@ -125,6 +127,8 @@ def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
         followers.check_all(job, queue._p_jar)
     else:
         job._check(queue._p_jar)
+    if job._about is not None:
+        labels.check_about(job)
     names = job._quota_names if said.quota_names is None else said.quota_names
     if names:
         queue.quotas.check(names, job)
@@ -161,6 +165,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._given_context = said.context  # one that it was given goes before it
     if said.quota_names is not None and job._quota_names != said.quota_names:
         job._quota_names = said.quota_names
+    if said.labels is not None:
+        labels.give(job, said.labels)
     priority = job._priority if said.priority is None else said.priority
     if behind:
         key = due_key(job, now, after, priority)

@@ -1,0 +1,179 @@
+"""Labels: whose a job is, what it is about, which site it belongs to, and its title; checked.
+
+The object that a job is about is named by its database and its object id, and not referred to: an
+export or a copy of the job would take it along, a pack would keep it when it is deleted, and a
+database may be one that isn't allowed to refer to others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ZODB.POSException import POSKeyError
+
+from zodbjobs import defaults
+from zodbjobs.errors import BadArgument
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.labelled import Labelled
+
+#: The object id of what a job is about, and the name of its database.
+AboutName = tuple[bytes, str]
+
+
+class Labels(NamedTuple):
+    """What a put says of its jobs; None for what it doesn't say."""
+
+    owner: str | None = None
+    about: Any = None
+    title: str | None = None
+    realm: str | None = None
+
+
+def given(owner: str | None, about: Any, title: str | None, realm: str | None) -> Labels:
+    """What a put says, checked; BadArgument for what can't be."""
+    if about is not None:
+        name_of(about)
+    return Labels(
+        checked_text("owner", owner),
+        about,
+        checked_title(title),
+        checked_text("realm", realm),
+    )
+
+
+def checked_text(
+    what: str, value: str | None, most: int = defaults.LABEL_CHARACTERS
+) -> str | None:
+    """`value` as a plain str, or None; BadArgument for anything else, an empty or a long one."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadArgument(f"the {what} of a job is a str or None, not {value!r}")
+    if not 0 < len(value) <= most:
+        raise BadArgument(
+            f"the {what} of a job has 1 to {most:,} characters, not {len(value):,}; None for none"
+        )
+    return str.__str__(value)  # not a subclass, whose class the record would need
+
+
+def checked_title(value: str | None) -> str | None:
+    """The same of a title."""
+    return checked_text("title", value, defaults.TITLE_CHARACTERS)
+
+
+def give(job: Labelled, said: Labels) -> None:
+    """Let a job have what the put of it says, and keep the rest."""
+    if said.owner is not None:
+        job._owner = said.owner
+    if said.about is not None:
+        job._about, job._v_about = name_of(said.about), said.about
+    if said.title is not None:
+        job._title = said.title
+    if said.realm is not None:
+        job._realm = said.realm
+    mark(job)
+
+
+def mark(job: Labelled) -> None:
+    """Note whether a new job is to be in lists: a put looks at that alone."""
+    has_any = any(each is not None for each in (job._owner, job._about, job._realm))
+    job._listed = () if has_any else None
+
+
+def inherit(job: Labelled, parent: Labelled) -> None:
+    """Let a callback, a part or a returned job belong to whom its parent does, unless it was given
+    an owner, an object or a realm of its own. The title stays the parent's alone.
+    """
+    if parent._listed is None:
+        return
+    if job._owner is None and parent._owner is not None:
+        job._owner = parent._owner
+    if job._about is None and parent._about is not None:
+        job._about, job._v_about = parent._about, parent._v_about
+    if job._realm is None and parent._realm is not None:
+        job._realm = parent._realm
+    mark(job)
+
+
+def set_owner(job: Labelled, value: str | None) -> None:
+    """Let a job be somebody's; None: nobody's."""
+    job._owner = checked_text("owner", value)
+    mark(job)
+
+
+def set_about(job: Labelled, value: Any) -> None:
+    """Let a job be about a stored object; None: about nothing. BadArgument if it has no id."""
+    job._about = None if value is None else name_of(value)
+    job._v_about = value
+    mark(job)
+
+
+def set_title(job: Labelled, value: str | None) -> None:
+    """Give a job a title; None: none."""
+    job._title = checked_title(value)
+
+
+def set_realm(job: Labelled, value: str | None) -> None:
+    """Let a job belong to a site; None: to none."""
+    job._realm = checked_text("realm", value)
+    mark(job)
+
+
+def check_about(job: Labelled) -> None:
+    """Name what a job is about anew if that was added in a transaction that was aborted; raises
+    BadArgument if it can't be found any more.
+    """
+    value = job._v_about
+    if value is not None and job._p_jar is None:
+        job._about = name_of(value)
+
+
+def name_of(value: Any) -> AboutName:
+    """How a job names an object. One that is new, and has a stored object above it, is added to
+    the database of that: it has an id then.
+
+    Raises BadArgument for what isn't stored.
+    """
+    jar = getattr(value, "_p_jar", None)
+    if jar is None and hasattr(value, "_p_jar"):
+        jar = _jar_above(value)
+        if jar is not None:
+            jar.add(value)
+    oid = getattr(value, "_p_oid", None)
+    if jar is None or not isinstance(oid, bytes):
+        raise BadArgument(
+            f"a job can be about a stored object only, not about {value!r}; add it to the "
+            "database first, as with connection.add(...), or leave `about` out"
+        )
+    return oid, jar.db().database_name
+
+
+def _jar_above(value: Any) -> Any:
+    """The connection of the first stored object above, or None."""
+    seen: set[int] = set()
+    while value is not None and id(value) not in seen:
+        seen.add(id(value))
+        jar = getattr(value, "_p_jar", None)
+        if jar is not None:
+            return jar
+        value = getattr(value, "__parent__", None)
+    return None
+
+
+def object_of(job: Labelled) -> Any:
+    """What a job is about; None if that is nothing, is gone, or is of a database that isn't
+    open here.
+    """
+    name, connection = job._about, job._p_jar
+    if name is None or connection is None:
+        return None if name is None else job._v_about
+    oid, database = name
+    if database != connection.db().database_name:
+        if database not in connection.db().databases:
+            return None
+        connection = connection.get_connection(database)
+    try:
+        return connection.get(oid)
+    except POSKeyError:
+        return None
