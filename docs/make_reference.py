@@ -30,8 +30,8 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 """
 
 _MODULES = (
-    *("local", "context", "events", "cleanup", "testing", "insights", "operations", "errors"),
-    "web_worker",
+    *("local", "context", "events", "cleanup", "testing", "insights", "operations"),
+    *("operations.deeds", "errors", "web_worker"),
 )
 
 
@@ -46,6 +46,7 @@ def reference() -> str:
         "testing",
         "insights",
         "operations",
+        "operations.deeds",
         "errors",
         "web_worker",
     ):

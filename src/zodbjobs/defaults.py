@@ -248,9 +248,22 @@ LOOK_SECONDS = 0.08
 #: at once, and write to the same one, may conflict; a page of the index reads from all of them.
 INDEX_LANES = 32
 
+#: Seconds that a deed of an operator stays in the audit trail: a year and a month.
+AUDIT_SECONDS = 396 * 24 * 3600.0
+
+#: Deeds that the record of a job has, the last ones; the trail has them all.
+AUDIT_PER_JOB = 20
+
+#: Ids of jobs that the description of a transaction names; a FileStorage has 64 kB for it.
+AUDIT_IDS_SHOWN = 20
+
 #: Characters of the owner and the realm of a job: ids, paths and names are shorter, and each
 #: stands in the index of such jobs once for every job.
 LABEL_CHARACTERS = 500
 
 #: Characters of the title of a job, which is a line of a table.
 TITLE_CHARACTERS = 1_000
+
+#: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
+#: be busy, and little for a thread of a web process.
+CHUNK_BYTES = 256 * 1024

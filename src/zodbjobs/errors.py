@@ -37,6 +37,14 @@ class NotStored(ZodbjobsError, LookupError):
     """The object isn't stored in a database, so it leads to no queue."""
 
 
+class NoBlobs(ZodbjobsError):
+    """The database has no place for files, so a job can't attach any."""
+
+
+class AttachmentLost(ZodbjobsError, LookupError):
+    """The data of a file that a job has left isn't in the database any more."""
+
+
 class MissingCode(ZodbjobsError, LookupError):
     """The code that a job calls isn't there in this process."""
 

@@ -92,6 +92,11 @@ class IJob(IContained):
     interruptions = Attribute("How often a worker died or stopped while it held the job.")
     parked = Attribute("Why the job can't be run here (str), or None.")
     progress = Attribute("The last Progress(percent, message) that was reported.")
+    attachments = Attribute(
+        "Mapping of the names of the files that the job has left to IAttachments, in the order of "
+        "attaching; read-only. Empty until the end, but in the job itself, and if the job failed. "
+        "The data goes with the job: once that is forgotten, the next pack frees it."
+    )
     log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
     callbacks = Attribute("Tuple of the callbacks, jobs and handles, in the order of adding.")
@@ -190,6 +195,23 @@ class IJob(IContained):
 
         A running job can't commit any more. Joins the current transaction. Raises
         BadStatus when the job is NEW or has ended.
+        """
+
+
+class IAttachment(Interface):
+    """A file that a job has left with ``zodbjobs.local.attach``."""
+
+    name = Attribute("A plain file name (str), unlike that of any other attachment of the job.")
+    content_type = Attribute("The type (str), such as 'text/csv; charset=utf-8'.")
+    size = Attribute("Number of bytes.")
+
+    def open():
+        """The data as a binary file, to be closed by the caller; AttachmentLost if it is gone."""
+
+    def chunks(start=0, stop=None):
+        """An iterator over the bytes from `start` up to `stop` in pieces of bounded size.
+
+        The data is opened at once, and closed at the end or by its `close()`. Raises as `open`.
         """
 
 
@@ -337,7 +359,10 @@ class IQueue(Interface):
         """Take a waiting job out, as NEW again; LookupError if it isn't waiting here."""
 
     def get(job_id):
-        """The job of this queue with that decimal id, in any status, or None."""
+        """The job of this queue with that decimal id, in any status, or None.
+
+        One that was forgotten or pruned is found only if a container has it.
+        """
 
     def retry(job):
         """Put a parked job, or one that ended without success, in again.

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import attachment_jobs
 import pytest
 import sample
 import transaction
@@ -116,6 +117,21 @@ def test_killed_in_a_job(tmp_path: Path) -> None:
     seen = finish_and_check(path, ids)
     assert set(seen["outcomes"].values()) == {"succeeded"}
     assert seen["interruptions"][0] == 1
+
+
+def test_killed_while_a_job_attaches_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    job = zodbjobs.Job(attachment_jobs.attach_and_die, 10_000_000, str(tmp_path / "killed"))
+    ids = prepare(path, job)
+    assert start_victim(path, "in-a-job").wait(60) == -signal.SIGKILL
+    blobs = tmp_path / "Data.fs.blobs"
+    assert not list(blobs.rglob("*.blob"))
+    seen = finish_and_check(path, ids)
+    assert set(seen["outcomes"].values()) == {"succeeded"}
+    assert [file.stat().st_size for file in blobs.rglob("*.blob")] == [10_000_000]
+    # What a killed process had not committed is known to nobody.
+    (left,) = (blobs / "tmp").iterdir()
+    assert left.name.startswith("attachment-")
 
 
 @pytest.mark.promise(113)

@@ -26,7 +26,7 @@ Put = Callable[..., list[str]]
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
     *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
-    *("agents", "demo", "zc-async"),
+    *("agents", "audit", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -404,6 +404,23 @@ def test_what_is_done_as_json(run: Run, path: Path, busy: dict[str, str]) -> Non
     assert json.loads(run("resume", path, "--match", "a*", "--json").out)["state"] == "resumed"
     assert json.loads(run("remove", path, busy["scheduled"], "--json").out)[0]["refused"] is None
     assert json.loads(run("drain", path, "--json").out)["state"] == "empty"
+
+
+def test_who_did_what(run: Run, path: Path, busy: dict[str, str]) -> None:
+    assert run("audit", path).out == "nobody has done anything yet\n"
+    run("retry", path, busy["failed"], "--why", "the disk was full")
+    run("cancel", path, busy["waiting"])
+    run("pause", path, "--reason", "a release")
+    newest, _, oldest = json.loads(run("audit", path, "--json").out)
+    assert (oldest["action"], oldest["job_ids"]) == ("retry", [busy["failed"]])
+    assert oldest["why"] == "the disk was full"
+    assert "@" in oldest["by"]
+    assert newest["why"] == "a release"
+    told = run("audit", path, COLUMNS="200").out
+    assert f"retry job {busy['failed']}" in told
+    assert "pause queue (default)" in told
+    assert "the disk was full" in run("show", path, busy["failed"]).out
+    assert json.loads(run("audit", path, "--by", "nobody", "--json").out) == []
 
 
 def test_stats_tells_times(run: Run, path: Path, busy: dict[str, str]) -> None:

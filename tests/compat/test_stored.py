@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attachment_jobs
 import patience
 import pytest
 import sample
@@ -23,6 +24,7 @@ from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
 from zodbjobs import defaults, operations
+from zodbjobs.operations import deeds
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -60,6 +62,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
             queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
+        queue.put(attachment_jobs.attach)
         queue.put(zodbjobs.Job(sample.note, 1), unique="key")
         queue.put(zodbjobs.Job(sample.note, 1), unique="ended", unique_until="ended")
         transaction.commit()
@@ -72,6 +75,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         transaction.commit()
         run_jobs(db)
         _use_a_filter(db, queue)
+        deeds.perform(queue, "retry", [j.id for j in queue.finished() if j.failure], by="me")
         queue.resume(match="sample:add")
         patient.resume()
         transaction.commit()
@@ -150,10 +154,20 @@ def stored_classes(db: Any) -> dict[str, list[str]]:
         kind = unpickler.load()
         state = unpickler.load()
         note(kind[0] if isinstance(kind, tuple) else kind, state)
-        for value in state.values() if isinstance(state, dict) else ():
+        for value in parts(state):
             if not isinstance(value, type) and hasattr(value, "__dict__"):
                 note(type(value), vars(value))
     return {path: sorted(names) for path, names in sorted(found.items())}
+
+
+def parts(state: Any) -> list[Any]:
+    """What a record has, and what is in a dict or a tuple of it."""
+    found: list[Any] = []
+    for value in state.values() if isinstance(state, dict) else ():
+        found += value.values() if isinstance(value, dict) else ()
+        found += value if isinstance(value, tuple) else ()
+        found.append(value)
+    return found
 
 
 def find_class(module: str, name: str) -> Any:

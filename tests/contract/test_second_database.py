@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attachment_jobs
 import pytest
 import sample
 import transaction
@@ -105,6 +106,24 @@ def test_a_put_is_one_commit_over_both(main: Any, queue: Any, account: Any) -> N
     assert run_jobs(main) == 1
     transaction.begin()
     assert account.balance == 6
+
+
+@pytest.mark.parametrize("stored_in", ["async", "main"])
+def test_a_file_is_in_the_database_of_its_job(
+    main: Any, connection: Any, queue: Any, stored_in: str
+) -> None:
+    job = zodbjobs.Job(attachment_jobs.attach)
+    if stored_in == "main":
+        connection.root()["job"] = job
+        transaction.commit()
+    queue.put(job)
+    transaction.commit()
+    assert name_of(job) == stored_in
+    run_jobs(main)
+    transaction.begin()
+    (attachment,) = job.attachments.values()
+    assert name_of(attachment._blob) == stored_in
+    assert b"".join(attachment.chunks()) == b"hello"
 
 
 def test_an_abort_leaves_nothing_in_either(main: Any, queue: Any, account: Any) -> None:

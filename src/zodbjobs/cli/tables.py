@@ -15,6 +15,7 @@ from rich.text import Text
 
 from zodbjobs import clock
 from zodbjobs.insights import (
+    AuditEntry,
     JobDetails,
     JobInfo,
     JobList,
@@ -190,6 +191,7 @@ def print_job(job: JobDetails) -> None:
         out.print(Text.assemble((f"{name:>13}  ", "dim"), value), soft_wrap=True)
     parts = (
         ("past attempts", _attempts(job)),
+        ("done to it", _deeds(job)),
         ("log", job.log),
         ("traceback", (job.traceback or "").splitlines()),
     )
@@ -218,6 +220,49 @@ def _attempts(job: JobDetails) -> Sequence[str]:
         )
         for attempt in job.past_attempts
     ]
+
+
+def _deeds(job: JobDetails) -> Sequence[str]:
+    """A line for each deed of somebody."""
+    return [
+        " ".join(
+            one_line(part) for part in (_moment(deed.when), deed.action, deed.by, deed.why) if part
+        )
+        for deed in job.deeds
+    ]
+
+
+def print_audit(entries: Sequence[AuditEntry]) -> None:
+    """Print the deeds of the audit trail, one a line."""
+    out = console()
+    if not entries:
+        out.print("nobody has done anything yet")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("WHEN", no_wrap=True)
+    table.add_column("WHO")
+    table.add_column("WHAT")
+    table.add_column("WHY", style="dim")
+    for entry in entries:
+        table.add_row(
+            _moment(entry.when), _cut(entry.by or ""), _cut(_deed(entry)), _cut(entry.why or "")
+        )
+    out.print(table)
+
+
+def _deed(entry: AuditEntry) -> str:
+    shown = ", ".join(entry.job_ids[:_MOST_IDS])
+    more = "" if len(entry.job_ids) <= _MOST_IDS else f" and {len(entry.job_ids) - _MOST_IDS} more"
+    parts = [entry.action]
+    if entry.job_ids:
+        parts.append(f"job {shown}{more}")
+    elif entry.queue is not None:
+        parts.append(f"queue {queue_text(entry.queue)}")
+    return " ".join([*parts, *([entry.detail] if entry.detail else [])])
+
+
+# Ids of jobs that a line of the audit trail shows.
+_MOST_IDS = 5
 
 
 def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:

@@ -9,8 +9,11 @@ NotStored, NotInstalled or UnknownQueue like `get_queue`.
 from __future__ import annotations
 
 from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
+from zodbjobs.insights.audit import list_audit
 from zodbjobs.insights.infos import (
     AttemptInfo,
+    AuditEntry,
+    JobDeed,
     JobDetails,
     JobInfo,
     Minute,
@@ -26,6 +29,8 @@ from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
     "AttemptInfo",
+    "AuditEntry",
+    "JobDeed",
     "JobDetails",
     "JobInfo",
     "JobList",
@@ -44,6 +49,7 @@ __all__ = [
     "job_info",
     "job_tree",
     "jobs_for",
+    "list_audit",
     "list_jobs",
     "list_workers",
     "queue_stats",

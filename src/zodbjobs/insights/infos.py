@@ -74,6 +74,34 @@ class AttemptInfo(Info):
 
 
 @dataclasses.dataclass(frozen=True)
+class JobDeed(Info):
+    """What somebody did to a job; `by` and `why` are None where nobody said."""
+
+    when: datetime
+    by: str | None
+    action: str
+    why: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditEntry(Info):
+    """A deed of the audit trail: who did what to which jobs, or to which queue, when and why.
+
+    `queue`: its name, or None. `job_ids`: of the jobs, none for a deed on a queue or an agent.
+    `detail`: what was changed, as text. `realm`: of the jobs.
+    """
+
+    when: datetime
+    by: str | None
+    action: str
+    why: str | None
+    queue: str | None
+    job_ids: tuple[str, ...]
+    detail: str | None
+    realm: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class JobDetails(JobInfo):
     """All that there is to know of a job; `arguments` and `result` as text, shortened.
 
@@ -99,6 +127,8 @@ class JobDetails(JobInfo):
     quota_names: tuple[str, ...] = ()
     limited_by: str | None = None
     unique: str | None = None
+    #: The last that was done to it by people, the oldest first.
+    deeds: tuple[JobDeed, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

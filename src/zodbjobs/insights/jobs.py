@@ -16,6 +16,7 @@ from zodbjobs.insights.infos import (
     MOST_BLOCKERS,
     MOST_RESULT,
     AttemptInfo,
+    JobDeed,
     JobDetails,
     JobInfo,
     show,
@@ -34,7 +35,15 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, completion, control, followers, labels, pausing
+from zodbjobs.stored.lifecycle import (
+    after,
+    auditing,
+    completion,
+    control,
+    followers,
+    labels,
+    pausing,
+)
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -80,6 +89,10 @@ def job_details(job: Job) -> JobDetails:
         limited_by=_limited_by(job),
         unique=job.unique,
         callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
+        deeds=tuple(
+            JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, deed.why)
+            for deed in auditing.deeds_of(job)
+        ),
     )
 
 
@@ -106,10 +119,10 @@ def find_job(place: Any, job_id: str) -> Job | None:
     shard = completion.shard_of(found)
     if shard is None or shard.queue not in queues.values():
         return None
-    if unreadable_reason(found) or found.queue is not None or control.is_undone(found):
-        job: Job = found
+    job: Job = found
+    if unreadable_reason(job) or control.is_undone(job):
         return job
-    return None
+    return None if job.queue is None or completion.is_forgotten(job) else job
 
 
 def _row(job: Job) -> dict[str, Any]:

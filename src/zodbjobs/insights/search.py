@@ -142,8 +142,8 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.span = Span(
-            0 if self.since is None else _micros("since", self.since),
-            keys.LAST_MICROS if self.until is None else _micros("until", self.until),
+            0 if self.since is None else micros_of("since", self.since),
+            keys.LAST_MICROS if self.until is None else micros_of("until", self.until),
         )
         self._cursor = None if self.before is None else Cursor.read(self.before)
         for is_wrong, what in self._contradictions():
@@ -272,7 +272,8 @@ class _Search:
         return self.pattern is None or fnmatch.fnmatchcase(description, self.pattern)
 
 
-def _micros(name: str, moment: datetime) -> int:
+def micros_of(name: str, moment: datetime) -> int:
+    """The microseconds of an aware datetime; BadArgument, with its name, for another one."""
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise BadArgument(
             f"{name} must be an aware datetime, not {moment!r}; write datetime(..., tzinfo=UTC)"

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, NoCurrentJob
-from zodbjobs.runtime import outside
+from zodbjobs.runtime import attaching, outside
+from zodbjobs.runtime.attaching import AnyData
 from zodbjobs.runtime.context import Attempt, current
 from zodbjobs.stored.agents import Agent
+from zodbjobs.stored.attachments import Attachment
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.storable import check_immutable
 from zodbjobs.stored.queue import Queue
@@ -82,6 +84,28 @@ def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
             attempt.annotate({"percent": min(100.0, 100.0 * number / total)})
         yield item
     attempt.annotate({"percent": 100.0})
+
+
+def attach(
+    name: str,
+    data_or_file: AnyData,
+    content_type: str | None = None,
+    *,
+    consume: bool = False,
+) -> Attachment:
+    """Leave a file with the job: ``job.attachments[name]`` once what the job did is committed.
+
+    `data_or_file`: bytes; a binary file, of which the rest is read; or the path of a file, as a
+    `pathlib.Path`. A large one is copied piece by piece. `consume`: the file of a path is moved
+    into the database's blob folder, not copied, and is gone from its place whatever becomes of
+    the job. `content_type`: by default what the name's ending says.
+
+    In the job's transaction: an attempt that fails or conflicts leaves nothing. Raises
+    BadArgument for a name that isn't a plain file name or is taken, a type that is none, and
+    data that isn't bytes; NoBlobs where the database takes no files; Cancelled or TimedOut if the
+    job was taken away meanwhile; and OSError.
+    """
+    return attaching.attach(_attempt(), name, data_or_file, content_type, consume)
 
 
 def set_live_annotation(name: str, value: object, job: Job | None = None) -> None:

@@ -59,6 +59,7 @@ from zodbjobs.stored.quotas import checked_names
 from zodbjobs.stored.retry import checked_policy
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.attachments import Attachment
     from zodbjobs.stored.callbacks import CallbackHandle
     from zodbjobs.stored.gates import Gate, Predecessors
     from zodbjobs.stored.lifecycle.completion import Completion
@@ -76,7 +77,7 @@ _GIVEN_BY_THE_QUEUE = (
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
     *("_snoozed", "_callback_of", "_gate", "_predecessors", "_given_timeout", "_given_context"),
-    "_unique",
+    *("_unique", "_attachments"),
 )
 
 # What else a job has is looked at before it is stored.
@@ -84,7 +85,8 @@ _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
-    | {"_has_source", "_quota_names", "_owner", "_about", "_title", "_realm", "_listed"}
+    | {"_has_source", "_quota_names", "_audit"}
+    | {"_owner", "_about", "_title", "_realm", "_listed"}
 )
 
 
@@ -161,6 +163,10 @@ class Job(Labelled):
     _given_context: surroundings.Parts = ()
     _quota_names: tuple[str, ...] = ()
     _unique: UniqueKey | None = None
+    #: The last deeds of people that were done to it; see `auditing`.
+    _audit: tuple[Any, ...] = ()
+    #: The files that it has left, by name.
+    _attachments: dict[str, Attachment] | None = None
 
     def __init__(self, callable: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
@@ -735,6 +741,14 @@ class Job(Labelled):
         """The last lines that the job logged; the last few of them while it runs."""
         live = self._live()
         return self._log if live is None else live.log
+
+    @property
+    def attachments(self) -> Mapping[str, Attachment]:
+        """The files that it has left, by name, in the order of attaching; can't be changed.
+
+        They are there from the job's end on, if what it did was committed, and go with the job.
+        """
+        return MappingProxyType(self._attachments or {})
 
     @reprlib.recursive_repr("<this job>")  # which may be among its own arguments
     def __repr__(self) -> str:

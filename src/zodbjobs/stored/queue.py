@@ -20,6 +20,7 @@ from zodbjobs.interfaces import IQueue
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import browse, control, labels, pausing, put
+from zodbjobs.stored.lifecycle.completion import is_forgotten
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
 from zodbjobs.stored.quotas import Quotas
@@ -191,12 +192,14 @@ class Queue(GivesPolicy, Persistent):
     # Look up
 
     def get(self, job_id: str) -> Job | None:
-        """The job of this queue with that decimal id, in any status, or None."""
+        """The job of this queue with that decimal id, in any status, or None; see IQueue."""
         try:
             job = self._p_jar.get(p64(int(job_id)))
         except (POSKeyError, ValueError, OverflowError, TypeError):
             return None
-        return job if isinstance(job, Job) and job.queue is self else None
+        if not isinstance(job, Job) or job.queue is not self or is_forgotten(job):
+            return None
+        return job
 
     def __iter__(self) -> Iterator[Job]:
         return (job for _, job in browse.in_order(self.shards, clock.now()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from BTrees.OOBTree import OOBTree
@@ -11,6 +12,7 @@ from zope.interface import implementer
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
+from zodbjobs.stored.audit import AuditTrail
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
@@ -29,6 +31,9 @@ class Queues(GivesPolicy, Persistent):
         self.workers = OOBTree()
         self.resubscribed = 0
         self.job_index = JobIndex()
+        self._audit = AuditTrail()
+        #: What tokens of the pages are signed with. It is made here so that no page writes it.
+        self._secret = os.urandom(32)
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.

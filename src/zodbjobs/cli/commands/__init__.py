@@ -8,7 +8,7 @@ from zodbjobs.cli.commands.demo import demo_
 from zodbjobs.cli.commands.group import Group
 from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show, watch_
 from zodbjobs.cli.commands.put import put
-from zodbjobs.cli.commands.queues import drain, pause, resume, stats
+from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
 from zodbjobs.cli.commands.worker import agents, worker, workers
 from zodbjobs.cli.commands.zc_async import zc_async_
 
@@ -42,6 +42,7 @@ for command in (
     resume,
     drain,
     agents,
+    audit,
     demo_,
     zc_async_,
 ):

@@ -171,37 +171,41 @@ def watch_(database: str, id: str, as_json: bool) -> None:
 @click.command()
 @options.database
 @options.ids
+@options.why
 @options.json
-def cancel(database: str, ids: Sequence[str], as_json: bool) -> None:
+def cancel(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Cancel jobs that wait or run; what a running one did is dropped."""
-    _operate(operations.cancel, "cancelled", database, ids, as_json)
+    _operate(operations.cancel, "cancelled", database, ids, why, as_json)
 
 
 @click.command()
 @options.database
 @options.ids
+@options.why
 @options.json
-def retry(database: str, ids: Sequence[str], as_json: bool) -> None:
+def retry(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Put jobs that are parked, or ended without success, in again."""
-    _operate(operations.retry, "put in again", database, ids, as_json)
+    _operate(operations.retry, "put in again", database, ids, why, as_json)
 
 
 @click.command()
 @options.database
 @options.ids
+@options.why
 @options.json
-def remove(database: str, ids: Sequence[str], as_json: bool) -> None:
+def remove(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Take jobs that wait or are parked out of their queue."""
-    _operate(operations.remove, "removed", database, ids, as_json)
+    _operate(operations.remove, "removed", database, ids, why, as_json)
 
 
 @click.command()
 @options.database
 @options.ids
+@options.why
 @options.json
-def forget(database: str, ids: Sequence[str], as_json: bool) -> None:
+def forget(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Drop jobs that have ended from the history."""
-    _operate(operations.forget, "forgotten", database, ids, as_json)
+    _operate(operations.forget, "forgotten", database, ids, why, as_json)
 
 
 def _found(connection: Any, database: str, job_id: str) -> Job:
@@ -214,10 +218,11 @@ def _found(connection: Any, database: str, job_id: str) -> Job:
 
 
 def _operate(
-    operation: Callable[[Any, Sequence[str]], list[OperationResult]],
+    operation: Callable[..., list[OperationResult]],
     done: str,
     database: str,
     ids: Sequence[str],
+    why: str | None,
     as_json: bool,
 ) -> None:
     """Print a line for each job that the operation was done to, and one for each other.
@@ -225,7 +230,7 @@ def _operate(
     The status is 2 if a job was refused.
     """
     with opened(database) as db:
-        results = operation(db, ids)
+        results = operation(db, ids, by=options.me(), why=why)
     if as_json:
         tables.print_json([result.as_json() for result in results])
     for result in () if as_json else results:

@@ -1,8 +1,9 @@
-"""`stats`, `pause`, `resume` and `drain`: a queue as a whole."""
+"""`stats`, `pause`, `resume` and `drain`: a queue as a whole; `audit`: who did what."""
 
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import click
 
@@ -11,9 +12,11 @@ from zodbjobs.cli import tables
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened, reading
 from zodbjobs.cli.errors import CommandError
+from zodbjobs.cli.moments import moment_of
 from zodbjobs.insights import (
     all_queue_stats,
     is_empty,
+    list_audit,
     list_workers,
     queue_stats,
 )
@@ -60,7 +63,7 @@ def pause(database: str, queue: str, reason: str, match: str | None, as_json: bo
     What runs goes on, and jobs can be put.
     """
     with opened(database) as db:
-        operations.pause(db, queue, reason, match)
+        operations.pause(db, queue, reason, match, by=options.me())
     tables.print_queue_state("paused", queue, match, as_json)
 
 
@@ -68,11 +71,12 @@ def pause(database: str, queue: str, reason: str, match: str | None, as_json: bo
 @options.database
 @_queue
 @_match
+@options.why
 @options.json
-def resume(database: str, queue: str, match: str | None, as_json: bool) -> None:
+def resume(database: str, queue: str, match: str | None, why: str | None, as_json: bool) -> None:
     """Begin jobs of a queue again, and let it take new ones."""
     with opened(database) as db:
-        was_paused = operations.resume(db, queue, match)
+        was_paused = operations.resume(db, queue, match, by=options.me(), why=why)
     state = "resumed" if was_paused else "was not paused"
     tables.print_queue_state(state, queue, match, as_json)
 
@@ -93,7 +97,7 @@ def drain(database: str, queue: str, reason: str, as_json: bool) -> None:
     resume`, also if this command is interrupted.
     """
     with opened(database) as db, reading(db) as connection:
-        operations.drain(db, queue, reason)
+        operations.drain(db, queue, reason, by=options.me())
         connection.sync()
         if not is_empty(connection, queue) and abilities.is_for_one_process(db):
             raise CommandError(
@@ -110,3 +114,27 @@ def drain(database: str, queue: str, reason: str, as_json: bool) -> None:
             time.sleep(_DRAIN_SECONDS)
             connection.sync()
     tables.print_queue_state("empty", queue, None, as_json)
+
+
+@click.command()
+@options.database
+@click.option("--by", metavar="WHO", help="What this one did.")
+@click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@options.read_only
+@options.json
+def audit(
+    database: str,
+    by: str | None,
+    until: datetime | None,
+    limit: int,
+    read_only: bool,
+    as_json: bool,
+) -> None:
+    """Tell who did what to which jobs, queues and agents, and why, the newest first."""
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        found = list_audit(connection, by=by, before=until, limit=limit)
+    if as_json:
+        tables.print_json([entry.as_json() for entry in found])
+    else:
+        tables.print_audit(found)

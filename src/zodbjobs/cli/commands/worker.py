@@ -99,6 +99,7 @@ def workers(database: str, read_only: bool, as_json: bool) -> None:
 @click.option("--no-filter", is_flag=True, help="Take all jobs of the queue.")
 @click.option("--add", "added", metavar="QUEUE", help="Work for another agent, for this queue.")
 @click.option("--remove", "removes", is_flag=True, help="Work no longer for it.")
+@options.why
 @options.read_only
 @options.json
 def agents(
@@ -111,6 +112,7 @@ def agents(
     no_filter: bool,
     added: str | None,
     removes: bool,
+    why: str | None,
     read_only: bool,
     as_json: bool,
 ) -> None:
@@ -122,7 +124,7 @@ def agents(
     what its command line, or its code, says. What a removed agent runs goes on. A worker keeps at
     least one agent: to have it do nothing, stop it or pause the queue.
     """
-    change = _agent_change(worker, queue, number, size, filter_, no_filter, added, removes)
+    change = _agent_change(worker, queue, number, size, filter_, no_filter, added, removes, why)
     if change is not None:
         with opened(database) as db:
             change(db)
@@ -149,6 +151,7 @@ def _agent_change(
     no_filter: bool,
     added: str | None,
     removes: bool,
+    why: str | None,
 ) -> Callable[[Any], None] | None:
     """What the options of `agents` say is to be done with a database, or None."""
     says_filter = filter_ is not None or no_filter
@@ -166,14 +169,17 @@ def _agent_change(
         )
     if filter_ is not None and no_filter:
         raise CommandError("--filter and --no-filter contradict each other; leave one out")
+    said = {"by": options.me(), "why": why}
     if added is not None:
         if removes or no_filter or queue is not None or number is not None:
             raise CommandError("--add QUEUE goes with --worker, --size and --filter only")
-        more = {} if size is None else {"size": size}
-        return lambda db: operations.add_agent(db, worker, added, filter=filter_, **more)
+        more = defaults.AGENT_SIZE if size is None else size
+        return lambda db: operations.add_agent(db, worker, added, more, filter_, **said)
     if removes:
         if is_changed:
             raise CommandError("--remove goes with --worker, --queue and --agent only")
-        return lambda db: operations.remove_agent(db, worker, queue, number)
+        return lambda db: operations.remove_agent(db, worker, queue, number, **said)
     chosen = {"filter": filter_} if says_filter else {}
-    return lambda db: operations.change_agent(db, worker, queue, number, size=size, **chosen)
+    return lambda db: operations.change_agent(
+        db, worker, queue, number, size=size, **chosen, **said
+    )

@@ -10,6 +10,7 @@ from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import Unsupported
 
 # As many object ids a ZEO client fetches at a time.
 _IDS_IN_STORE = 100
@@ -41,6 +42,17 @@ def must_be_polled(db: Any) -> bool:
     part of it for itself, as with RelStorage. Elsewhere ``db.lastTransaction()`` tells.
     """
     return bool(IMVCCStorage.providedBy(db.storage))
+
+
+def blob_folder(db: Any) -> str | None:
+    """The folder for blobs that aren't committed yet, on the disk where they will be; None if the
+    storage takes no blobs.
+    """
+    try:
+        folder: str | None = db.storage.temporaryDirectory()
+    except (AttributeError, Unsupported):
+        return None
+    return folder
 
 
 def is_away(db: Any) -> bool:

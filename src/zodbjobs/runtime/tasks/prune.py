@@ -1,4 +1,4 @@
-"""Prune: keeps the history of a queue short, by age and by count."""
+"""Prune: keeps the history of a queue short, by age and by count, and the audit trail by age."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from itertools import islice
 from operator import itemgetter
 
 from zodbjobs import clock, defaults
-from zodbjobs.stored.lifecycle import history, listing
+from zodbjobs.stored.lifecycle import auditing, history, listing
 from zodbjobs.stored.lifecycle.history import HISTORY_TIE
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import Shard
 
 
 def prune(queues: Sequence[Queue], seconds: float, most: int) -> int:
-    """Drop finished jobs older than `seconds`, and the oldest beyond `most` of a queue.
+    """Drop finished jobs older than `seconds`, and the oldest beyond `most` of a queue; and deeds
+    older than AUDIT_SECONDS.
 
     At most PRUNE_BATCH of each queue; joins the current transaction. Returns how many were
     dropped; while that isn't 0 there may be more.
     """
     before = clock.now() - int(seconds * 1_000_000)
-    return sum(_prune(queue, before, most) for queue in queues)
+    deeds = auditing.prune(queues[0].parent) if queues else 0
+    return deeds + sum(_prune(queue, before, most) for queue in queues)
 
 
 def _prune(queue: Queue, before: int, most: int) -> int:

@@ -127,6 +127,11 @@ def is_known(job: Job) -> bool:
     return holder_of(shard.queue, job) is not None
 
 
+def is_forgotten(job: Job) -> bool:
+    """Whether a job has ended, and is neither one of its queue any more nor in a container."""
+    return completion_of(job) is not None and job.__parent__ is None and not is_known(job)
+
+
 def key_of(job: Any) -> int:
     """The key of a job, which may be one that can't be loaded here; 0 if it has none."""
     return state_of(job).get("_key") or 0

@@ -56,6 +56,15 @@ def get_queue(place: Any, name: str = defaults.QUEUE_NAME) -> Queue:
     return get_queues(place)[name]
 
 
+def get_secret(place: Any) -> bytes:
+    """What the pages of the database of `place` sign their tokens with: 32 bytes, never shown.
+
+    Raises as `get_queues`.
+    """
+    secret: bytes = get_queues(place)._secret
+    return secret
+
+
 def find_shard(connection: Any, name: ShardName) -> Shard | None:
     """The shard that a job of `connection` names; None if there is none of that name."""
     queue_name, index, *database = name
