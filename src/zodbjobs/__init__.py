@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         multidb_queue_installer,
         queue_installer,
     )
+    from zodbjobs.lists import jobs_about, jobs_in, jobs_of
     from zodbjobs.manager import JobManager, compute, get_job_id
     from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
@@ -59,6 +60,9 @@ _HOMES = {
     "get_queues": "zodbjobs.stored.lifecycle.root",
     "install": "zodbjobs.installer",
     "job_container_installer": "zodbjobs.installer",
+    "jobs_about": "zodbjobs.lists",
+    "jobs_in": "zodbjobs.lists",
+    "jobs_of": "zodbjobs.lists",
     "multidb_job_container_installer": "zodbjobs.installer",
     "multidb_queue_installer": "zodbjobs.installer",
     "queue_installer": "zodbjobs.installer",
@@ -102,6 +106,9 @@ __all__ = [
     "install",
     "interfaces",
     "job_container_installer",
+    "jobs_about",
+    "jobs_in",
+    "jobs_of",
     "local",
     "multidb_job_container_installer",
     "multidb_queue_installer",

@@ -93,15 +93,15 @@ def test_bookings_of_two_minutes_are_merged(
     jobs = [queue.put(sample.nothing) for _ in range(3)]
     transaction.commit()
     shard = queue.shards[0]
-    history.book(shard, [(jobs[0], 10 * minute, False, 5, 7)])
-    history.book(shard, [(jobs[1], 20 * minute, True, 5, 7)])
+    history.book(shard, [(jobs[0], 10 * minute, False, 5, 7, False)])
+    history.book(shard, [(jobs[1], 20 * minute, True, 5, 7, False)])
     transaction.commit()
     manager = transaction.TransactionManager()
     with contextlib.closing(any_db.open(manager)) as other:
         manager.begin()
         (theirs,) = (s for s in zodbjobs.get_queue(other).shards if s._p_oid == shard._p_oid)
-        history.book(theirs, [(other.get(jobs[2]._p_oid), 10 * minute + 9, False, 6, 8)])
-        history.book(shard, [(jobs[2], 30 * minute, False, 4, 6)])
+        history.book(theirs, [(other.get(jobs[2]._p_oid), 10 * minute + 9, False, 6, 8, False)])
+        history.book(shard, [(jobs[2], 30 * minute, False, 4, 6, False)])
         manager.commit()
     merges = request.node.callspec.params["any_db"] != "MappingStorage"
     with contextlib.nullcontext() if merges else pytest.raises(ConflictError):

@@ -42,6 +42,7 @@ PUBLIC = {
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
     *("queue_installer", "redaction", "testing", "errors", "events", "insights", "interfaces"),
     *("parallel", "result_of", "serial"),
+    *("jobs_about", "jobs_in", "jobs_of"),
 }
 
 

@@ -78,9 +78,7 @@ def test_without_bounds_it_refuses_nothing_and_needs_no_psutil(
 
 
 @pytest.mark.parametrize("bound", ["cpu", "memory", "disk"])
-def test_without_psutil_it_says_how_to_get_it(
-    bound: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_psutil_it_says_how_to_get_it(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(ImportError, match=r"pip install zodbjobs\[load\]"):
         LoadGuard(**{bound: 90})  # type: ignore[arg-type]

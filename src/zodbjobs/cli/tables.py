@@ -54,11 +54,14 @@ def print_jobs(jobs: JobList, limit: int) -> None:
 
 def _print_rows(out: Console, jobs: JobList) -> None:
     several = len({job.queue for job in jobs}) > 1
+    owned = any(job.owner for job in jobs)
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("ID", justify="right", no_wrap=True)
     table.add_column("STATE", no_wrap=True)
     if several:
         table.add_column("QUEUE")
+    if owned:
+        table.add_column("OWNER")
     table.add_column("JOB", min_width=16)
     table.add_column("WHEN", no_wrap=True, justify="right")
     table.add_column("TOOK", no_wrap=True, justify="right")
@@ -66,7 +69,13 @@ def _print_rows(out: Console, jobs: JobList) -> None:
     for job in jobs:
         row: list[Any] = [job.id, state_text(job.state)]
         row += [_cut(queue_text(job.queue))] if several else []
-        row += [_cut(job.description), since(_when(job)), duration(job.seconds), _cut(_note(job))]
+        row += [_cut(job.owner or "")] if owned else []
+        row += [
+            _cut(job.title or job.description),
+            since(_when(job)),
+            duration(job.seconds),
+            _cut(_note(job)),
+        ]
         table.add_row(*row)
     out.print(table)
 
@@ -261,6 +270,10 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
     extra = {n: v for n, v in job.annotations.items() if n not in ("percent", "message")}
     fields = {
         "id": f"{job.id} ({job.kind} in queue {queue_text(job.queue)})",
+        "title": job.title,
+        "owner": job.owner,
+        "about": job.about,
+        "realm": job.realm,
         "parked": job.parked,
         "failure": job.failure,
         "result": job.result,

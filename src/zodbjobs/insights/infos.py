@@ -35,7 +35,8 @@ class JobInfo(Info):
 
     `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs,
     or for a slot of a quota), paused (put aside by a pause of such jobs), assigned, active,
-    parked, or the outcome.
+    parked, or the outcome. `about`: what the object is that it is about, and its id, a text;
+    `about_id`: the name of that one's database, a slash, and its decimal object id.
     """
 
     id: str
@@ -57,6 +58,11 @@ class JobInfo(Info):
     attempts: int = 0
     interruptions: int = 0
     failure: str | None = None
+    owner: str | None = None
+    title: str | None = None
+    realm: str | None = None
+    about: str | None = None
+    about_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +184,8 @@ class PauseInfo(Info):
 
 @dataclasses.dataclass(frozen=True)
 class QueueStats(Info):
-    """How many jobs of a queue are where. `finished`: those in the history.
+    """How many jobs of a queue are where. `finished`: those in the history; `unsuccessful`: those
+    of them that ended without success.
 
     `chart`: the last minutes in which something ended, the oldest first. `paused`: those that lie
     in `pauses`. `draining`: why it takes no new jobs, or None.
@@ -211,6 +218,7 @@ class QueueStats(Info):
     waiting_time: Times | None = None
     duration: Times | None = None
     not_looked_at: int = 0
+    unsuccessful: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,15 @@ from zodbjobs.interfaces import (
 from zodbjobs.redaction import Redactor
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, auditing, completion, control, followers, pausing
+from zodbjobs.stored.lifecycle import (
+    after,
+    auditing,
+    completion,
+    control,
+    followers,
+    labels,
+    pausing,
+)
 from zodbjobs.stored.lifecycle.attempts import PastAttempt
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -160,7 +168,31 @@ def _row(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "interruptions": job.interruptions,
         "failure": _shown_failure(job.failure, hidden),
+        **shown_labels(job, hidden),
+        **_about(job, labels.about_of(job)),
     }
+
+
+def shown_labels(job: Job, hidden: Redactor) -> dict[str, str | None]:
+    """The labels of a job that are texts, by name, as they may be shown."""
+    found = labels.texts(job)
+    if found["title"] is not None:
+        found["title"] = hidden.text(found["title"], "title")
+    return found
+
+
+def _about(job: Any, name: labels.AboutName | None) -> dict[str, str]:
+    """What a job is about, which may be gone, or of a class that is missing here."""
+    if name is None:
+        return {}
+    oid, database = name
+    try:
+        found = labels.find(job._p_jar, name)
+        what = "something that is gone," if found is None else type(found).__name__
+    except Exception as error:  # no page fails for what a job is about
+        what = f"something that can't be loaded ({type(error).__name__}),"
+    where = "" if database == job._p_jar.db().database_name else f" in {database!r}"
+    return {"about": f"{what} {u64(oid)}{where}", "about_id": f"{database}/{u64(oid)}"}
 
 
 def unreadable_reason(job: Any) -> str | None:
@@ -188,6 +220,10 @@ def _unreadable(job: Any, why: str) -> dict[str, Any]:
     ended = completion.completion_of(job) is not None
     outcome = state.get("_unsuccessful", SUCCEEDED) if ended else None
     return {
+        "owner": state.get("_owner"),
+        "title": state.get("_title"),
+        "realm": state.get("_realm"),
+        **_about(job, state.get("_about")),
         "id": str(u64(job._p_oid)),
         "queue": "" if shard is None else shard.queue.name,
         "description": "?" if stored is None else describe(stored),

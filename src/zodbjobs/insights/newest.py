@@ -57,6 +57,7 @@ def newest(
     *,
     worker: str | None = None,
     waiting_too: bool = True,
+    unsuccessful: bool = False,
 ) -> Iterator[Placed]:
     """Jobs that may be of `status` (any: None), each with its microseconds, the newest first.
 
@@ -64,7 +65,7 @@ def newest(
     for later. What was put in one transaction stays together. Jobs that are not of `status`, or
     not quite of `span`, may be among them, and such that workers hold of other queues. `worker`:
     of what workers hold, only what those hold whose ids begin so. `waiting_too`: also what no
-    worker has or has ended.
+    worker has or has ended. `unsuccessful`: of what has ended, what did so without success.
     """
     streams: list[_Stream] = []
     queues = list(queues)
@@ -72,7 +73,7 @@ def newest(
         streams.append(_leased(queues[0].parent.workers.values(), worker or ""))
     for queue in queues:
         if status in (None, CALLBACKS, COMPLETED):
-            streams += (_history(shard, span) for shard in queue.shards)
+            streams += (_history(shard, span, unsuccessful) for shard in queue.shards)
         if not waiting_too:
             continue
         for shard in queue.shards:
@@ -102,9 +103,10 @@ def _merged(streams: Iterable[_Stream]) -> _Stream:
     return heapq.merge(*streams, key=lambda placed: placed[0], reverse=True)
 
 
-def _history(shard: Shard, span: Span) -> _Stream:
+def _history(shard: Shard, span: Span, unsuccessful: bool) -> _Stream:
     last = (span.until << HISTORY_TIE) - 1
-    found = keys.backwards(shard.history, last, span.since << HISTORY_TIE)
+    tree = shard.unsuccessful if unsuccessful else shard.history
+    found = keys.backwards(tree, last, span.since << HISTORY_TIE)
     return ((place >> HISTORY_TIE, job) for place, job in found)
 
 

@@ -77,6 +77,7 @@ def _stats(queue: Queue, minutes: int, leased: _Leased) -> QueueStats:
         waiting_time=_times(each[5] for each in booked if len(each) > 4),
         duration=_times(each[4] for each in booked if len(each) > 4),
         not_looked_at=leased.not_looked_at,
+        unsuccessful=sum(shard.unsuccessful_length() for shard in queue.shards),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.infos import JobInfo
-from zodbjobs.insights.jobs import job_info, unreadable_reason
+from zodbjobs.insights.jobs import job_info, shown_labels, unreadable_reason
 from zodbjobs.insights.newest import (
     BLOCKED,
     PARKED,
@@ -22,10 +22,12 @@ from zodbjobs.insights.newest import (
     Span,
     newest,
 )
+from zodbjobs.insights.shown import redactor_of, shown_arguments
+from zodbjobs.insights.wanted import Cursor, Wanted, about_name
 from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES, SUCCEEDED
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import completion, keys
+from zodbjobs.stored.lifecycle import completion, keys, listing
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
 
@@ -40,11 +42,13 @@ class JobList(list[JobInfo]):
     """Rows of jobs, the newest first.
 
     `looked_back_to`: all jobs from this time on were looked at, and there are older ones; to go
-    on, give it as `until`. Jobs of that very microsecond may come again. None: that was all.
+    on, give it as `until`; jobs of that very microsecond may come again. None: that was all.
+    `cursor`: gives the same to `before`, which goes on with the very next job.
     `leaves_out`: what can't be found by the filters though they are for it, a sentence; or None.
     """
 
     looked_back_to: datetime | None = None
+    cursor: str | None = None
     leaves_out: str | None = None
 
 
@@ -57,8 +61,13 @@ def list_jobs(
     worker: str | None = None,
     agent: Agent | None = None,
     callable: str | None = None,
+    owner: str | None = None,
+    about: Any = None,
+    realm: str | None = None,
+    text: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    before: str | None = None,
     limit: int = 50,
     seconds: float = defaults.LOOK_SECONDS,
 ) -> JobList:
@@ -74,6 +83,11 @@ def list_jobs(
     and of what its worker holds or has ended, the same. It calls its filter in this process,
     and raises what that raises, or MissingCode. `callable`: a glob for the description, such as
     ``*:export_*``. `since`, `until`: aware datetimes; from the one until just before the other.
+    `before`: the `cursor` of a list with the same filters; goes on where that ended.
+
+    `owner`, `realm`: those of the jobs. `about`: a stored object, or the `about_id` of a JobInfo.
+    With one of these three the time of each job is that of its put. `text`: in title or arguments,
+    as they are shown; capitals don't matter.
 
     Raises BadArgument for other words, and for filters that contradict each other; UnknownQueue.
 
@@ -83,23 +97,30 @@ def list_jobs(
     """
     _check(status, STATUS_WORDS, "status")
     _check(outcome, OUTCOMES, "outcome")
-    search = _Search(status, outcome, queue, worker, agent, callable, since, until)
     start = clock.monotonic()
     queues = get_queues(place)
+    wanted = Wanted(owner, about_name(place, about), realm, text)
+    search = _Search(status, outcome, queue, worker, agent, callable, wanted, since, until, before)
     chosen = search.choose(queues.values() if queue is None else [queues[queue]])
+    return _listed(search, chosen, limit, start + seconds)
+
+
+def _listed(search: _Search, queues: Iterable[Queue], limit: int, late: float) -> JobList:
+    """The rows of jobs of some queues; `late`: by the monotonic clock, until when it looks."""
     listed = JobList()
     listed.leaves_out = search.leaves_out
     is_late = False
-    for number, (micros, job) in enumerate(search.walk(chosen), 1):
+    for number, (micros, job) in enumerate(search.walk(queues), 1):
         if is_late or len(listed) >= limit:
             listed.looked_back_to = clock.to_datetime(micros + 1)
+            listed.cursor = str(Cursor.at(micros, job))
             break
         connection = job._p_jar
         row = search.row(job)
         if row is not None:
             listed.append(row)
         else:
-            is_late = clock.monotonic() - start >= seconds
+            is_late = clock.monotonic() >= late
         if number % _FORGET_AFTER == 0 and connection is not None:
             connection.cacheGC()
     return listed
@@ -115,14 +136,17 @@ class _Search:
     worker: str | None
     agent: Agent | None
     pattern: str | None
+    wanted: Wanted
     since: datetime | None
     until: datetime | None
+    before: str | None
 
     def __post_init__(self) -> None:
         self.span = Span(
             0 if self.since is None else micros_of("since", self.since),
             keys.LAST_MICROS if self.until is None else micros_of("until", self.until),
         )
+        self._cursor = None if self.before is None else Cursor.read(self.before)
         for is_wrong, what in self._contradictions():
             if is_wrong:
                 raise BadArgument(
@@ -183,11 +207,28 @@ class _Search:
 
     def walk(self, queues: Iterable[Queue]) -> Iterator[tuple[int, Job]]:
         """The jobs that may be wanted, each with its microseconds, the newest first."""
-        waiting_too = self.outcome is None and self.worker is None
-        found = newest(
-            queues, self.status, self.span, worker=self._holder, waiting_too=waiting_too
+        span = self.span
+        if self._cursor is not None:
+            span = Span(span.since, min(span.until, self._cursor.micros + 1))
+        found = self._in_time(list(queues), span)
+        found = (placed for placed in found if span.has(placed[0]))
+        return found if self._cursor is None else self._cursor.go_on(found)
+
+    def _in_time(self, queues: list[Queue], span: Span) -> Iterator[tuple[int, Job]]:
+        """The same, also such that are not quite in the time."""
+        if not queues:
+            return iter(())
+        name = self.wanted.index_name()
+        if name is not None:
+            return listing.newest([queues[0].parent], name, *span)
+        return newest(
+            queues,
+            self.status,
+            span,
+            worker=self._holder,
+            waiting_too=self.outcome is None and self.worker is None,
+            unsuccessful=self.outcome not in (None, SUCCEEDED),
         )
-        return (placed for placed in found if self.span.has(placed[0]))
 
     def row(self, job: Job) -> JobInfo | None:
         """The row of a job if it is wanted."""
@@ -195,6 +236,8 @@ class _Search:
             shard = completion.shard_of(job)
             if shard is not None and shard.queue.name not in self._only:
                 return None  # a worker holds it
+        if not self.wanted.has_labels(job):
+            return None
         is_unreadable = unreadable_reason(job) is not None
         if not is_unreadable and not self._may_be(job):
             return None
@@ -205,6 +248,7 @@ class _Search:
             (self.status is None or self.status in (info.status, info.state))
             and (self.outcome is None or self.outcome == info.outcome)
             and self._matches(info.description)
+            and (not is_unreadable or self.wanted.has_text(info.title, ()))
         )
         return info if is_it else None
 
@@ -218,6 +262,11 @@ class _Search:
         if self._holder is not None and outcome is not None:
             ended_by = completion.ended_by(job)
             if ended_by is None or not ended_by.startswith(self._holder):
+                return False
+        if self.wanted.text is not None:
+            hidden = redactor_of(job)
+            title = shown_labels(job, hidden)["title"]
+            if not self.wanted.has_text(title, shown_arguments(job, hidden)):
                 return False
         return self.agent is None or self.agent.accepts(job)
 

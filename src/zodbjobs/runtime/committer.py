@@ -18,7 +18,7 @@ from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempt_result, complete
+from zodbjobs.stored.lifecycle import attempt_result, complete, labels
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import can_be_stored
@@ -69,6 +69,8 @@ class Committer:
                 session.manager.abort()  # its effects must not come with the others' results
                 self._slot.group.give_back(group)
                 return False
+            if result.job is not None:
+                labels.sign(session.manager.get(), result.job)
             session.manager.commit()
         except BaseException:
             session.manager.abort()

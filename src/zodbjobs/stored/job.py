@@ -546,6 +546,8 @@ class Job(Labelled):
         """
         for name in _GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
+        if self._listed:
+            self._listed = ()
         if self._annotations:
             kept = {n: v for n, v in self._annotations.items() if n not in Progress._fields}
             self._annotations = kept or None

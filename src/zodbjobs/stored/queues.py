@@ -14,6 +14,7 @@ from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
 from zodbjobs.stored.audit import AuditTrail
 from zodbjobs.stored.default_policy import GivesPolicy
+from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
 
 
@@ -29,6 +30,7 @@ class Queues(GivesPolicy, Persistent):
         self._queues = OOBTree()
         self.workers = OOBTree()
         self.resubscribed = 0
+        self.job_index = JobIndex()
         self._audit = AuditTrail()
         #: What tokens of the pages are signed with. It is made here so that no page writes it.
         self._secret = os.urandom(32)

@@ -52,6 +52,9 @@ class Shard(Persistent):
         self.deadlines = lasting_tree()
         self.history = LOBTree()  # end in microseconds, tie -> Job
         self.history_length = Length()
+        # Of the history what ended without success, under the same keys
+        self.unsuccessful = lasting_tree()
+        self.unsuccessful_length = Length()
         # minute -> (finished, failed, microseconds of work), and two more in some: see `history`
         self.minutes = LOBTree()
         self.id_keepers = LOBTree()  # object id -> IdKeeper

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -46,7 +45,11 @@ _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
 )
 @click.option("--outcome", type=click.Choice(OUTCOMES))
 @click.option("--queue", metavar="NAME")
-@click.option("--callable", "pattern", metavar="GLOB", help="Such as '*:export_*'.")
+@click.option("--callable", metavar="GLOB", help="Such as '*:export_*'.")
+@click.option("--owner", metavar="ID", help="Of this principal.")
+@click.option("--about", metavar="DATABASE/ID", help="About this object.")
+@click.option("--realm", metavar="NAME", help="Of this site.")
+@click.option("--text", metavar="TEXT", help="With this in the title or in an argument.")
 @click.option("--worker", metavar="ID", help="Of this worker; a part of its id.")
 @click.option(
     "--agent", type=click.IntRange(1), metavar="NUMBER", help="What that agent of it has or takes."
@@ -61,24 +64,21 @@ _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
 @options.json
 def jobs(
     database: str,
-    status: str | None,
-    outcome: str | None,
     queue: str | None,
-    pattern: str | None,
     worker: str | None,
     agent: int | None,
-    since: datetime | None,
-    until: datetime | None,
     limit: int,
     root: str | None,
     read_only: bool,
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """List jobs, the newest first.
 
     A TIME is as ISO 8601, without an offset this machine's, or how long ago: 30s, 90m, 2h, 1d. A
     job's is that of its end, else of its put, or when it is due. Where few jobs pass the filters
-    it looks back for 0.08 seconds, says how far it came, and goes on from there with --until.
+    it looks back for 0.08 seconds, says how far it came, and goes on from there with --until. With
+    --owner, --about or --realm all times are those of the puts.
 
     --worker finds what that has right now, and what it has ended: without success, or after
     several attempts. Of jobs that succeeded at once it isn't stored which worker ran them. With
@@ -97,14 +97,10 @@ def jobs(
             worker = None
         found = list_jobs(
             connection,
-            status=status,
-            outcome=outcome,
             queue=queue,
             worker=worker,
             agent=chosen_agent,
-            callable=pattern,
-            since=since,
-            until=until,
+            **filters,
             limit=limit,
         )
         queues = get_queues(connection)

@@ -33,6 +33,9 @@ _PUT_ATTEMPTS = 5
 @click.option("--timeout", type=float, metavar="SECONDS", help="End it after so many seconds.")
 @click.option("--quota", "quotas", multiple=True, metavar="NAME", help="A quota; repeatable.")
 @click.option("--unique", metavar="KEY", help="Print the id of a job with that key that waits.")
+@click.option("--owner", metavar="ID", help="Whose job it is: the id of a principal.")
+@click.option("--title", metavar="TEXT", help="What people read of it.")
+@click.option("--realm", metavar="NAME", help="The site that it belongs to.")
 @click.option("--progress", is_flag=True, help="Make it a ProgressableJob.")
 @options.json
 def put(
@@ -45,6 +48,9 @@ def put(
     timeout: float | None,
     quotas: tuple[str, ...],
     unique: str | None,
+    owner: str | None,
+    title: str | None,
+    realm: str | None,
     progress: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +61,7 @@ def put(
     """
     job, begin_after = make_job(function, args, progress), delay_of(delay)
     said: dict[str, Any] = {"begin_after": begin_after, "priority": priority, "unique": unique}
+    said |= {"owner": owner, "title": title, "realm": realm}
     if timeout is not None:
         said["timeout"] = timeout
     if quotas:

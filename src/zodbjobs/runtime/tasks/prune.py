@@ -9,7 +9,7 @@ from itertools import islice
 from operator import itemgetter
 
 from zodbjobs import clock, defaults
-from zodbjobs.stored.lifecycle import auditing, history
+from zodbjobs.stored.lifecycle import auditing, history, listing
 from zodbjobs.stored.lifecycle.history import HISTORY_TIE
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import Shard
@@ -37,7 +37,7 @@ def _prune(queue: Queue, before: int, most: int) -> int:
         dropped[index].append(place)
         count += 1
     for shard in queue.shards:
-        history.drop_places(shard, dropped[shard.index])
+        listing.prune(shard, dropped[shard.index])
         history.drop_minutes(shard, before, defaults.PRUNE_BATCH)
     return count
 

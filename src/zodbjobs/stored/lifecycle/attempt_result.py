@@ -42,6 +42,7 @@ class AttemptResult:
         "gates",
         "goes_to",
         "job",
+        "listed",
         "log",
         "outcome",
         "policy_data",
@@ -81,6 +82,8 @@ class AttemptResult:
         self.gate: Gate | None = None
         #: The object ids of the gates that count the end, when it is booked.
         self.gates: tuple[bytes, ...] = ()
+        #: Whether the job is in the job index.
+        self.listed = False
         #: The job as the connection has it that writes the result.
         self.job: Job | None = None
 
@@ -96,6 +99,7 @@ class AttemptResult:
         self.outcome = job._unsuccessful or SUCCEEDED
         self.started, self.finished = job._started or finished, finished
         self.gates = gate_oids(job)
+        self.listed = job._listed is not None
 
     def let_go(self) -> None:
         """Make room in the connection's cache; it holds few objects, and needs the indexes."""
@@ -115,6 +119,7 @@ class AttemptResult:
             return False
         if is_short(self.result):
             self.shared = shared._p_oid
+            self.listed = job._listed is not None
         return self.shared is not None
 
 

@@ -112,6 +112,7 @@ def _write(record: WorkerRecord, result: AttemptResult) -> bool:
     if result.log:
         job._log = result.log
     if result.outcome is not None:
+        result.listed = job._listed is not None
         _at_end(job)
         if job._waiters != ():
             result.gates = gate_oids(job)
@@ -220,7 +221,8 @@ def _ended(job: Job, result: AttemptResult) -> Ended:
     """How the end of an attempt is booked; its key tells since when the job has waited for it."""
     started = result.started
     waited = None if result.outcome == EXPIRED else started - keys.micros_of(result.claim.key)
-    return job, result.finished, result.failed, result.finished - started, waited
+    took = result.finished - started
+    return job, result.finished, result.failed, took, waited, result.listed
 
 
 def _schedule(shard: Shard, job: Job) -> None:
@@ -352,7 +354,8 @@ def _go_on(
 def booking(job: Any, completion: Completion) -> Ended:
     """How the end of a job is booked into its shard's history."""
     work = completion.finished - (completion.started or completion.finished)
-    return job, completion.finished, completion.failed, work, None
+    listed = state_of(job).get("_listed") is not None
+    return job, completion.finished, completion.failed, work, None, listed
 
 
 def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
@@ -364,7 +367,7 @@ def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
 def _end_now(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
-    history.book(shard, [(job, now, True, 0, None)])
+    history.book(shard, [(job, now, True, 0, None, job._listed is not None)])
     _at_end(job)
 
 
@@ -435,6 +438,7 @@ def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
         outcome = FAILED
         value = Failure.from_exception(BadStatus(f"{inner!r}, which {job!r} had returned, {why}"))
     job._end(outcome, value, None, now)
-    history.book(shard, [(job, now, outcome != SUCCEEDED, 0, None)])
+    listed = job._listed is not None
+    history.book(shard, [(job, now, outcome != SUCCEEDED, 0, None, listed)])
     _at_end(job)
     return gates_of(job, outcome == SUCCEEDED)

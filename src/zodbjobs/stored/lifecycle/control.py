@@ -22,7 +22,7 @@ from zodbjobs.interfaces import (
     SUCCEEDED,
 )
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, history, keys, surroundings, telling
+from zodbjobs.stored.lifecycle import followers, history, keys, listing, surroundings, telling
 from zodbjobs.stored.lifecycle.complete import (
     booking,
     count,
@@ -159,6 +159,7 @@ def remove(queue: Queue, job: Job) -> None:
     if shard is None or shard.queue is not queue or not shard.discard(key_of(job), job):
         raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
     keep_ids(shard, [job])
+    listing.drop(job)
     count(gates_of(job, False))
     release_unique(job)
     if job._p_changed is not None and not isinstance(job, Broken) and can_be_stored(job):
@@ -206,8 +207,10 @@ def retry(queue: Queue, job: Job) -> None:
             "ended without success, can be retried"
         )
     priority, policy, unique = job.priority, job._given_policy, job._unique
-    timeout, context = job._given_timeout, job._given_context
+    timeout, context, listed = job._given_timeout, job._given_context, job._listed
     job._renew()
+    if listed is not None:
+        job._listed = listed
     job._begin_after = None
     if policy is not None:
         job._given_policy = policy  # fixed at the first put
@@ -243,11 +246,11 @@ def forget(queue: Queue, job: Job) -> None:
     """What Queue.forget() does."""
     shard = _shard_in(queue, job)
     completion = completion_of(job)
-    if completion is None and drop_undone(job):
-        return
-    if completion is None:
+    if completion is not None:
+        _forget(job, shard, completion.finished)
+    elif not drop_undone(job):
         raise BadStatus(f"{job!r} is {job.status}; only a job that has ended can be forgotten")
-    _forget(job, shard, completion.finished)
+    listing.drop(job)
 
 
 def is_undone(job: Job) -> bool:
@@ -262,6 +265,8 @@ def renew(job: Job) -> None:
     followers.drop_aborted(job)
     if job._key is not None and job.status == NEW:
         drop_undone(job)
+        if job._listed:
+            listing.leave(job)
         job._renew()
 
 

@@ -187,6 +187,11 @@ def own_shard(queue: Queue) -> Shard:
     return shard
 
 
+def own_lane() -> int:
+    """The number of this producer, for what has lanes of its own to be written to."""
+    return _producer.number
+
+
 def deliver(queue: Queue, job: Job, key: int) -> None:
     """Put `job` into an inbox of `queue` under `key`, or the next free one.
 

@@ -19,7 +19,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, NotInstalled, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.gates import Gate
-from zodbjobs.stored.lifecycle import keys, labels, surroundings, telling
+from zodbjobs.stored.lifecycle import keys, labels, listing, surroundings, telling
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.delivery import enter
 from zodbjobs.stored.lifecycle.keys import SENTINEL
@@ -390,6 +390,7 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
             shard.park(keys.key_for_now(0, now), callback)
         return
     callback._args, callback._has_source = (*callback._args, ResultOf(source)), True
+    labels.inherit(callback, source)
     if callback.retry_policy is None:
         callback._given_policy = RetryForever()  # nobody looks at what becomes of it
     try:
@@ -400,11 +401,14 @@ def _start(callback: Job, source: Job, shard: Shard) -> None:
         key = keys.free_key(shard.parked, keys.key_for_now(callback._priority, now))
         callback._place(shard, key)
         shard.park(key, callback)
+        if callback._listed is not None:
+            listing.add(shard.queue, callback, now)
         return
     after = callback._begin_after if callback._delay is None else now + callback._delay
     queue = shard.queue if queue is None else queue  # an empty one is false
-    labels.inherit(callback, source)
     give_timeout(queue, callback)
+    if callback._listed is not None:
+        listing.add(queue, callback, now)
     enter(queue, callback, now, after, callback._priority)
     telling.put(queue, callback)
 

@@ -14,15 +14,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zodbjobs.stored.lifecycle.ids import keep_ids
+from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.spreads import merged, spread_of
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.shard import Shard
 
-#: An ended job, when (microseconds), whether without success, microseconds of work, and for how
-#: many it had waited; None for one that wasn't begun, or of which that isn't known.
-Ended = tuple["Job", int, bool, int, int | None]
+#: An ended job, when (microseconds), whether without success, microseconds of work, for how many
+#: it had waited (None for one that wasn't begun, or of which that isn't known), and whether it is
+#: in the job index.
+Ended = tuple["Job", int, bool, int, int | None, bool]
 
 #: Microseconds of an entry of `minutes`.
 MINUTE = 60_000_000
@@ -36,25 +38,35 @@ HISTORY_TIE = 10
 
 TIE_MASK = (1 << HISTORY_TIE) - 1
 
+#: The last bit of a key: the job is in the job index. So one that isn't needn't be loaded when it
+#: is pruned.
+LISTED = 1
+
 
 def book(shard: Shard, ended: Iterable[Ended]) -> None:
     """Book ended jobs: into the history, and onto the counters of their minutes."""
     history = shard.history
     minutes: dict[int, list[Ended]] = {}
+    bad = 0
     for each in ended:
-        job, finished = each[:2]
-        place = finished << HISTORY_TIE
+        job, finished, failed = each[:3]
+        place = finished << HISTORY_TIE | each[5]
         while not history.insert(place, job):
-            place = history.maxKey(place | TIE_MASK) + 1
+            place = (history.maxKey(place | TIE_MASK) + 2) & ~LISTED | each[5]
+        if failed:
+            shard.unsuccessful[place] = job
+            bad += 1
         minutes.setdefault(finished // MINUTE, []).append(each)
     for minute, group in minutes.items():
         _count(shard, minute, group)
     shard.history_length.change(sum(map(len, minutes.values())))
+    if bad:
+        shard.unsuccessful_length.change(bad)
 
 
 def _count(shard: Shard, minute: int, group: list[Ended]) -> None:
     """Count jobs that ended in one minute."""
-    _, _, failed, took, waited = zip(*group, strict=True)
+    _, _, failed, took, waited, _ = zip(*group, strict=True)
     before = shard.minutes.get(minute) or (0, 0, 0, *_take_spreads(shard, minute))
     done, bad, work, *spreads = before
     counts = (done + len(group), bad + sum(failed), work + sum(took))
@@ -90,7 +102,7 @@ def _place_of(shard: Shard, job: Job, finished: int) -> int | None:
         for place, found in shard.history.items(first, last):
             if found is job:
                 return int(place)
-        if last not in shard.history:
+        if last not in shard.history and last - 1 not in shard.history:
             return None
         first = last + 1  # so many ended in one microsecond
 
@@ -119,6 +131,14 @@ def drop_places(shard: Shard, places: list[int]) -> None:
     for place in places:
         del shard.history[place]
     shard.history_length.change(-len(places))
+    unsuccessful = shard.unsuccessful
+    if unsuccessful.maxKey() == SENTINEL:
+        return
+    bad = [place for place in places if place in unsuccessful]
+    for place in bad:
+        del unsuccessful[place]
+    if bad:
+        shard.unsuccessful_length.change(-len(bad))
 
 
 def drop_minutes(shard: Shard, before: int, limit: int) -> None:

@@ -15,6 +15,7 @@ from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
     from zodbjobs.stored.labelled import Labelled
 
 #: The object id of what a job is about, and the name of its database.
@@ -33,7 +34,7 @@ class Labels(NamedTuple):
 def given(owner: str | None, about: Any, title: str | None, realm: str | None) -> Labels:
     """What a put says, checked; BadArgument for what can't be."""
     if about is not None:
-        name_of(about)
+        name_for(about)
     return Labels(
         checked_text("owner", owner),
         about,
@@ -67,7 +68,7 @@ def give(job: Labelled, said: Labels) -> None:
     if said.owner is not None:
         job._owner = said.owner
     if said.about is not None:
-        job._about, job._v_about = name_of(said.about), said.about
+        job._about, job._v_about = name_for(said.about), said.about
     if said.title is not None:
         job._title = said.title
     if said.realm is not None:
@@ -104,7 +105,7 @@ def set_owner(job: Labelled, value: str | None) -> None:
 
 def set_about(job: Labelled, value: Any) -> None:
     """Let a job be about a stored object; None: about nothing. BadArgument if it has no id."""
-    job._about = None if value is None else name_of(value)
+    job._about = None if value is None else name_for(value)
     job._v_about = value
     mark(job)
 
@@ -126,20 +127,12 @@ def check_about(job: Labelled) -> None:
     """
     value = job._v_about
     if value is not None and job._p_jar is None:
-        job._about = name_of(value)
+        job._about = name_for(value)
 
 
 def name_of(value: Any) -> AboutName:
-    """How a job names an object. One that is new, and has a stored object above it, is added to
-    the database of that: it has an id then.
-
-    Raises BadArgument for what isn't stored.
-    """
+    """How a job names an object; BadArgument for what isn't stored."""
     jar = getattr(value, "_p_jar", None)
-    if jar is None and hasattr(value, "_p_jar"):
-        jar = _jar_above(value)
-        if jar is not None:
-            jar.add(value)
     oid = getattr(value, "_p_oid", None)
     if jar is None or not isinstance(oid, bytes):
         raise BadArgument(
@@ -147,6 +140,17 @@ def name_of(value: Any) -> AboutName:
             "database first, as with connection.add(...), or leave `about` out"
         )
     return oid, jar.db().database_name
+
+
+def name_for(value: Any) -> AboutName:
+    """The same of an object that a job is to be about. One that is new, and has a stored object
+    above it, is added to the database of that: it has an id then.
+    """
+    if getattr(value, "_p_jar", value) is None:  # a persistent one
+        jar = _jar_above(value)
+        if jar is not None:
+            jar.add(value)
+    return name_of(value)
 
 
 def _jar_above(value: Any) -> Any:
@@ -161,19 +165,56 @@ def _jar_above(value: Any) -> Any:
     return None
 
 
+def texts(job: Labelled) -> dict[str, str | None]:
+    """The labels of a job that are texts, by name."""
+    return {"owner": job._owner, "title": job._title, "realm": job._realm}
+
+
+def sign(txn: Any, job: Job) -> None:
+    """Let the storage's undo log tell whose job has written the transaction, and which it was.
+
+    Only of a job with an owner or a title; what the job has noted there itself stays.
+    """
+    if job._owner is None and job._title is None:
+        return
+    if job._owner is not None and not txn.user:
+        txn.user = job._owner
+    if not txn.description:
+        txn.note(job._title or job.description)
+
+
+def about_of(job: Labelled) -> AboutName | None:
+    """The name of what a job is about, or None. A copy of a job that was put is about nothing, nor
+    is one that was forgotten: the name of the object may be that of any.
+    """
+    from zodbjobs.stored.lifecycle import listing  # which needs this module
+
+    name = job._about
+    if name is None or not job._listed or job._p_jar is None:
+        return name
+    return name if listing.is_listed(job, listing.name_of_about(name)) else None
+
+
 def object_of(job: Labelled) -> Any:
     """What a job is about; None if that is nothing, is gone, or is of a database that isn't
     open here.
     """
-    name, connection = job._about, job._p_jar
+    name, connection = about_of(job), job._p_jar
     if name is None or connection is None:
         return None if name is None else job._v_about
+    return find(connection, name)
+
+
+def find(connection: Any, name: AboutName) -> Any:
+    """The object of that name, by way of a connection; None if it is gone, or not open here."""
     oid, database = name
     if database != connection.db().database_name:
         if database not in connection.db().databases:
             return None
         connection = connection.get_connection(database)
     try:
-        return connection.get(oid)
+        found = connection.get(oid)
+        found._p_activate()  # the connection may know of it still
     except POSKeyError:
         return None
+    return found

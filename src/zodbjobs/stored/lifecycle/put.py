@@ -11,7 +11,7 @@ from zodbjobs.errors import BadStatus, NotStored
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
-from zodbjobs.stored.lifecycle import followers, labels, pausing, surroundings, telling
+from zodbjobs.stored.lifecycle import followers, labels, listing, pausing, surroundings, telling
 from zodbjobs.stored.lifecycle.control import renew
 from zodbjobs.stored.lifecycle.delivery import due_key, enter
 from zodbjobs.stored.lifecycle.options import (
@@ -168,6 +168,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
     if said.labels is not None:
         labels.give(job, said.labels)
     priority = job._priority if said.priority is None else said.priority
+    if job._listed is not None:
+        listing.add(queue, job, now)
     if behind:
         key = due_key(job, now, after, priority)
         if gated.put_behind(queue, job, key, behind, said.on_failure):
