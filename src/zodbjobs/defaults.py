@@ -244,10 +244,6 @@ LEASED_LOOKS = 1_000
 #: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
 LOOK_SECONDS = 0.08
 
-#: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
-#: at once, and write to the same one, may conflict; a page of the index reads from all of them.
-INDEX_LANES = 32
-
 #: Seconds that a deed of an operator stays in the audit trail: a year and a month.
 AUDIT_SECONDS = 396 * 24 * 3600.0
 
@@ -263,6 +259,10 @@ LABEL_CHARACTERS = 500
 
 #: Characters of the title of a job, which is a line of a table.
 TITLE_CHARACTERS = 1_000
+
+#: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
+#: at once, and write to the same one, may conflict; a page of the index reads from all of them.
+INDEX_LANES = 32
 
 #: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
 #: be busy, and little for a thread of a web process.
