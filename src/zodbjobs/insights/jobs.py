@@ -90,7 +90,12 @@ def job_details(job: Job) -> JobDetails:
             FileInfo(file.name, file.content_type, file.size) for file in job.attachments.values()
         ),
         deeds=tuple(
-            JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, deed.why)
+            JobDeed(
+                clock.to_datetime(deed.micros),
+                deed.by,
+                deed.action,
+                deed.why and hidden.text(deed.why, "why"),
+            )
             for deed in auditing.deeds_of(job)
         ),
     )
@@ -158,7 +163,7 @@ def _row(job: Job) -> dict[str, Any]:
         "outcome": job.outcome,
         "parked": job.parked and hidden.text(job.parked, "failure"),
         "percent": percent.percent,
-        "message": hidden.value(percent.message, "message"),
+        "message": percent.message and hidden.value(percent.message, "message"),
         "priority": job.priority,
         "created": job.created,
         "begin_after": job.begin_after,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections import UserDict, UserList
@@ -101,17 +102,21 @@ class _Writer:
 
     def write(self, value: Any, name: str | None = None, depth: int = 0) -> None:
         """Write what may be shown of `value`, which has that name."""
-        if (is_secret_name(name) and value is not None) or is_secret(value):
+        kind = type(value)
+        if value is not None and name is not None and is_secret_name(name):
+            self._add(HIDDEN)
+            return
+        if kind not in _PLAIN and kind is not str and is_secret(value):
             self._add(HIDDEN)
             return
         value = asking.ask(name, value)
         kind = type(value)
-        if value is asking.Hidden or is_secret(value) or (kind is str and value == HIDDEN):
-            self._add(HIDDEN)
-        elif kind in _PLAIN:
+        if kind in _PLAIN:
             self._add(repr(value))
         elif kind is str:
-            self._add(repr(without_secrets(value)))
+            self._add(HIDDEN if value == HIDDEN else repr(without_secrets(value)))
+        elif value is asking.Hidden or is_secret(value):
+            self._add(HIDDEN)
         elif depth > _MOST_DEPTH:
             self._add("...")
         else:
@@ -164,7 +169,13 @@ def repr_of_key(key: Any) -> str:
 
 def is_secret(value: Any) -> bool:
     """Whether `value` is a Secret."""
-    return ISecret.implementedBy(type(value))
+    kind: Any = type(value)
+    return _is_kind_of_secret(kind)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _is_kind_of_secret(kind: Any) -> bool:
+    return bool(ISecret.implementedBy(kind))
 
 
 def _fields_of(value: Any) -> list[tuple[str, Any]] | None:
