@@ -406,7 +406,10 @@ def test_data_that_is_lost(db: Any, queue: Any) -> None:
     with pytest.raises(AttachmentLost):
         attachment.chunks()
     assert (attachment.name, attachment.size) == ("a.txt", 5)
-    assert insights.job_details(job).outcome == "succeeded"
+    details = insights.job_details(job)
+    assert details.outcome == "succeeded"
+    (shown,) = details.as_json()["attachments"]
+    assert shown == {"name": "a.txt", "content_type": "text/plain", "size": 5}
 
 
 def test_a_record_that_is_lost(db: Any, queue: Any) -> None:

@@ -326,6 +326,7 @@ def test_a_job_with_a_secret(db: Any, queue: Any, rows: Any) -> None:
         assert details.past_attempts[0].failure == "ValueError: no ***"
     else:
         assert details.result == '"used ***"'
+    assert list(insights.list_jobs(db.open(), text="s3cret")) == []
     (row,) = insights.list_jobs(db.open())
     assert "s3cret" not in json.dumps(row.as_json())
     assert "s3cret" not in repr(job)

@@ -89,15 +89,7 @@ def job_details(job: Job) -> JobDetails:
         attachments=tuple(
             FileInfo(file.name, file.content_type, file.size) for file in job.attachments.values()
         ),
-        deeds=tuple(
-            JobDeed(
-                clock.to_datetime(deed.micros),
-                deed.by,
-                deed.action,
-                deed.why and hidden.text(deed.why, "why"),
-            )
-            for deed in auditing.deeds_of(job)
-        ),
+        deeds=tuple(_deed(deed, hidden) for deed in auditing.deeds_of(job)),
     )
 
 
@@ -117,6 +109,11 @@ def _shown_failure(failure: Failure | None, hidden: Redactor) -> str | None:
 
 def _shown_traceback(failure: Failure | None, hidden: Redactor) -> str | None:
     return None if failure is None else hidden.text(failure.render(), "traceback")
+
+
+def _deed(deed: Any, hidden: Redactor) -> JobDeed:
+    why = deed.why and hidden.text(deed.why, "why")
+    return JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, why)
 
 
 def _attempt(past: PastAttempt, hidden: Redactor) -> AttemptInfo:
