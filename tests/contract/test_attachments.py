@@ -340,6 +340,7 @@ def test_timed_out_while_it_attaches(any_db: Any, queue: Any) -> None:
         run_jobs(any_db)
         transaction.begin()
     assert job.failure.type == "zodbjobs.errors.TimedOut"
+    assert sample.noted[0] > 0
     assert dict(job.attachments) == {}
     assert left_over(any_db) == []
 
