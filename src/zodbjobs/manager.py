@@ -16,7 +16,7 @@ from zope.component.hooks import site as site_context
 from zope.interface import implementer
 
 from zodbjobs import defaults
-from zodbjobs.errors import BadArgument, NotInstalled
+from zodbjobs.errors import BadArgument, NotInstalled, Overloaded
 from zodbjobs.interfaces import NEW, IJob, IJobManager, ILoadGuard
 from zodbjobs.runtime import local
 from zodbjobs.stored.container import JobContainer
@@ -137,9 +137,10 @@ class JobManager:
         queue = get_queue(site)
         _check_database(job, container)
         self._label(job, site, owner, about, title)
-        guard = queryUtility(ILoadGuard)
-        if guard is not None and not guard(job):
-            log.warning("the load guard refused %r", job)
+        try:
+            self.check(job, site)
+        except Overloaded as error:
+            log.warning("the load guard refused %r: %s", job, error)
             return None
         with _as_current(site):  # which is what the job remembers
             queue.put(job)
@@ -148,7 +149,12 @@ class JobManager:
         return job_id
 
     def _label(
-        self, job: Job, site: Any, owner: str | None, about: Any, title: str | None
+        self,
+        job: Job,
+        site: Any,
+        owner: str | None = None,
+        about: Any = None,
+        title: str | None = None,
     ) -> None:
         """Say whose it is, before a guard is asked, which may want to know."""
         if job.status != NEW:
@@ -156,6 +162,23 @@ class JobManager:
         owner = owner or job.owner or self.default_owner()
         realm = job.realm or self.default_realm(site)
         labels.give(job, labels.given(owner, about, title, realm))
+
+    def check(self, job: Job, site: Any = None) -> None:
+        """Raise Overloaded if a registered ILoadGuard refuses `job` now.
+
+        The error tells why, and `retry_after` in how many seconds to try again. For a page, before
+        `put`, which returns None then. Raises LookupError without a site.
+        """
+        guard = queryUtility(ILoadGuard)
+        if guard is None:
+            return
+        site = self._get_site(site)
+        self._label(job, site)
+        check = getattr(guard, "check", None)
+        if check is not None:
+            check(job, site)
+        elif not guard(job):
+            raise Overloaded("no new jobs are taken now", defaults.LOAD_RETRY_SECONDS)
 
     def get(self, job_id: str, site: Any = None) -> Job | None:
         """The job with that id, or None."""
