@@ -344,7 +344,7 @@ def test_pages_in_the_layout_of_the_application(browser: Browser, put: Put) -> N
     job_id = put()
     for path in (f"/portal/jobs/{job_id}", f"/portal/jobs/jobs/{job_id}"):
         page = browser.get(path)
-        assert page.text.startswith("<!DOCTYPE html><html><head><title>An export</title>")
+        assert page.text.startswith("<!DOCTYPE html><html><head><title>An export · Jobs</title>")
         assert "style.css" in page.html.head.decode()
         assert page.html.body.find(id="main")["data-live"] == "5"
         assert page.html.body.find(id="said") is not None

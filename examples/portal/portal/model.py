@@ -11,7 +11,7 @@ from portal.people import People
 class Portal(grok.Application, grok.Container):
     """The site: the faculties by name, and who may log in."""
 
-    grok.local_utility(People, provides=IAuthentication, name_in_container="people")
+    grok.local_utility(People, provides=IAuthentication, name_in_container="people", public=True)
 
     title = "Register of students"
 

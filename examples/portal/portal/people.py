@@ -79,14 +79,15 @@ class People(grok.LocalUtility):
 
     def unauthenticatedPrincipal(self):
         """Nobody in particular; the one of the site's configuration."""
-        return None
+        return
 
     def unauthorized(self, id, request):
         """Send who isn't logged in to do so; who is, isn't allowed."""
         try:
             self.getPrincipal(id)
         except PrincipalLookupError:
-            here = request.getURL(path_only=True) if request.method == "GET" else "/"
+            here = request.getURL(path_only=True).removesuffix("/@@index")
+            here = here if here and request.method == "GET" else "/"
             portal = absoluteURL(self.__parent__, request)
             request.response.redirect(f"{portal}/login?next={quote(here)}")
 

@@ -6,7 +6,7 @@ import random
 import secrets
 
 import transaction
-from grok.util import create_application
+from grokcore.site.util import create_application
 from zope.app.publication.zopepublication import ZopePublication
 from zope.securitypolicy.interfaces import IPrincipalRoleManager
 
@@ -31,8 +31,8 @@ PEOPLE = {
     "mia": ("Mia Eze", "portal.Manager", None),
 }
 
-_FIRST = "Adaeze Bassey Chidi Dayo Efe Femi Grace Halima Ibrahim Joy Kemi Ladi Musa Ngozi Osas".split()
-_LAST = "Abubakar Balogun Chukwu Danjuma Eze Fashola Garba Idris Johnson Kalu Lawal Mohammed".split()
+_FIRST = ("Adaeze", "Bassey", "Chidi", "Efe", "Femi", "Grace", "Halima", "Joy", "Kemi", "Ngozi")
+_LAST = ("Balogun", "Chukwu", "Danjuma", "Eze", "Fashola", "Garba", "Idris", "Kalu", "Lawal")
 
 
 def make_portal(db):

@@ -20,7 +20,7 @@ class IJobsPage(Interface):
 
     context = Attribute("The job manager, or a job.")
     request = Attribute("The request.")
-    title = Attribute("The title of the page.")
+    title = Attribute("The title of the page, plain text for the <title>.")
     head = Attribute("Markup for the <head>: the style and the script of the pages.")
 
     def content():

@@ -22,16 +22,16 @@ class _PagesTraverser(grok.Traverser):
     #: Names between the mount of the pages and the context, in the URL.
     below_mount = 0
 
-    def page_path(self) -> list[str]:
-        """The names of the page of the context, below the mount."""
-        return []
+    def page_path(self, *name: str) -> list[str]:
+        """The names, below the mount, of the page of the context, or of one below that."""
+        raise NotImplementedError
 
     def browserDefault(self, request: Any) -> tuple[Any, tuple[str, ...]]:
         """The default view of the application's, else the page of the context."""
         name = queryDefaultViewName(self.context, request)
         if name is not None and queryMultiAdapter((self.context, request), name=name) is not None:
             return self.context, (f"@@{name}",)
-        return self._pages(request, 0, []), ()
+        return self._pages(request, self.below_mount, self.page_path()), ()
 
     def publishTraverse(self, request: Any, name: str) -> Any:
         """What `traverse` finds, else a view, else the page below the context.
@@ -41,13 +41,12 @@ class _PagesTraverser(grok.Traverser):
         try:
             return super().publishTraverse(request, name)
         except NotFound:
-            rest = [name, *reversed(request.getTraversalStack())]
+            rest = [*self.page_path(name), *reversed(request.getTraversalStack())]
             request.setTraversalStack([])  # a page's names are its own
-            return self._pages(request, 1, rest)
+            return self._pages(request, self.below_mount + 1, rest)
 
-    def _pages(self, request: Any, more: int, names: list[str]) -> Pages:
-        mount = request.getURL(self.below_mount + more, path_only=True)
-        return Pages(self.context, request, mount, [*self.page_path(), *names])
+    def _pages(self, request: Any, level: int, names: list[str]) -> Pages:
+        return Pages(self.context, request, request.getURL(level, path_only=True), names)
 
 
 class JobManagerTraverser(_PagesTraverser):
@@ -57,6 +56,10 @@ class JobManagerTraverser(_PagesTraverser):
     """
 
     grok.context(IJobManager)
+
+    def page_path(self, *name: str) -> list[str]:
+        """A number is a job's, also of one that wasn't put by way of the manager."""
+        return ["jobs", *name] if name and name[0].isdecimal() else list(name)
 
     def traverse(self, name: str) -> Job | None:
         """The job with the id `name`, or None: then a view or a page is looked for."""
@@ -70,9 +73,9 @@ class JobTraverser(_PagesTraverser):
     grok.context(IJob)
     below_mount = 1
 
-    def page_path(self) -> list[str]:
-        """The names of the job's page."""
-        return ["jobs", self.context.id]
+    def page_path(self, *name: str) -> list[str]:
+        """The job's page is below that of all jobs."""
+        return ["jobs", self.context.id, *name]
 
     def traverse(self, name: str) -> None:
         """Nothing: a job contains nothing."""

@@ -46,7 +46,7 @@ class Settings:
 class Inside:
     """A page without its frame, for the layout of a host.
 
-    `title`: plain text. `head`: markup for the <head>, our style and script. `body`: markup for
+    `title`: plain text for the <title>. `head`: markup for the <head>, our style and script. `body`: markup for
     the <body>, which the script keeps up to date.
     """
 
@@ -178,7 +178,7 @@ class Visit:
             return None
         head = render("head", "head", **names)
         body = render(template, "inside", **names)
-        return layout(self.request, Inside(title, head, body))
+        return layout(self.request, Inside(f"{title} · {self.settings.title}", head, body))
 
     @property
     def entries(self) -> list[Entry]:

@@ -16,7 +16,7 @@ def export_students(faculty, choice):
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
-    for student in local.track(choice.of(faculty), message="{done} of {total} students"):
+    for student in local.track(choice.of(faculty)):
         rows.writerow([getattr(student, column) for column in COLUMNS])
         take_time()
     name = f"students-{faculty.__name__}.csv"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 from collections import Counter
 
-from portal.pace import take_time
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table
+
+from portal.pace import take_time
 from zodbjobs import local
 
 
 def report(faculty, choice):
     """Leave a PDF that counts those students of the faculty that are chosen."""
     counts = Counter()
-    for student in local.track(choice.of(faculty), message="{done} of {total} students"):
+    for student in local.track(choice.of(faculty)):
         counts[student.department, student.level] += 1
         take_time()
     local.set_progress(100, "laying out")
@@ -31,8 +32,8 @@ def _document(title, counts):
     for department in departments:
         numbers = [counts[department, level] for level in levels]
         rows.append([department, *numbers, sum(numbers)])
-    rows.append(["all", *[sum(c for (_, at), c in counts.items() if at == level) for level in levels]])
-    rows[-1].append(counts.total())
+    sums = [sum(counts[department, level] for department in departments) for level in levels]
+    rows.append(["all", *sums, counts.total()])
     table = Table(rows, hAlign="LEFT")
     table.setStyle([("LINEBELOW", (0, 0), (-1, 0), 0.5, colors.grey)])
     heading = Paragraph(f"Faculty of {title}", getSampleStyleSheet()["Title"])
