@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +18,9 @@ _MOST_BODY = 1_000_000
 class Server:
     """A server that listens, at `url`, and answers once `run` is called."""
 
-    def __init__(self, server: Any, prefix: str) -> None:
+    def __init__(self, server: Any, url: str) -> None:
         self._server = server
-        host, port = server.effective_host, server.effective_port
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{prefix}/"
+        self.url = url
 
     def run(self) -> None:
         """Answer requests until the process is interrupted or terminated."""
@@ -30,18 +30,20 @@ class Server:
 
 
 def make_server(app: Any, host: str, port: int, *, threads: int, prefix: str = "") -> Server:
-    """A server that listens at once. Raises OSError if it can't."""
+    """A server that listens at once; port 0 is any that is free. Raises OSError if it can't."""
     prefix = f"/{prefix.strip('/')}" if prefix.strip("/") else ""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
     made = create_server(
         app,
-        host=host,
-        port=port,
+        sockets=[listening],
         threads=threads,
         url_prefix=prefix,
         ident=None,
         max_request_body_size=_MOST_BODY,
     )
-    return Server(made, prefix)
+    shown = f"[{host}]" if ":" in host else host
+    return Server(made, f"http://{shown}:{listening.getsockname()[1]}{prefix}/")
 
 
 @contextlib.contextmanager
