@@ -48,6 +48,7 @@ def reference() -> str:
         "operations",
         "operations.deeds",
         "errors",
+        "web",
         "web_worker",
     ):
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
