@@ -50,6 +50,7 @@ def reference() -> str:
         "redaction",
         "load_guard",
         "errors",
+        "web",
         "web_worker",
     ):
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
@@ -67,6 +68,8 @@ def _module(path: str, module: Any, names: list[str]) -> str:
 
 def _thing(name: str, thing: Any) -> str:
     """A class, a function, or an installer."""
+    if isinstance(thing, frozenset):
+        return f"### {name}\n\n{', '.join(f'`{each}`' for each in sorted(thing))}.\n"
     if not hasattr(thing, "__name__"):
         value, comment = _constants(type(thing).__module__)[name]
         return f"### {name}\n\n`{value}`\n\n{comment}\n"

@@ -227,7 +227,7 @@ def test_a_port_that_is_taken(run: Any, path: Path) -> None:
         problem = run(
             "web", path, "--listen", f"127.0.0.1:{port}", **{PASSWORD_VARIABLE: PASSWORD}
         ).problem
-    assert f"can't listen at 127.0.0.1:{port} (Address already in use)" in problem
+    assert f"can't listen at 127.0.0.1:{port} (Address already in use" in problem
 
 
 def test_without_the_extra(run: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ def test_a_job_that_is_done(site: Site, put: Put) -> None:
     assert page.html.select_one("#discard")
 
 
+@pytest.mark.promise(174)
 def test_a_failure_is_a_sentence(site: Site, put: Put) -> None:
     job_id = put(sample.fail, "<b>secret</b>", run=True)
     page = site.get(f"/jobs/{job_id}")
@@ -134,6 +135,7 @@ def test_cancel_asks_first_and_needs_no_script(site: Site, put: Put) -> None:
     assert lead(page) == "It was cancelled. What it had done was undone."
 
 
+@pytest.mark.promise(176)
 def test_discard_leaves_nothing(site: Site, put: Put) -> None:
     job_id = put(sample.add, 1, 2, run=True)
     asked = site.get(site.get(f"/jobs/{job_id}").html.select_one("#discard")["href"])
@@ -173,6 +175,7 @@ def test_only_known_notices_are_shown(site: Site) -> None:
 # For programs
 
 
+@pytest.mark.promise(174, 178)
 def test_the_status_leads_to_the_result(site: Site, put: Put) -> None:
     job_id = put(sample.add, 40, 2)
     waits = site.get(f"/jobs/{job_id}.json")
@@ -275,6 +278,13 @@ def test_what_is_the_same_isn_t_sent_again(site: Site, put: Put) -> None:
     assert site.get(path, If_None_Match=page.headers["ETag"]).status_int == 200
 
 
+def test_an_etag_is_one_reader_s(site: Site) -> None:
+    """Their names, and the tokens of their forms, are on pages that are the same otherwise."""
+    etag = site.get("/mine", "viewer").headers["ETag"]
+    assert site.get("/mine", "viewer", If_None_Match=etag).status_int == 304
+    assert site.get("/mine", "bob", If_None_Match=etag).status_int == 200
+
+
 def test_rights_are_asked_before_the_etag(site: Site, put: Put) -> None:
     path = f"/jobs/{put()}"
     etag = site.get(path).headers["ETag"]
@@ -317,6 +327,7 @@ def test_static_files_may_be_kept(site: Site) -> None:
 # Lists
 
 
+@pytest.mark.promise(175)
 def test_a_list_has_pages(site: Site, put: Put) -> None:
     ids = [put(title=f"Export {number}") for number in range(60)]
     first = site.get("/mine")

@@ -19,41 +19,51 @@ class JobShown:
     """All that the page shows."""
 
     notice: str | None
+    id: str
     title: str
-    info: JobInfo
+    has_ended: bool
     word: str
     look: str
     sentence: str
     percent: int | None
+    message: str | None
     files: tuple[FileShown, ...]
     result: str | None
     traceback: str | None
     owner: str | None
-    cancel: str | None
-    discard: str | None
-    is_scheduled: bool
+    can_cancel: bool
+    can_discard: bool
+    begins: datetime | None
+    created: datetime | None
+    started: datetime | None
+    finished: datetime | None
 
 
 def job(visit: Visit) -> Response:
     """The page of one job."""
     found = visit.job
-    info = dataclasses.replace(job_info(found), seconds=None)  # it changes all the time
+    info = job_info(found)
     language = visit.language
     shown = JobShown(
         notice=visit.notice(),
+        id=info.id,
         title=sentences.title_of(language, info),
-        info=info,
+        has_ended=info.outcome is not None,
         word=sentences.word(language, info.state),
         look=sentences.look(info.state),
         sentence=sentences.sentence(language, info),
         percent=sentences.percent_of(info),
+        message=info.message,
         files=outcome.files(visit, found),
         result=outcome.short_result(visit, found),
         traceback=_traceback(visit, info),
         owner=None if info.owner == visit.rights.principal else info.owner,
-        cancel=_path(visit, "cancel", info),
-        discard=_path(visit, "discard", info),
-        is_scheduled=info.state == "scheduled",
+        can_cancel=_can(visit, "cancel", info),
+        can_discard=_can(visit, "discard", info),
+        begins=info.begin_after if info.state == "scheduled" else None,
+        created=info.created,
+        started=info.started,
+        finished=info.finished,
     )
     return visit.page(
         "job",
@@ -64,11 +74,9 @@ def job(visit: Visit) -> Response:
     )
 
 
-def _path(visit: Visit, action: str, info: JobInfo) -> str | None:
-    """Where to ask for a deed, if who asks may do it and it can be done now."""
-    if not deeds.is_possible(action, visit.job, info) or not visit.may(action, visit.job):
-        return None
-    return visit.url("jobs", info.id, action)
+def _can(visit: Visit, action: str, info: JobInfo) -> bool:
+    """Whether it can be done now, by who asks."""
+    return deeds.is_possible(action, visit.job, info) and visit.may(action, visit.job)
 
 
 def _traceback(visit: Visit, info: JobInfo) -> str | None:
