@@ -8,6 +8,7 @@ from typing import Any
 
 from zodbjobs.insights import JobInfo, job_details, job_info
 from zodbjobs.web import outcome, responses, sentences
+from zodbjobs.web.inside import Inside, inside_of
 from zodbjobs.web.outcome import FileShown
 from zodbjobs.web.pages import deeds
 from zodbjobs.web.responses import Response
@@ -32,11 +33,14 @@ class JobShown:
     cancel: str | None
     discard: str | None
     is_scheduled: bool
+    inside: Inside | None
 
 
 def job(visit: Visit) -> Response:
     """The page of one job."""
     found = visit.job
+    is_operator = visit.may_in_realm("view")
+    inside = inside_of(visit, found, job_details(found)) if is_operator else None
     info = dataclasses.replace(job_info(found), seconds=None)  # it changes all the time
     language = visit.language
     shown = JobShown(
@@ -54,6 +58,7 @@ def job(visit: Visit) -> Response:
         cancel=_path(visit, "cancel", info),
         discard=_path(visit, "discard", info),
         is_scheduled=info.state == "scheduled",
+        inside=inside,
     )
     return visit.page(
         "job",
