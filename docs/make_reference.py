@@ -48,6 +48,7 @@ def reference() -> str:
         "operations",
         "operations.deeds",
         "errors",
+        "web",
         "web_worker",
     ):
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
@@ -63,6 +64,8 @@ def _module(path: str, module: Any, names: list[str]) -> str:
 
 def _thing(name: str, thing: Any) -> str:
     """A class, a function, or an installer."""
+    if isinstance(thing, frozenset):
+        return f"### {name}\n\n{', '.join(f'`{each}`' for each in sorted(thing))}.\n"
     if not hasattr(thing, "__name__"):
         value, comment = _constants(type(thing).__module__)[name]
         return f"### {name}\n\n`{value}`\n\n{comment}\n"

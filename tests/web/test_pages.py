@@ -79,6 +79,7 @@ def test_a_job_that_is_done(site: Site, put: Put) -> None:
     assert page.html.select_one("#discard")
 
 
+@pytest.mark.promise(174)
 def test_a_failure_is_a_sentence(site: Site, put: Put) -> None:
     job_id = put(sample.fail, "<b>secret</b>", run=True)
     page = site.get(f"/jobs/{job_id}")
@@ -134,6 +135,7 @@ def test_cancel_asks_first_and_needs_no_script(site: Site, put: Put) -> None:
     assert lead(page) == "It was cancelled. What it had done was undone."
 
 
+@pytest.mark.promise(176)
 def test_discard_leaves_nothing(site: Site, put: Put) -> None:
     job_id = put(sample.add, 1, 2, run=True)
     asked = site.get(site.get(f"/jobs/{job_id}").html.select_one("#discard")["href"])
@@ -173,6 +175,7 @@ def test_only_known_notices_are_shown(site: Site) -> None:
 # For programs
 
 
+@pytest.mark.promise(174, 178)
 def test_the_status_leads_to_the_result(site: Site, put: Put) -> None:
     job_id = put(sample.add, 40, 2)
     waits = site.get(f"/jobs/{job_id}.json")
@@ -317,6 +320,7 @@ def test_static_files_may_be_kept(site: Site) -> None:
 # Lists
 
 
+@pytest.mark.promise(175)
 def test_a_list_has_pages(site: Site, put: Put) -> None:
     ids = [put(title=f"Export {number}") for number in range(60)]
     first = site.get("/mine")

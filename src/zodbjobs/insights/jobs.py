@@ -31,6 +31,7 @@ from zodbjobs.insights.newest import (
 from zodbjobs.interfaces import (
     ACTIVE,
     COMPLETED,
+    NEW,
     PENDING,
     SUCCEEDED,
 )
@@ -120,17 +121,19 @@ def find_job(place: Any, job_id: str) -> Job | None:
     if shard is None or shard.queue not in queues.values():
         return None
     job: Job = found
-    if unreadable_reason(job) or control.is_undone(job):
+    if unreadable_reason(job):
         return job
-    return None if job.queue is None or completion.is_forgotten(job) else job
+    if job.queue is None:
+        return job if control.is_undone(job) else None
+    return None if completion.is_forgotten(job) else job
 
 
 def _row(job: Job) -> dict[str, Any]:
     why = unreadable_reason(job)
     if why:
         return _unreadable(job, why)
-    status = job.status
-    queue = job.queue
+    status, shard = job.status, completion.shard_of(job)
+    queue = job.queue if status == NEW or shard is None else shard.queue
     started, finished, percent = job.started, job.finished, job.progress
     return {
         "id": job.id,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from webob import Request
+from webob.acceptparse import create_accept_language_header
 
 #: The languages that there are catalogues for; the first one if a reader wants none of them.
 LANGUAGES = ("en", "de")
@@ -84,7 +85,12 @@ def language(code: str) -> Language:
 
 def language_of(request: Request) -> Language:
     """The one of ours that the browser would like best."""
-    if not request.headers.get("Accept-Language"):
-        return language(LANGUAGES[0])
-    wanted = request.accept_language.lookup(LANGUAGES, default=LANGUAGES[0])
-    return language(wanted)
+    return language(_chosen(request.environ.get("HTTP_ACCEPT_LANGUAGE", "")))
+
+
+@functools.lru_cache(maxsize=1000)  # an open page asks all the time, and says the same
+def _chosen(header: str) -> str:
+    if not header:
+        return LANGUAGES[0]
+    wanted: str = create_accept_language_header(header).lookup(LANGUAGES, default=LANGUAGES[0])
+    return wanted

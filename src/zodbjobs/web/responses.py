@@ -26,6 +26,10 @@ REVALIDATED = "private, no-cache"
 NOT_KEPT = "private, no-store"
 
 
+#: The headers of a request that a page depends on.
+VARY = "Accept-Language, Cookie, Authorization"
+
+
 class Response(webob.Response):
     """A response whose Location stays a path.
 
@@ -47,7 +51,7 @@ class Response(webob.Response):
 
 def _made(status: int, kind: str, policy: str, cache: str, body: bytes) -> Response:
     response = Response(status=status, content_type=kind, body=body)
-    if kind.startswith("text/") and status != 304:
+    if kind.startswith("text/"):
         response.charset = "utf-8"
     response.headers["Cache-Control"] = cache
     response.headers["Content-Security-Policy"] = policy
@@ -61,7 +65,7 @@ def _made(status: int, kind: str, policy: str, cache: str, body: bytes) -> Respo
 def html(text: str, *, status: int = 200, cache: str = REVALIDATED) -> Response:
     """A page."""
     response = _made(status, "text/html", PAGE_POLICY, cache, text.encode("utf-8"))
-    response.vary = ("Accept-Language", "Cookie", "Authorization")
+    response.headers["Vary"] = VARY
     return response
 
 
@@ -87,8 +91,5 @@ def see_other(path: str) -> Response:
 
 def not_modified(etag: str, cache: str = REVALIDATED) -> Response:
     """What was sent is still true."""
-    response = _made(304, "text/html", PAGE_POLICY, cache, b"")
-    for name in ("Content-Type", "Content-Length"):
-        response.headers.pop(name, None)
-    response.headers["ETag"] = etag
-    return response
+    headers = [("Cache-Control", cache), ("ETag", etag), ("Vary", VARY)]
+    return Response(status=304, headerlist=headers, app_iter=[])

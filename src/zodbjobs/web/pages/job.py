@@ -20,45 +20,54 @@ class JobShown:
     """All that the page shows."""
 
     notice: str | None
+    id: str
     title: str
-    info: JobInfo
+    has_ended: bool
     word: str
     look: str
     sentence: str
     percent: int | None
+    message: str | None
     files: tuple[FileShown, ...]
     result: str | None
     traceback: str | None
     owner: str | None
     cancel: str | None
     discard: str | None
-    is_scheduled: bool
+    begins: datetime | None
+    created: datetime | None
+    started: datetime | None
+    finished: datetime | None
     inside: Inside | None
 
 
 def job(visit: Visit) -> Response:
     """The page of one job."""
     found = visit.job
+    info = job_info(found)
     is_operator = visit.may_in_realm("view")
-    inside = inside_of(visit, found, job_details(found)) if is_operator else None
-    info = dataclasses.replace(job_info(found), seconds=None)  # it changes all the time
     language = visit.language
     shown = JobShown(
         notice=visit.notice(),
+        id=info.id,
         title=sentences.title_of(language, info),
-        info=info,
+        has_ended=info.outcome is not None,
         word=sentences.word(language, info.state),
         look=sentences.look(info.state),
         sentence=sentences.sentence(language, info),
         percent=sentences.percent_of(info),
+        message=info.message,
         files=outcome.files(visit, found),
         result=outcome.short_result(visit, found),
         traceback=_traceback(visit, info),
         owner=None if info.owner == visit.rights.principal else info.owner,
         cancel=_path(visit, "cancel", info),
         discard=_path(visit, "discard", info),
-        is_scheduled=info.state == "scheduled",
-        inside=inside,
+        begins=info.begin_after if info.state == "scheduled" else None,
+        created=info.created,
+        started=info.started,
+        finished=info.finished,
+        inside=inside_of(visit, found, job_details(found)) if is_operator else None,
     )
     return visit.page(
         "job",
