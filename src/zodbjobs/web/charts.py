@@ -1,4 +1,4 @@
-"""Charts: columns in SVG, drawn on the server from periods; with the same as a table."""
+"""Charts: columns in SVG, drawn on the server from periods; and the same as tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from zodbjobs.insights import Period
+from zodbjobs.insights import Period, Times
 from zodbjobs.web.language import Language
 
 #: The height of a chart in its own units; each column is 1 wide.
@@ -21,30 +21,18 @@ _LEAST = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """A rectangle: `look` is a class of the style."""
+class Shape:
+    """The parts of all columns that look the same: a class of the style, and an SVG path."""
 
     look: str
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A period: its parts, and what is said of it."""
-
-    x: int
-    parts: tuple[Part, ...]
-    said: str
+    path: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
     """What is drawn. `said`: all of it in a sentence; `most`: what the full height stands for.
 
-    `rows`: of the table, each the start of a period and its values; `heads` are those of these.
+    `columns`: what is said of each.
     """
 
     name: str
@@ -53,9 +41,8 @@ class Chart:
     most: str
     since: str
     legend: tuple[tuple[str, str], ...]
-    columns: tuple[Column, ...]
-    heads: tuple[str, ...]
-    rows: tuple[tuple[datetime, tuple[str, ...]], ...]
+    columns: tuple[str, ...]
+    shapes: tuple[Shape, ...]
 
     @property
     def box(self) -> str:
@@ -63,32 +50,50 @@ class Chart:
         return f"0 0 {len(self.columns)} {HEIGHT:g}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The numbers of some charts; each row is the start of a period, and its values."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[datetime, tuple[str, ...]], ...]
+
+
+def table(language: Language, title: str, periods: Sequence[Period]) -> Table:
+    """All that the charts show of periods, but of those in which nothing ended."""
+    t = language.t
+    heads = (t("finished"), t("without success"), t("half had waited"), t("95 of 100 had waited"))
+    return Table(title, heads, tuple(_row(language, each) for each in periods if each.finished))
+
+
+def _row(language: Language, period: Period) -> tuple[datetime, tuple[str, ...]]:
+    times = period.waiting_time
+    waited = (None, None) if times is None else (times.p50, times.p95)
+    counts = (language.number(period.finished), language.number(period.failed))
+    return period.start, (*counts, *(language.duration(each) for each in waited))
+
+
 def throughput(
     language: Language, name: str, periods: Sequence[Period], title: str, since: str
 ) -> Chart:
     """How many ended, those without success at the foot of each column."""
     most = _round_up(max((each.finished for each in periods), default=0))
+    good, bad = [], []
+    for x, each in enumerate(periods):
+        foot = _height(each.failed / most)
+        bad.append(_part(x, 0, foot))
+        good.append(_part(x, foot, _height((each.finished - each.failed) / most)))
     finished, failed = sum(p.finished for p in periods), sum(p.failed for p in periods)
-    columns = []
-    for x, period in enumerate(periods):
-        said = _counted(language, period.finished, period.failed)
-        bad = _part("bad", x, 0, period.failed / most)
-        good = _part("good", x, bad.height, (period.finished - period.failed) / most)
-        columns.append(Column(x, _drawn(bad, good), said))
+    heads = (language.t("finished"), language.t("without success"))
     return Chart(
         name,
         title,
         _counted(language, finished, failed),
         language.number(round(most)),
         since,
-        (("good", language.t("finished")), ("bad", language.t("without success"))),
-        tuple(columns),
-        (language.t("finished"), language.t("without success")),
-        tuple(
-            (p.start, (language.number(p.finished), language.number(p.failed)))
-            for p in periods
-            if p.finished
-        ),
+        tuple(zip(("good", "bad"), heads, strict=True)),
+        tuple(_counted(language, each.finished, each.failed) for each in periods),
+        (Shape("good", "".join(good)), Shape("bad", "".join(bad))),
     )
 
 
@@ -96,35 +101,33 @@ def waiting(
     language: Language, name: str, periods: Sequence[Period], title: str, since: str
 ) -> Chart:
     """For how long jobs had waited when they were begun: half of them, and 95 of 100."""
-    times = [period.waiting_time for period in periods]
-    known = [each for each in times if each is not None]
-    most = _round_up(max((each.p95 for each in known), default=0.0))
-    columns = []
-    for x, each in enumerate(times):
-        if each is None:
-            columns.append(Column(x, (), language.t("nothing was begun")))
-            continue
-        half, nearly = language.duration(each.p50), language.duration(each.p95)
-        said = language.t("half up to {half}, 95 of 100 up to {nearly}", half=half, nearly=nearly)
-        low = _part("half", x, 0, each.p50 / most)
-        high = _part("nearly", x, low.height, (each.p95 - each.p50) / most)
-        columns.append(Column(x, _drawn(low, high), said))
-    last = next((c.said for c in reversed(columns) if c.parts), language.t("nothing was begun"))
+    times_of = [period.waiting_time for period in periods]
+    known = [(x, times) for x, times in enumerate(times_of) if times is not None]
+    most = _round_up(max((times.p95 for _, times in known), default=0.0))
+    said = [language.t("nothing was begun")] * len(periods)
+    half, nearly = [], []
+    for x, times in known:
+        low = _height(times.p50 / most)
+        half.append(_part(x, 0, low))
+        nearly.append(_part(x, low, _height((times.p95 - times.p50) / most)))
+        said[x] = said_times(language, times)
+    heads = (language.t("half of them"), language.t("95 of 100"))
     return Chart(
         name,
         title,
-        last,
+        said[known[-1][0]] if known else language.t("nothing was begun"),
         language.duration(most) if known else "",
         since,
-        (("half", language.t("half of them")), ("nearly", language.t("95 of 100"))),
-        tuple(columns),
-        (language.t("half of them"), language.t("95 of 100")),
-        tuple(
-            (p.start, (language.duration(each.p50), language.duration(each.p95)))
-            for p, each in zip(periods, times, strict=True)
-            if each is not None
-        ),
+        tuple(zip(("half", "nearly"), heads, strict=True)),
+        tuple(said),
+        (Shape("half", "".join(half)), Shape("nearly", "".join(nearly))),
     )
+
+
+def said_times(language: Language, times: Times) -> str:
+    """How long jobs took, or waited, in words."""
+    half, nearly = language.duration(times.p50), language.duration(times.p95)
+    return language.t("half up to {half}, 95 of 100 up to {nearly}", half=half, nearly=nearly)
 
 
 def _counted(language: Language, finished: int, failed: int) -> str:
@@ -135,15 +138,18 @@ def _counted(language: Language, finished: int, failed: int) -> str:
     return f"{text}, {bad}"
 
 
-def _drawn(*parts: Part) -> tuple[Part, ...]:
-    return tuple(part for part in parts if part.height > 0)
+def _height(share: float) -> float:
+    """The height of a part; what isn't nothing is to be seen."""
+    return 0.0 if share <= 0 else max(_LEAST, share * (HEIGHT - _LEAST))
 
 
-def _part(look: str, x: int, below: float, share: float) -> Part:
-    """A part on top of what is `below` high."""
-    height = 0.0 if share <= 0 else max(_LEAST, share * (HEIGHT - _LEAST))
-    y = round(HEIGHT - below - height, 2)
-    return Part(look, round(x + _GAP, 2), max(0.0, y), round(1 - 2 * _GAP, 2), round(height, 2))
+def _part(x: int, below: float, height: float) -> str:
+    """A rectangle on top of what is `below` high, as a piece of a path."""
+    if not height:
+        return ""
+    top = max(0.0, HEIGHT - below - height)
+    width = 1 - 2 * _GAP
+    return f"M{x + _GAP:g} {top:.1f}h{width:g}v{height:.1f}h-{width:g}z"
 
 
 def _round_up(value: float) -> float:

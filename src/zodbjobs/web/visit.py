@@ -75,6 +75,8 @@ class Visit:
         self.query: dict[str, str] = _decoded(lambda: dict(request.GET)) or {}
         self.parts: dict[str, str] = {}
         self._job: Job | None = None
+        #: Whether there is something here for who asks; else no entry of the navigation is "here".
+        self.is_found = True
 
     @property
     def job(self) -> Job:
@@ -165,7 +167,7 @@ class Visit:
             Entry(
                 self.url(*route.path.strip("/").split("/")),
                 self.t(route.title),
-                _in(self.path, route.path),
+                self.is_found and _in(self.path, route.path),
             )
             for route in self.settings.routes.all
             if route.title is not None and route.is_listed_for(self.rights)

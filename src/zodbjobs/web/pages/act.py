@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import ZodbjobsError
 from zodbjobs.insights import find_job, job_info, list_jobs, list_workers, most_jobs, stored_agents
 from zodbjobs.operations import OperationResult, act_on_matching, deeds
+from zodbjobs.operations.matching import MAY_BE_LATER
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.web import filters, operator_rows, responses, words
 from zodbjobs.web.filters import BadFilter, Filters
@@ -56,11 +58,14 @@ _QUESTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What is asked before a deed; `fields`: what the form sends with the answer."""
+    """What is asked before a deed; `fields`: what the form sends with the answer. `before`: those
+    of this time and later aren't touched.
+    """
 
     question: str
     consequence: str
-    range: str | None
+    is_all: bool
+    before: datetime | None
     filters: tuple[tuple[str, str], ...]
     named: tuple[tuple[str, str, str, str], ...]
     more: str | None
@@ -201,7 +206,6 @@ def _ask_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Question:
     if count == 0:
         return _nothing(visit, action, texts, visit.t("There are no jobs that match."))
     now = clock.to_datetime(clock.now())
-    until = wanted.wanted.get("until")
     expected = [] if count is None else [("expected", str(count))]
     return _question(
         visit,
@@ -210,7 +214,8 @@ def _ask_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Question:
         texts,
         named=[_named(visit, info) for info in infos],
         fields=[("all", "1"), *expected, ("asked", now.isoformat())],
-        until=now if until is None else min(until, now),
+        is_all=True,
+        before=_before(wanted.wanted, now),
     )
 
 
@@ -233,11 +238,9 @@ def counted(visit: Visit, wanted: Filters) -> tuple[int | None, bool]:
 
 def _do_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Response:
     wanted = dict(jobs.read(visit, texts).wanted)
-    asked = visit.field("asked")
-    if asked and wanted.get("status") not in _MAY_BE_LATER:
+    if asked := visit.field("asked"):
         # What has come since it was asked wasn't meant.
-        moment = filters.moment(visit, asked)
-        wanted["until"] = min(moment, wanted.get("until", moment))
+        wanted["until"] = _before(wanted, filters.moment(visit, asked))
     expected = visit.field("expected")
     is_number = expected.isascii() and expected.isdecimal() and len(expected) < 10
     try:
@@ -255,8 +258,12 @@ def _do_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Response:
     return responses.see_other(visit.url("jobs", job.id, **{DONE: "acting"}))
 
 
-# Statuses of jobs whose time may be yet to come.
-_MAY_BE_LATER = ("scheduled", "blocked", "paused", "pending")
+def _before(wanted: Mapping[str, Any], asked: datetime) -> datetime | None:
+    """The end of the time of the jobs that are meant; None for such whose time may be to come."""
+    until: datetime | None = wanted.get("until")
+    if wanted.get("status") in MAY_BE_LATER:
+        return until
+    return asked if until is None else min(until, asked)
 
 
 def _queue_at_work(visit: Visit) -> str:
@@ -285,18 +292,16 @@ def _question(
     *,
     named: list[tuple[str, str, str, str]],
     fields: list[tuple[str, str]],
-    until: Any = None,
+    is_all: bool = False,
+    before: datetime | None = None,
 ) -> Question:
     question, consequence = _QUESTIONS[action]
-    is_all = until is not None
     more = len(named) - _MOST_NAMED
-    said = None
-    if is_all:
-        said = visit.t("A job does it, and shows how far it is. It acts on what is there now.")
     return Question(
         question=visit.t(question, jobs=many),
         consequence=visit.t(consequence),
-        range=said,
+        is_all=is_all,
+        before=before,
         filters=tuple(_said(visit, texts)) if is_all else (),
         named=tuple(named[:_MOST_NAMED]),
         more=visit.t("and {count} more", count=visit.language.number(more)) if more > 0 else None,

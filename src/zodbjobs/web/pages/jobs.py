@@ -140,7 +140,7 @@ def deed_links(
     return tuple(
         DeedLink(
             action,
-            visit.t(operator_rows.DEEDS[action]),
+            f"{visit.t(operator_rows.DEEDS[action])} …",
             visit.url("jobs", action),
             visit.url("jobs", action, **{**texts, "all": "1"}),
         )

@@ -18,7 +18,7 @@ from zodbjobs.insights import (
 )
 from zodbjobs.interfaces import FAILED
 from zodbjobs.web import charts, filters, operator_rows, sentences
-from zodbjobs.web.charts import Chart
+from zodbjobs.web.charts import Chart, Table
 from zodbjobs.web.operator_rows import OperatorRow
 from zodbjobs.web.pace import paced
 from zodbjobs.web.pages import mine
@@ -37,14 +37,13 @@ _LONG = timedelta(minutes=5)
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A number; `note` says more of it, and `moment` since when. `path` leads to the jobs."""
+    """A number; `note` says more of it. `path` leads to the jobs."""
 
     name: str
     title: str
     number: str
     note: str
-    moment: datetime | None
-    path: str | None
+    path: str
     look: str = ""
 
 
@@ -77,6 +76,7 @@ class Overview:
     alerts: tuple[Alert, ...]
     tiles: tuple[Tile, ...]
     charts: tuple[Chart, ...]
+    tables: tuple[Table, ...]
     queues: tuple[QueueRow, ...]
     workers: tuple[WorkerRow, ...]
     lists: tuple[ShortList, ...]
@@ -113,18 +113,24 @@ def _of_realm(visit: Visit) -> Overview:
         _short(visit, "parked", visit.t("Parked"), visit.t("Nothing is parked."), "parked"),
         _failures(visit),
     )
-    return Overview(visit.notice(), (), (), (), (), (), lists, True)
+    return Overview(visit.notice(), (), (), (), (), (), (), lists, True)
 
 
 def _of_all(visit: Visit) -> Overview:
     stats = all_queue_stats(visit.connection)
     workers = list_workers(visit.connection)
     hour = list_periods(visit.connection)
+    tens = list_periods(visit.connection, 60, 10)
+    day = list_periods(visit.connection, 24 * 60, 30)
     return Overview(
         notice=visit.notice(),
         alerts=tuple(_alerts(visit, stats, workers)),
         tiles=tuple(_tiles(visit, stats, hour)),
-        charts=_charts(visit, hour),
+        charts=_charts(visit, hour, tens, day),
+        tables=(
+            charts.table(visit.language, visit.t("The last hour"), tens),
+            charts.table(visit.language, visit.t("The last day"), day),
+        ),
         queues=tuple(queue_row(visit, each) for each in stats),
         workers=tuple(worker_row(visit, each) for each in workers),
         lists=(_failures(visit),),
@@ -141,8 +147,9 @@ def _tiles(visit: Visit, stats: Sequence[QueueStats], hour: Sequence[Period]) ->
         "waiting",
         t("Waiting"),
         number(waiting),
-        t("the oldest since") if oldest else t("{count} for later", count=number(later)),
-        oldest,
+        t("the oldest for {age}", age=_age(visit, oldest))
+        if oldest
+        else t("{count} for later", count=number(later)),
         visit.url("jobs", state="waiting"),
     )
     runs = sum(each.active for each in stats)
@@ -151,8 +158,7 @@ def _tiles(visit: Visit, stats: Sequence[QueueStats], hour: Sequence[Period]) ->
         "running",
         t("Running"),
         number(runs),
-        t("and {count} about to begin", count=number(taken)),
-        None,
+        t("{count} about to begin", count=number(taken)),
         visit.url("jobs", state="active"),
     )
     # The counters of minutes: with jobs of some ms there is hardly ever one to be seen running.
@@ -162,8 +168,7 @@ def _tiles(visit: Visit, stats: Sequence[QueueStats], hour: Sequence[Period]) ->
         "minute",
         t("Finished in the last minute"),
         number(max(minute, hour[-1].finished)),
-        t("the last one") if last else t("none yet"),
-        last,
+        t("the last one {age} ago", age=_age(visit, last)) if last else t("none yet"),
         visit.url("jobs", state="completed"),
     )
     failed = sum(each.failed for each in hour)
@@ -172,7 +177,6 @@ def _tiles(visit: Visit, stats: Sequence[QueueStats], hour: Sequence[Period]) ->
         t("Without success in the last hour"),
         number(failed),
         t("of {count}", count=number(sum(each.finished for each in hour))),
-        None,
         visit.url("jobs", state=FAILED),
         "bad" if failed else "",
     )
@@ -182,7 +186,6 @@ def _tiles(visit: Visit, stats: Sequence[QueueStats], hour: Sequence[Period]) ->
         t("Parked"),
         number(parked),
         t("they can’t be run with the code that is there") if parked else t("all can be run"),
-        None,
         visit.url("parked"),
         "warning" if parked else "",
     )
@@ -190,16 +193,26 @@ def _tiles(visit: Visit, stats: Sequence[QueueStats], hour: Sequence[Period]) ->
         "history",
         t("In the history"),
         number(sum(each.finished for each in stats)),
-        t("{count} without success", count=number(sum(each.unsuccessful for each in stats))),
-        None,
+        t(
+            "{count} of them without success",
+            count=number(sum(each.unsuccessful for each in stats)),
+        ),
         visit.url("jobs", state="completed"),
     )
 
 
-def _charts(visit: Visit, hour: Sequence[Period]) -> tuple[Chart, ...]:
+def _age(visit: Visit, since: datetime) -> str:
+    """How long ago it is, in whole seconds while it is less than a minute."""
+    seconds = max(0, int((clock.to_datetime(clock.now()) - since).total_seconds()))
+    return (
+        visit.t("{count} s", count=seconds) if seconds < 60 else visit.language.duration(seconds)
+    )
+
+
+def _charts(
+    visit: Visit, hour: Sequence[Period], tens: Sequence[Period], day: Sequence[Period]
+) -> tuple[Chart, ...]:
     t, language = visit.t, visit.language
-    tens = list_periods(visit.connection, 60, 10)
-    day = list_periods(visit.connection, 24 * 60, 30)
     an_hour_ago, a_day_ago = t("1 hour ago"), t("24 hours ago")
     return (
         charts.throughput(language, "hour", hour, t("Finished per minute"), an_hour_ago),

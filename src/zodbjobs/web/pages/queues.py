@@ -22,7 +22,7 @@ from zodbjobs.insights import (
     stored_agents,
 )
 from zodbjobs.operations import deeds
-from zodbjobs.web import filters, responses, sentences
+from zodbjobs.web import charts, filters, responses, sentences
 from zodbjobs.web.pace import paced
 from zodbjobs.web.responses import Response
 from zodbjobs.web.visit import DONE, NotFound, Visit
@@ -161,7 +161,7 @@ def _page(visit: Visit, error: str | None = None) -> Response:
         may_change_quota=visit.may("change_quota"),
         may_change_agent=visit.may("change_agent"),
     )
-    title = visit.t("Queue {name}", name=row.name)
+    title = visit.t("Queue {name}", name=name) if name else visit.t("The default queue")
     if error is not None:
         return visit.page("queue", title, shown, status=400, cache=responses.NOT_KEPT)
     return visit.page("queue", title, shown, live=_live((row,), clock.monotonic() - start))
@@ -178,7 +178,7 @@ def _numbers(visit: Visit, stats: QueueStats, key: str) -> list[tuple[str, str, 
         (visit.t("running"), stats.active, "active"),
         (visit.t("parked"), stats.parked, "parked"),
         (visit.t("ended"), stats.finished, "completed"),
-        (visit.t("of these without success"), stats.unsuccessful, "failed"),
+        (visit.t("without success"), stats.unsuccessful, "failed"),
     )
     number = visit.language.number
     return [
@@ -194,12 +194,7 @@ def _times(visit: Visit, stats: QueueStats) -> list[tuple[str, str]]:
         (visit.t("Duration, last hour"), stats.duration),
     ):
         if times is not None:
-            said = visit.t(
-                "half up to {half}, 95 of 100 up to {nearly}",
-                half=visit.language.duration(times.p50),
-                nearly=visit.language.duration(times.p95),
-            )
-            found.append((title, said))
+            found.append((title, charts.said_times(visit.language, times)))
     return found
 
 
