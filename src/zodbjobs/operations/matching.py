@@ -12,13 +12,17 @@ import transaction
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights import list_jobs
+from zodbjobs.insights.newest import BLOCKED, PAUSED, SCHEDULED
 from zodbjobs.operations import deeds
 from zodbjobs.operations.committing import act
 from zodbjobs.runtime import local
 from zodbjobs.stored.audit import Record
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.lifecycle import auditing
+from zodbjobs.stored.lifecycle import auditing, keys
 from zodbjobs.stored.lifecycle.root import connection_of, get_queue, get_queues
+
+#: Statuses of jobs whose time may be to come: what is put for later has that of when it is due.
+MAY_BE_LATER = (SCHEDULED, BLOCKED, PAUSED)
 
 # Reasons for a refusal that the result tells, each with how often it came.
 _MOST_REASONS = 10
@@ -38,7 +42,8 @@ def act_on_matching(
     return it.
 
     `filters` are those of `zodbjobs.insights.list_jobs`; what comes to match after now isn't
-    touched. `expected`: how many there are, where that is known, for its bar. Its result is a
+    touched, unless it is for what is scheduled, blocked or paused, of which the time may be to
+    come. `expected`: how many there are, where that is known, for its bar. Its result is a
     dict: `done`, `refused`, and the `reasons` of these. Joins the transaction of `place`. Raises
     BadArgument for another action, and for filters that can't be.
 
@@ -48,9 +53,10 @@ def act_on_matching(
     """
     if action not in deeds.ACTIONS:
         raise BadArgument(f"unknown action {action!r}; use one of {', '.join(deeds.ACTIONS)}")
-    now = clock.to_datetime(clock.now())
-    until = filters.get("until")
-    filters = {**filters, "until": now if until is None else min(until, now)}
+    until = filters.get("until") or clock.to_datetime(keys.LAST_MICROS)
+    if filters.get("status") not in MAY_BE_LATER:
+        until = min(until, clock.to_datetime(clock.now()))
+    filters = {**filters, "until": until}
     list_jobs(place, **filters, limit=1)  # raises for what can't be
     job = ProgressableJob(run, action, filters, expected, by, why)
     title, realm = f"{action.capitalize()} all jobs that match", filters.get("realm")

@@ -71,6 +71,7 @@ def _answer(
     try:
         return _respond(visit)
     except NotFound:
+        visit.is_found = False
         return visit.page(
             "not_found",
             visit.t("There is nothing here"),
