@@ -10,5 +10,5 @@ from portal.jobs.report import report
 KINDS = {
     "export": (export_students, "Students of {faculty}", "Students, as CSV"),
     "report": (report, "Report on {faculty}", "Report, as PDF"),
-    "fees": (export_fees, "Fees of {faculty}", "Fees, as CSV (fails: nobody has the prices yet)"),
+    "fees": (export_fees, "Fees of {faculty}", "Fees, as CSV (this one fails)"),
 }

@@ -9,6 +9,10 @@ from zope.security.interfaces import Unauthorized
 
 from portal.model import Portal
 from portal.views.page import Page, is_manager, manager
+from zodbjobs import ProgressableJob, compute
+
+# How long the test job takes.
+_SECONDS = 5
 
 
 class PortalTraverser(grok.Traverser):
@@ -52,6 +56,7 @@ class StartTestJob(grok.View):
         """Lead to its page."""
         if not self.context["people"].is_meant(self.request):
             raise Unauthorized("test")
-        job_id = manager().start_test_job(duration=5)
+        job = ProgressableJob(compute, 23, _SECONDS)
+        job_id = manager().put(job, title="A test job")
         where = f"{self.url(self.context, 'jobs')}/{job_id}"
         self.redirect(where if job_id else self.url(self.context))
