@@ -406,7 +406,7 @@ def test_the_number_comes_from_an_index(
     for query, said in {
         "discard?all=1&state=succeeded": "Discard the 1 job that matches?",
         "discard?all=1&state=completed": "Discard all 4 jobs that match?",
-        "retry?all=1&state=failed": "Retry all jobs that match, at most 3,?",
+        "retry?all=1&state=failed": "Retry all jobs that match (at most 3)?",
         "retry?all=1": "Retry all jobs that match?",
     }.items():
         assert texts(site.get(f"/jobs/{query}", "manager"), "h1") == [said]

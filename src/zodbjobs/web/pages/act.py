@@ -201,7 +201,7 @@ def _ask_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Question:
             "the {count} job that matches", "all {count} jobs that match", count
         )
     else:
-        many = visit.t("all jobs that match, at most {count},", count=number(count))
+        many = visit.t("all jobs that match (at most {count})", count=number(count))
     shown = jobs.find(visit, texts, _MOST_NAMED)[0]
     infos = operator_rows.visible(visit, shown)
     if count == 0:
