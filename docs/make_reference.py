@@ -31,7 +31,7 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 
 _MODULES = (
     *("local", "context", "events", "cleanup", "testing", "insights", "operations"),
-    *("operations.deeds", "errors", "web_worker"),
+    *("operations.deeds", "redaction", "load_guard", "errors", "web_worker"),
 )
 
 
@@ -47,13 +47,17 @@ def reference() -> str:
         "insights",
         "operations",
         "operations.deeds",
+        "redaction",
+        "load_guard",
         "errors",
         "web",
         "web_worker",
     ):
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
         names = [n for n in _nodes(module.__name__) if n[0] != "_" and "." not in n]
-        parts.append(_module(f"zodbjobs.{name}", module, getattr(module, "__all__", names)))
+        names = getattr(module, "__all__", names)
+        names = [n for n in names if not isinstance(getattr(module, n), str)]
+        parts.append(_module(f"zodbjobs.{name}", module, names))
     return "\n".join([*parts, _interfaces(), _defaults(), _command_line()])
 
 

@@ -44,7 +44,9 @@ def jobs_about(obj: Any, place: Any = None) -> Iterator[Job]:
     connection = connection_of(obj)
     there = [connection.get_connection(database) for database in connection.db().databases]
     found = [each.root().get(defaults.QUEUES_KEY) for each in there]
-    return _newest([queues for queues in found if queues is not None] or [_queues(obj)], name)
+    # The roots of two databases may have the queues of one of them.
+    chosen = {id(queues): queues for queues in found if queues is not None}
+    return _newest(list(chosen.values()) or [_queues(obj)], name)
 
 
 def _newest(queues: list[Queues], name: str) -> Iterator[Job]:

@@ -508,6 +508,23 @@ def test_what_isn_t_plain_or_isn_t_shown_stays(site: Site, put: Put) -> None:
         assert [type(job.args[0]).__name__ for job in jobs] == ["Account", "Account"]
 
 
+def test_a_secret_isn_t_shown_nor_lost(site: Site, put: Put, queue: Any) -> None:
+    job = zodbjobs.Job(sample.identity, {"user": "ada", "password": "hunter2"})
+    job_id = queue.put(job, realm="/here").id
+    transaction.commit()
+    for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/again", "/jobs?text=ada"):
+        page = site.get(path, "manager")
+        assert page.status_int == 200
+        assert "hunter2" not in page
+    assert not site.get(f"/jobs/{job_id}/again", "manager").html.select("textarea")
+    assert site.links("/jobs?text=hunter2", "manager") == set()
+    got = site.post(f"/jobs/{job_id}/again", "manager", fields={"a-0": '{"password": "mine"}'})
+    assert got.status_int == 303
+    with site.reading() as connection:
+        passwords = {each.args[0]["password"] for each in zodbjobs.get_queue(connection)}
+        assert passwords == {"hunter2"}
+
+
 def test_a_job_can_be_put_again_without_its_arguments_seen(
     site: Site, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:

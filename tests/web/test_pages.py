@@ -279,6 +279,13 @@ def test_what_is_the_same_isn_t_sent_again(site: Site, put: Put) -> None:
     assert site.get(path, If_None_Match=page.headers["ETag"]).status_int == 200
 
 
+def test_an_etag_is_one_reader_s(site: Site) -> None:
+    """Their names, and the tokens of their forms, are on pages that are the same otherwise."""
+    etag = site.get("/mine", "viewer").headers["ETag"]
+    assert site.get("/mine", "viewer", If_None_Match=etag).status_int == 304
+    assert site.get("/mine", "bob", If_None_Match=etag).status_int == 200
+
+
 def test_rights_are_asked_before_the_etag(site: Site, put: Put) -> None:
     path = f"/jobs/{put()}"
     etag = site.get(path).headers["ETag"]

@@ -30,3 +30,13 @@ def static_files() -> dict[str, StaticFile]:
             version = hashlib.sha256(body).hexdigest()[:12]
             found[path.name] = StaticFile(body, _KINDS[path.suffix], version)
     return found
+
+
+@functools.cache
+def version() -> str:
+    """A text that changes with all that pages are made of, beside what they show."""
+    made_of = hashlib.sha256()
+    for folder in ("static", "templates", "locales"):
+        for path in sorted((_FOLDER.parent / folder).rglob("*.*")):
+            made_of.update(path.read_bytes())
+    return made_of.hexdigest()

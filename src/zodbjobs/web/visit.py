@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from zodbjobs.web import responses, tokens
 from zodbjobs.web.language import language_of
 from zodbjobs.web.responses import Response
 from zodbjobs.web.rights import Rights, may, may_in_realm
-from zodbjobs.web.static_files import static_files
+from zodbjobs.web.static_files import static_files, version
 from zodbjobs.web.templates import render
 
 if TYPE_CHECKING:
@@ -105,8 +106,12 @@ class Visit:
         """The path below the mount, from the root of the host; `query`: what isn't None."""
         path = "/".join(quote(str(part), safe="") for part in parts)
         said = urlencode({name: value for name, value in query.items() if value is not None})
-        mount = quote(self.request.script_name.rstrip("/"), safe="/~")
-        return f"{mount}/{path}{'?' if said else ''}{said}"
+        return f"{self.mount}/{path}{'?' if said else ''}{said}"
+
+    @functools.cached_property
+    def mount(self) -> str:
+        """The path of the first page, without the slash at its end."""
+        return quote(self.request.script_name.rstrip("/"), safe="/~")
 
     def field(self, name: str) -> str:
         """What a field of the form has that was sent, shortened; empty if it has none."""
@@ -185,10 +190,9 @@ class Visit:
         return None if text is None else self.t(text)
 
     def _etag(self, *parts: object) -> str:
-        versions = [file.version for file in static_files().values()]
         who = (self.rights.principal, self.rights.name, self.rights.realm)
         overall = sorted(self.rights.overall)
-        all_parts = (parts, who, overall, self.language.code, self.url(), versions)
+        all_parts = (parts, who, overall, self.language.code, self.mount, version())
         return hashlib.blake2b(repr(all_parts).encode("utf-8"), digest_size=12).hexdigest()
 
 

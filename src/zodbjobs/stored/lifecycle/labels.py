@@ -34,7 +34,7 @@ class Labels(NamedTuple):
 def given(owner: str | None, about: Any, title: str | None, realm: str | None) -> Labels:
     """What a put says, checked; BadArgument for what can't be."""
     if about is not None:
-        name_of(about)
+        name_for(about)
     return Labels(
         checked_text("owner", owner),
         about,
@@ -68,7 +68,7 @@ def give(job: Labelled, said: Labels) -> None:
     if said.owner is not None:
         job._owner = said.owner
     if said.about is not None:
-        job._about, job._v_about = name_of(said.about), said.about
+        job._about, job._v_about = name_for(said.about), said.about
     if said.title is not None:
         job._title = said.title
     if said.realm is not None:
@@ -105,7 +105,7 @@ def set_owner(job: Labelled, value: str | None) -> None:
 
 def set_about(job: Labelled, value: Any) -> None:
     """Let a job be about a stored object; None: about nothing. BadArgument if it has no id."""
-    job._about = None if value is None else name_of(value)
+    job._about = None if value is None else name_for(value)
     job._v_about = value
     mark(job)
 
@@ -127,20 +127,12 @@ def check_about(job: Labelled) -> None:
     """
     value = job._v_about
     if value is not None and job._p_jar is None:
-        job._about = name_of(value)
+        job._about = name_for(value)
 
 
 def name_of(value: Any) -> AboutName:
-    """How a job names an object. One that is new, and has a stored object above it, is added to
-    the database of that: it has an id then.
-
-    Raises BadArgument for what isn't stored.
-    """
+    """How a job names an object; BadArgument for what isn't stored."""
     jar = getattr(value, "_p_jar", None)
-    if jar is None and hasattr(value, "_p_jar"):
-        jar = _jar_above(value)
-        if jar is not None:
-            jar.add(value)
     oid = getattr(value, "_p_oid", None)
     if jar is None or not isinstance(oid, bytes):
         raise BadArgument(
@@ -148,6 +140,17 @@ def name_of(value: Any) -> AboutName:
             "database first, as with connection.add(...), or leave `about` out"
         )
     return oid, jar.db().database_name
+
+
+def name_for(value: Any) -> AboutName:
+    """The same of an object that a job is to be about. One that is new, and has a stored object
+    above it, is added to the database of that: it has an id then.
+    """
+    if getattr(value, "_p_jar", value) is None:  # a persistent one
+        jar = _jar_above(value)
+        if jar is not None:
+            jar.add(value)
+    return name_of(value)
 
 
 def _jar_above(value: Any) -> Any:
@@ -210,6 +213,8 @@ def find(connection: Any, name: AboutName) -> Any:
             return None
         connection = connection.get_connection(database)
     try:
-        return connection.get(oid)
+        found = connection.get(oid)
+        found._p_activate()  # the connection may know of it still
     except POSKeyError:
         return None
+    return found

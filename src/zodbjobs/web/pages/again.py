@@ -9,7 +9,8 @@ from typing import Any
 
 from zodbjobs.errors import ZodbjobsError
 from zodbjobs.insights import job_info
-from zodbjobs.insights.jobs import shown_arguments, unreadable_reason
+from zodbjobs.insights.jobs import unreadable_reason
+from zodbjobs.insights.shown import redactor_of, shown_arguments
 from zodbjobs.operations import deeds
 from zodbjobs.stored.lifecycle.again import is_json
 from zodbjobs.web import responses, sentences
@@ -124,7 +125,7 @@ def _arguments(visit: Visit) -> Iterator[Argument]:
     values = [(f"a-{place}", "", value) for place, value in enumerate(job.args)]
     values += [(f"k-{name}", f"{name}=", value) for name, value in job.kwargs.items()]
     for number, ((field, before, value), shown) in enumerate(
-        zip(values, shown_arguments(job), strict=True), 1
+        zip(values, shown_arguments(job, redactor_of(job)), strict=True), 1
     ):
         title = before.removesuffix("=") or visit.t("Argument {number}", number=number)
         if shown == f"{before}{value!r}" and is_json(value):

@@ -32,8 +32,8 @@ class JobShown:
     result: str | None
     traceback: str | None
     owner: str | None
-    cancel: str | None
-    discard: str | None
+    can_cancel: bool
+    can_discard: bool
     begins: datetime | None
     created: datetime | None
     started: datetime | None
@@ -61,8 +61,8 @@ def job(visit: Visit) -> Response:
         result=outcome.short_result(visit, found),
         traceback=_traceback(visit, info),
         owner=None if info.owner == visit.rights.principal else info.owner,
-        cancel=_path(visit, "cancel", info),
-        discard=_path(visit, "discard", info),
+        can_cancel=_can(visit, "cancel", info),
+        can_discard=_can(visit, "discard", info),
         begins=info.begin_after if info.state == "scheduled" else None,
         created=info.created,
         started=info.started,
@@ -78,11 +78,9 @@ def job(visit: Visit) -> Response:
     )
 
 
-def _path(visit: Visit, action: str, info: JobInfo) -> str | None:
-    """Where to ask for a deed, if who asks may do it and it can be done now."""
-    if not deeds.is_possible(action, visit.job, info) or not visit.may(action, visit.job):
-        return None
-    return visit.url("jobs", info.id, action)
+def _can(visit: Visit, action: str, info: JobInfo) -> bool:
+    """Whether it can be done now, by who asks."""
+    return deeds.is_possible(action, visit.job, info) and visit.may(action, visit.job)
 
 
 def _traceback(visit: Visit, info: JobInfo) -> str | None:
