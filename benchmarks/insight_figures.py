@@ -28,7 +28,7 @@ def insights_million(number: int = 1_000_000, times: int = 5) -> Values:
     takes the seconds that it is allowed.
     """
     with database() as db:
-        _fill_history(db, number)
+        fill_history(db, number)
         newest = clock.to_datetime(clock.now())
         then = newest - timedelta(days=3)
         asked: dict[str, Callable[[Any], Any]] = {
@@ -57,7 +57,7 @@ def _asked(db: Any, ask: Callable[[Any], Any]) -> float:
     return spent * 1_000
 
 
-def _fill_history(db: Any, number: int) -> None:
+def fill_history(db: Any, number: int) -> None:
     """Store ended jobs, and book them as a worker would, without having run them.
 
     One of 1,000 has failed.
@@ -74,7 +74,7 @@ def _fill_history(db: Any, number: int) -> None:
             job = zodbjobs.Job(bench_jobs.nothing)
             job._place(shard, keys.key_for_now(0, put))
             job._end(FAILED if failed else SUCCEEDED, 1, started, finished)
-            ended.append((job, finished, failed, _WORK, started - put))
+            ended.append((job, finished, failed, _WORK, started - put, False))
         history.book(shard, ended)
         transaction.commit()
         connection.cacheGC()

@@ -20,6 +20,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "bob": {},
     "viewer": {"permission": "view"},
     "keeper": {"permission": "manage"},
+    "onlooker": {"overall": frozenset({"view"})},
     "manager": {"overall": ACTIONS},
     "manager-here": {"overall": ACTIONS, "realm": "/here"},
     "manager-there": {"overall": ACTIONS, "realm": "/there"},

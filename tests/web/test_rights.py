@@ -26,6 +26,7 @@ MAY = {
     "bob": frozenset(),
     "viewer": {"view"},
     "keeper": OWNER_ACTIONS,
+    "onlooker": {"view"},
     "manager": JOB_ACTIONS,
     "manager-here": JOB_ACTIONS,
     "manager-there": frozenset(),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zodbjobs.interfaces import COMPLETED, OUTCOMES
+from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.web.visit import NotFound, Visit
 
 #: States to choose from, in the order in which a job passes through them.
@@ -87,6 +88,9 @@ def read(visit: Visit, texts: Mapping[str, str]) -> Filters:
         wanted["outcome" if state in OUTCOMES else "status"] = state
     if (queue := texts.get("queue")) is not None:
         wanted["queue"] = decoded(queue)
+        # The words of the error would name the queues that there are.
+        if wanted["queue"] not in get_queues(visit.connection):
+            raise BadFilter(visit.t("There is no such queue."))
     if (pattern := texts.get("callable")) is not None:
         is_glob = any(sign in pattern for sign in "*?[")
         wanted["callable"] = pattern if is_glob else f"*{pattern}*"

@@ -13,6 +13,7 @@ from typing import Any
 from zodbjobs import clock, defaults
 from zodbjobs.errors import ZodbjobsError
 from zodbjobs.insights import find_job, job_info, list_jobs, list_workers, most_jobs, stored_agents
+from zodbjobs.interfaces import SUCCEEDED
 from zodbjobs.operations import OperationResult, act_on_matching, deeds
 from zodbjobs.operations.matching import MAY_BE_LATER
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -36,7 +37,7 @@ _MOST_TICKED = 100
 _MOST_NAMED = 25
 
 # How many are counted by looking at them; the seconds for that.
-_MOST_COUNTED = 200
+_MOST_COUNTED = 100
 _COUNT_SECONDS = 0.06
 
 _QUESTIONS = {
@@ -200,7 +201,7 @@ def _ask_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Question:
             "the {count} job that matches", "all {count} jobs that match", count
         )
     else:
-        many = visit.t("all jobs that match, at most {count},", count=number(count))
+        many = visit.t("all jobs that match (at most {count})", count=number(count))
     shown = jobs.find(visit, texts, _MOST_NAMED)[0]
     infos = operator_rows.visible(visit, shown)
     if count == 0:
@@ -222,18 +223,17 @@ def _ask_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Question:
 def counted(visit: Visit, wanted: Filters) -> tuple[int | None, bool]:
     """How many match, and whether it is just so many, or at most; None if that isn't known.
 
-    A few are counted by a look at each; else an index has to know it, of all realms.
+    An index knows it of all realms; a few are counted by a look at each.
     """
+    known = {name: wanted.wanted.get(name) for name in ("status", "outcome", "queue")}
+    most = None if visit.rights.realm is not None else most_jobs(visit.connection, **known)
+    if most is not None and wanted.are_simple and known["outcome"] in (None, SUCCEEDED):
+        return most, True
     found = list_jobs(
         visit.connection, **wanted.wanted, limit=_MOST_COUNTED, seconds=_COUNT_SECONDS
     )
-    if found.cursor is None and found.leaves_out is None:
-        return len(found), True
-    if visit.rights.realm is not None:
-        return None, False
-    known = {name: wanted.wanted.get(name) for name in ("status", "outcome", "queue")}
-    most = most_jobs(visit.connection, **known)
-    return most, most is not None and wanted.are_simple and known["outcome"] in (None, "succeeded")
+    is_all = found.cursor is None and found.leaves_out is None
+    return (len(found), True) if is_all else (most, False)
 
 
 def _do_all(visit: Visit, action: str, texts: Mapping[str, str]) -> Response:
