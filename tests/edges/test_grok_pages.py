@@ -284,7 +284,7 @@ def test_a_forged_post_changes_nothing(db: Any, browser: Browser, put: Put) -> N
 def test_the_status_says_when_to_look_again(db: Any, browser: Browser, put: Put) -> None:
     path = f"/portal/jobs/jobs/{put(sample.add)}.json"
     waits = browser.get(path)
-    assert (waits.status_int, waits.headers["Retry-After"]) == (202, "5")
+    assert (waits.status_int, waits.headers["Retry-After"]) == (202, "1")
     assert waits.json["page"] == path.removesuffix(".json")
     zodbjobs.testing.run_jobs(db)
     ended = browser.get(path)
@@ -346,7 +346,7 @@ def test_pages_in_the_layout_of_the_application(browser: Browser, put: Put) -> N
         page = browser.get(path)
         assert page.text.startswith("<!DOCTYPE html><html><head><title>An export · Jobs</title>")
         assert "style.css" in page.html.head.decode()
-        assert page.html.body.find(id="main")["data-live"] == "5"
+        assert page.html.body.find(id="main")["data-live"] == "1"
         assert page.html.body.find(id="said") is not None
         assert "Content-Security-Policy" in page.headers
         part = browser.get(f"{path}?live=1").text

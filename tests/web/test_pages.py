@@ -36,14 +36,20 @@ def lead(page: Any) -> str:
 
 
 def test_a_job_that_waits(site: Site, put: Put) -> None:
-    page = site.get(f"/jobs/{put()}")
+    path = f"/jobs/{put()}"
+    page = site.get(path)
     assert page.html.h1.text == "An export"
     assert lead(page) == "It waits for its turn."
     assert page.html.select_one(".state").text == "waiting"
-    assert page.html.main["data-live"] == "5"
     assert not page.html.select("progress")
     assert page.html.select_one("#cancel")
     assert not page.html.select_one("#discard")
+    # It will begin at once, most likely; later it is looked at less often.
+    assert page.html.main["data-live"] == "1"
+    with zodbjobs.testing.moving_clock() as moved:
+        moved.advance(seconds=11)
+        assert site.get(path).html.main["data-live"] == "5"
+        assert site.get(f"{path}.json").headers["Retry-After"] == "5"
 
 
 def test_a_job_that_runs(site: Site, put: Put) -> None:
@@ -180,7 +186,7 @@ def test_only_known_notices_are_shown(site: Site) -> None:
 def test_the_status_leads_to_the_result(site: Site, put: Put) -> None:
     job_id = put(sample.add, 40, 2)
     waits = site.get(f"/jobs/{job_id}.json")
-    assert (waits.status_int, waits.headers["Retry-After"]) == (202, "5")
+    assert (waits.status_int, waits.headers["Retry-After"]) == (202, "1")
     assert waits.json["state"] == "waiting"
     assert waits.json["result"] is None
     zodbjobs.testing.run_jobs(site.db)

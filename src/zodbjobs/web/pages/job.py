@@ -73,7 +73,7 @@ def job(visit: Visit) -> Response:
         "job",
         shown.title,
         shown,
-        live=sentences.seconds_until_next([info.state]),
+        live=sentences.seconds_until_look(info),
         say=sentences.read_out(language, info),
     )
 
@@ -97,7 +97,7 @@ def status(visit: Visit) -> Response:
     waits = info.outcome is None
     response = responses.as_json(body, status=202 if waits else 200)
     if waits:
-        response.headers["Retry-After"] = str(sentences.seconds_until_next([info.state]))
+        response.headers["Retry-After"] = str(sentences.seconds_until_look(info))
     elif body["result"] is not None:
         response.status = 303
         response.headers["Location"] = body["result"]
