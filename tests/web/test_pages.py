@@ -52,6 +52,7 @@ def test_a_job_that_waits(site: Site, put: Put) -> None:
         assert site.get(f"{path}.json").headers["Retry-After"] == "5"
 
 
+@pytest.mark.promise(172)
 def test_a_job_that_runs(site: Site, put: Put) -> None:
     seen = []
 
@@ -162,6 +163,7 @@ def test_deeds_are_in_the_audit_trail(site: Site, put: Put) -> None:
     assert (entry.by, entry.action) == ("keeper", "cancel")
 
 
+@pytest.mark.promise(172)
 @pytest.mark.parametrize(("deed", "run"), [("cancel", True), ("discard", False)])
 def test_a_deed_that_comes_too_late(site: Site, put: Put, deed: str, run: bool) -> None:
     job_id = put(run=run)
