@@ -104,11 +104,11 @@ class JobManager:
         assert isinstance(container, JobContainer)
         return container
 
-    def default_owner(self) -> str | None:
+    def _default_owner(self) -> str | None:
         """Whose a job is of which nobody says it; the managers of frameworks know better."""
         return None
 
-    def default_realm(self, site: Any) -> str | None:
+    def _default_realm(self, site: Any) -> str | None:
         """The realm of a job that has none; the managers of frameworks know better."""
         return None
 
@@ -159,8 +159,8 @@ class JobManager:
         """Say whose it is, before a guard is asked, which may want to know."""
         if job.status != NEW:
             return  # the queue refuses it, and says why
-        owner = owner or job.owner or self.default_owner()
-        realm = job.realm or self.default_realm(site)
+        owner = owner or job.owner or self._default_owner()
+        realm = job.realm or self._default_realm(site)
         labels.give(job, labels.given(owner, about, title, realm))
 
     def check(self, job: Job, site: Any = None) -> None:

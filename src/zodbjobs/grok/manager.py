@@ -22,11 +22,11 @@ class JobManager(manager.JobManager, grok.GlobalUtility):
 
     grok.provides(IJobManager)
 
-    def default_owner(self) -> str | None:
+    def _default_owner(self) -> str | None:
         """The principal of the request."""
         return current_principal()
 
-    def default_realm(self, site: Any) -> str | None:
+    def _default_realm(self, site: Any) -> str | None:
         """The path of the site; of the current one, if `site` only says which database it is."""
         found = site if ISite.providedBy(site) else getSite()
         return None if found is None else realm_of(found)
