@@ -8,6 +8,8 @@ from typing import Any
 
 from persistent import Persistent
 
+from zodbjobs import local
+
 #: When each `enter` was entered.
 entered: list[float] = []
 
@@ -55,3 +57,10 @@ def touch(thing: Any) -> int:
     """Write one object."""
     result: int = thing.change()
     return result
+
+
+def report_until_cancelled() -> None:
+    """Report progress ten times a second for as long as it may."""
+    while not local.cancel_requested():
+        local.set_progress(time.time() * 10 % 100)
+        time.sleep(0.1)

@@ -18,11 +18,13 @@ from typing import Any
 from figures import FILE_FIGURES, Figure, Values
 from insight_figures import INSIGHT_FIGURES
 from piece_figures import PIECE_FIGURES
+from poll_figures import POLL_FIGURES
 from server_figures import SERVER_FIGURES
 from web_figures import WEB_FIGURES
 
 RESULTS = Path(__file__).parent / "results"
-FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **WEB_FIGURES, **SERVER_FIGURES}
+_WEB_FIGURES = {**POLL_FIGURES, **WEB_FIGURES}
+FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **_WEB_FIGURES, **SERVER_FIGURES}
 
 # These are averages of many in themselves, or take long.
 _SLOW = ("latency", "zeo_latency", "pg_latency")
