@@ -25,7 +25,7 @@ FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **SERVER_FIGURES}
 
 # These are averages of many in themselves, or take long.
 _SLOW = ("latency", "zeo_latency", "pg_latency")
-_ONCE = ("backlog", "insights_million", "zeo_idle", "pg_idle")
+_ONCE = ("backlog", "insights_million", "lists_million", "zeo_idle", "pg_idle")
 
 
 def measure(figure: Figure, rounds: int) -> tuple[Values, list[Values]]:
