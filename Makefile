@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-floors test-weather promises chaos bench bench-peers lint format clean
+.PHONY: help demo quick test test-all test-floors test-weather promises catalogues chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
 RUNS := 5
@@ -12,6 +12,7 @@ help:
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
 	@echo "make promises list what docs/promises.md promises, with the tests that show it"
+	@echo "make catalogues enter new texts of the pages into the catalogues of the languages, and compile them"
 	@echo "make test-floors the suite and each extra with the dependencies of Plone 6.0 (FLOORS=3.12 chooses the Python)"
 	@echo "make test-weather the suite in random order on one core, beside a busy process, on a fast and a slow disk"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
@@ -41,6 +42,9 @@ format: .venv/test.stamp
 
 promises: .venv/test.stamp
 	@.venv/bin/python -m pytest -q --promises
+
+catalogues: .venv/test.stamp
+	.venv/bin/python tests/catalogues.py
 
 chaos: .venv/test.stamp
 	.venv/bin/python tests/chaos/run.py $(CHAOS)

@@ -31,7 +31,7 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 
 _MODULES = (
     *("local", "context", "events", "cleanup", "testing", "insights", "operations"),
-    *("operations.deeds", "errors", "web_worker"),
+    *("operations.deeds", "redaction", "load_guard", "errors", "web_worker"),
 )
 
 
@@ -47,12 +47,17 @@ def reference() -> str:
         "insights",
         "operations",
         "operations.deeds",
+        "redaction",
+        "load_guard",
         "errors",
+        "web",
         "web_worker",
     ):
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
         names = [n for n in _nodes(module.__name__) if n[0] != "_" and "." not in n]
-        parts.append(_module(f"zodbjobs.{name}", module, getattr(module, "__all__", names)))
+        names = getattr(module, "__all__", names)
+        names = [n for n in names if not isinstance(getattr(module, n), str)]
+        parts.append(_module(f"zodbjobs.{name}", module, names))
     return "\n".join([*parts, _interfaces(), _defaults(), _command_line()])
 
 
@@ -63,6 +68,8 @@ def _module(path: str, module: Any, names: list[str]) -> str:
 
 def _thing(name: str, thing: Any) -> str:
     """A class, a function, or an installer."""
+    if isinstance(thing, frozenset):
+        return f"### {name}\n\n{', '.join(f'`{each}`' for each in sorted(thing))}.\n"
     if not hasattr(thing, "__name__"):
         value, comment = _constants(type(thing).__module__)[name]
         return f"### {name}\n\n`{value}`\n\n{comment}\n"

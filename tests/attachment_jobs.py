@@ -158,9 +158,13 @@ def attach_while_cancelled() -> None:
 
 
 def attach_while_overdue() -> None:
-    """The job's time is over at the half of the file."""
+    """The job's time is over at the half of the file; notes how much of it wasn't read."""
     moved: Any = clock.current
-    local.attach("big.bin", Endless(10_000_000, at_half=lambda: moved.advance(100)))
+    file = Endless(10_000_000, at_half=lambda: moved.advance(100))
+    try:
+        local.attach("big.bin", file)
+    finally:
+        sample.noted.append(file.left)
 
 
 def attach_and_die(size: int, once: str) -> None:
@@ -181,3 +185,8 @@ def attach_large(size: int) -> None:
 
 def attach_some_data() -> None:
     local.attach("a.txt", sample.some_data)  # type: ignore[attr-defined]
+
+
+def attach_two() -> None:
+    local.attach("a", b"1")
+    local.attach("b", b"2")

@@ -19,6 +19,8 @@ IMPORTABLE = {
     ],
     "cli": ["zodbjobs.cli"],
     "grok": ["zodbjobs.grok"],
+    "load": ["psutil", "zodbjobs.load_guard"],
+    "web": ["zodbjobs.web"],
     "postgresql": ["psycopg2", "relstorage.storage", "relstorage.adapters.postgresql"],
 }
 

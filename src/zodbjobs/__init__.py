@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zodbjobs import context, errors, events, insights, interfaces, testing
+    from zodbjobs import context, errors, events, insights, interfaces, redaction, testing
     from zodbjobs.errors import Snooze
     from zodbjobs.installer import (
         JobContainerInstaller,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.lifecycle.root import get_queue, get_queues
     from zodbjobs.stored.result_of import result_of
     from zodbjobs.stored.retry import NeverRetry, Retry, RetryForever
+    from zodbjobs.stored.secret import Secret
 
 # Where each public name lives; loaded when it is first asked for.
 _HOMES = {
@@ -47,6 +48,7 @@ _HOMES = {
     "QueueInstaller": "zodbjobs.installer",
     "Retry": "zodbjobs.stored.retry",
     "RetryForever": "zodbjobs.stored.retry",
+    "Secret": "zodbjobs.stored.secret",
     "Snooze": "zodbjobs.errors",
     "result_of": "zodbjobs.stored.result_of",
     "Worker": "zodbjobs.runtime.worker",
@@ -73,6 +75,7 @@ _MODULES = {
     "insights": "zodbjobs.insights",
     "interfaces": "zodbjobs.interfaces",
     "local": "zodbjobs.runtime.local",
+    "redaction": "zodbjobs.redaction",
     "testing": "zodbjobs.testing",
 }
 
@@ -88,6 +91,7 @@ __all__ = [
     "QueueInstaller",
     "Retry",
     "RetryForever",
+    "Secret",
     "Snooze",
     "Worker",
     "cleanup",
@@ -110,6 +114,7 @@ __all__ = [
     "multidb_queue_installer",
     "parallel",
     "queue_installer",
+    "redaction",
     "result_of",
     "serial",
     "testing",

@@ -265,6 +265,24 @@ LABEL_CHARACTERS = 500
 #: Characters of the title of a job, which is a line of a table.
 TITLE_CHARACTERS = 1_000
 
+#: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
+#: at once, and write to the same one, may conflict; a page of the index reads from all of them.
+INDEX_LANES = 32
+
 #: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
 #: be busy, and little for a thread of a web process.
 CHUNK_BYTES = 256 * 1024
+
+#: Seconds after which who was refused for the machine's load or memory is told to try again: the
+#: load is that of a minute.
+LOAD_RETRY_SECONDS = 60.0
+
+#: Seconds after which who was refused for a full disk is told to; somebody must make room first.
+DISK_RETRY_SECONDS = 600.0
+
+#: Seconds after which who has as many jobs as they may is told to: most jobs are short.
+OWNER_RETRY_SECONDS = 30.0
+
+#: Jobs of an owner, the newest first, among which a load guard looks for those that wait or run:
+#: a bound for what a put costs, some milliseconds.
+OWNER_LOOKS = 200

@@ -45,6 +45,22 @@ class AttachmentLost(ZodbjobsError, LookupError):
     """The data of a file that a job has left isn't in the database any more."""
 
 
+class Overloaded(ZodbjobsError):
+    """A load guard takes no new job now; the text says why.
+
+    `retry_after`: seconds after which to try again. `reason`: one word: cpu, memory, disk, owner,
+    or `guard` for one that doesn't say.
+    """
+
+    def __init__(self, text: str, retry_after: float, reason: str = "guard") -> None:
+        super().__init__(text, retry_after, reason)
+        self.retry_after = retry_after
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; try again in {self.retry_after:.0f} seconds"
+
+
 class MissingCode(ZodbjobsError, LookupError):
     """The code that a job calls isn't there in this process."""
 

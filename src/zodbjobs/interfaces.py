@@ -198,6 +198,12 @@ class IJob(IContained):
         """
 
 
+class ISecret(Interface):
+    """An argument that is shown as ``***``."""
+
+    value = Attribute("What is hidden; for the job.")
+
+
 class IAttachment(Interface):
     """A file that a job has left with ``zodbjobs.local.attach``."""
 
@@ -469,6 +475,9 @@ class ILoadGuard(Interface):
     def __call__(job):
         """True if `job` may be put now."""
 
+    # It may have a method `check(job, place)` too, which raises Overloaded or returns None: that
+    # is asked then, and tells why a job is refused and when to try again.
+
 
 class IJobManager(Interface):
     """Puts and finds jobs for a site.
@@ -484,6 +493,12 @@ class IJobManager(Interface):
 
         Joins the caller's transaction. None, and nothing stored, when a registered
         ILoadGuard says no. TypeError for anything but an IJob.
+        """
+
+    def check(job, site=None):
+        """Raise Overloaded if a registered ILoadGuard refuses `job` now; stores nothing.
+
+        The error has `retry_after`, in seconds. LookupError without a site.
         """
 
     def get(job_id, site=None):

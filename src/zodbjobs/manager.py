@@ -16,7 +16,7 @@ from zope.component.hooks import site as site_context
 from zope.interface import implementer
 
 from zodbjobs import defaults
-from zodbjobs.errors import BadArgument, NotInstalled
+from zodbjobs.errors import BadArgument, NotInstalled, Overloaded
 from zodbjobs.interfaces import IJob, IJobManager, ILoadGuard
 from zodbjobs.runtime import local
 from zodbjobs.stored.container import JobContainer
@@ -119,15 +119,31 @@ class JobManager:
         container = self._get_container(site)
         queue = get_queue(site)
         _check_database(job, container)
-        guard = queryUtility(ILoadGuard)
-        if guard is not None and not guard(job):
-            log.warning("the load guard refused %r", job)
+        try:
+            self.check(job, site)
+        except Overloaded as error:
+            log.warning("the load guard refused %r: %s", job, error)
             return None
         with _as_current(site):  # which is what the job remembers
             queue.put(job)
         job_id = get_job_id(job)
         container[job_id] = job
         return job_id
+
+    def check(self, job: Job, site: Any = None) -> None:
+        """Raise Overloaded if a registered ILoadGuard refuses `job` now.
+
+        The error tells why, and `retry_after` in how many seconds to try again. For a page, before
+        `put`, which returns None then. Raises LookupError without a site.
+        """
+        guard = queryUtility(ILoadGuard)
+        if guard is None:
+            return
+        check = getattr(guard, "check", None)
+        if check is not None:
+            check(job, self._get_site(site))
+        elif not guard(job):
+            raise Overloaded("no new jobs are taken now", defaults.LOAD_RETRY_SECONDS)
 
     def get(self, job_id: str, site: Any = None) -> Job | None:
         """The job with that id, or None."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attachment_jobs
 import pytest
 import sample
 from storages import file_storage
@@ -26,7 +27,7 @@ Put = Callable[..., list[str]]
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
     *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
-    *("agents", "audit", "demo", "zc-async"),
+    *("agents", "audit", "web", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -485,6 +486,18 @@ def test_show_tells_all(run: Run, path: Path, busy: dict[str, str]) -> None:
     assert "99 % at 99.4" in run("show", path, busy["reported"]).out
     assert "sample:add(1, 2, more=3)" in run("show", path, busy["added"]).out
     assert "priority  3" in run("show", path, busy["waiting"]).out
+
+
+def test_show_names_the_files_and_hides_the_secrets(run: Run, path: Path, put: Put) -> None:
+    (attached,) = put(zodbjobs.Job(attachment_jobs.attach, "a.csv", b"1,2"))
+    (secret,) = put(zodbjobs.Job(sample.fail, "token=abc", zodbjobs.Secret("s3cret")))
+    work(path)
+    assert "attachments  a.csv (3 bytes)" in run("show", path, attached).out
+    for form in ((), ("--json",)):
+        out = run("show", path, secret, *form).out
+        assert "***" in out
+        assert "abc" not in out
+        assert "s3cret" not in out
 
 
 def test_show_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:

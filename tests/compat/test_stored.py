@@ -63,6 +63,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in (1, 2):
             queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
         queue.put(attachment_jobs.attach)
+        queue.put(zodbjobs.Job(sample.note, zodbjobs.Secret("word")))
         queue.put(zodbjobs.Job(sample.note, 1), unique="key")
         queue.put(zodbjobs.Job(sample.note, 1), unique="ended", unique_until="ended")
         transaction.commit()

@@ -340,6 +340,7 @@ def test_timed_out_while_it_attaches(any_db: Any, queue: Any) -> None:
         run_jobs(any_db)
         transaction.begin()
     assert job.failure.type == "zodbjobs.errors.TimedOut"
+    assert sample.noted[0] > 0
     assert dict(job.attachments) == {}
     assert left_over(any_db) == []
 
@@ -406,7 +407,10 @@ def test_data_that_is_lost(db: Any, queue: Any) -> None:
     with pytest.raises(AttachmentLost):
         attachment.chunks()
     assert (attachment.name, attachment.size) == ("a.txt", 5)
-    assert insights.job_details(job).outcome == "succeeded"
+    details = insights.job_details(job)
+    assert details.outcome == "succeeded"
+    (shown,) = details.as_json()["attachments"]
+    assert shown == {"name": "a.txt", "content_type": "text/plain", "size": 5}
 
 
 def test_a_record_that_is_lost(db: Any, queue: Any) -> None:

@@ -20,7 +20,12 @@ import ZODB.config
 from bench import bench
 from patience import wait_for
 from storages import MAKERS
-from ZODB.POSException import ConflictError, InvalidObjectReference
+from ZODB.POSException import (
+    ConflictError,
+    InvalidObjectReference,
+    POSKeyError,
+    ReadConflictError,
+)
 from ZODB.utils import u64
 
 import zodbjobs
@@ -324,6 +329,34 @@ def test_a_job_of_the_main_one_returns_another(main: Any, queue: Any, far: Any) 
         transaction.commit()
         wait_for(after)
     assert (job.outcome, job.result) == ("succeeded", 3)
+
+
+def test_the_database_of_the_queue_is_seen_as_it_was_before(
+    connection: Any, queue: Any, far: Any
+) -> None:
+    """Two servers tell of one commit one after the other: what reads has to look again."""
+
+    class Unseen:
+        _p_oid = b"a gate's"
+
+        def __init__(self, jar: Any) -> None:
+            self._p_jar = jar
+
+        @property
+        def adopts(self) -> Any:
+            raise POSKeyError(b"the oid of a gate")
+
+    job = far(zodbjobs.Job(sample.nothing))
+    queue.put(job)
+    transaction.commit()
+    for jar, error in [(queue._p_jar, ReadConflictError), (connection, POSKeyError)]:
+        vars(job)["_gate"] = Unseen(jar)
+        with pytest.raises(error):
+            job.status  # noqa: B018
+        with pytest.raises(error):
+            insights.job_info(job)
+    job._p_invalidate()
+    assert job.status == "pending"
 
 
 def test_a_job_of_the_main_one_is_cancelled(

@@ -34,7 +34,12 @@ def test_what_is_in_it(wheel: Path) -> None:
     metadata = zipfile.ZipFile(wheel).read("zodbjobs-0.1.0.dist-info/METADATA").decode()
     assert "License-Expression: ZPL-2.1" in metadata
     assert "zodbjobs-0.1.0.dist-info/licenses/LICENSE.txt" in names
-    sources = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*.py")}
+    kinds = (".py", ".pt", ".css", ".js", ".svg", ".mo", ".po")
+    sources = {
+        str(path.relative_to(ROOT / "src"))
+        for path in (ROOT / "src").rglob("*.*")
+        if path.suffix in kinds
+    }
     assert sources <= names
     assert not [name for name in names if name.startswith(("tests", "stubs", "benchmarks"))]
 

@@ -278,6 +278,7 @@ def _fields(job: JobDetails) -> Iterable[tuple[str, str]]:
         "failure": job.failure,
         "result": job.result,
         "file": job.result_file,
+        "attachments": ", ".join(f"{f.name} ({f.size:,} bytes)" for f in job.attachments),
         "progress": progress or job.message,
         "annotations": ", ".join(f"{name}={value!r}" for name, value in extra.items()),
         "put": _moment(job.created),

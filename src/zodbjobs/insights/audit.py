@@ -8,6 +8,7 @@ from typing import Any
 from zodbjobs import clock
 from zodbjobs.insights.infos import AuditEntry
 from zodbjobs.insights.search import micros_of
+from zodbjobs.redaction import Redactor
 from zodbjobs.stored.lifecycle import auditing
 from zodbjobs.stored.lifecycle.root import get_queues
 
@@ -30,6 +31,7 @@ def list_audit(
     """
     last = None if before is None else micros_of("before", before)
     found: list[AuditEntry] = []
+    hidden = Redactor()
     for number, (micros, record) in enumerate(auditing.newest(get_queues(place), last)):
         if len(found) >= limit or number >= _MOST_LOOKS:
             break
@@ -41,7 +43,7 @@ def list_audit(
                 when,
                 record.by,
                 record.action,
-                record.why,
+                record.why and hidden.text(record.why, "why"),
                 record.queue,
                 ids,
                 record.detail,

@@ -9,6 +9,8 @@ from typing import Any
 
 from ZODB.blob import Blob
 
+from zodbjobs.redaction import Redactor
+
 #: Characters of a result, and of an argument, that are shown.
 MOST_RESULT = 10_000
 MOST_ARGUMENT = 200
@@ -28,7 +30,8 @@ class Info:
 
 @dataclasses.dataclass(frozen=True)
 class JobInfo(Info):
-    """A job as a row of a table. Times are aware UTC datetimes, `seconds` of its last run.
+    """A job as a row of a table, without secrets. Times are aware UTC datetimes, `seconds` of its
+    last run.
 
     `state` is one word for people: scheduled, waiting, blocked (it waits for other jobs,
     or for a slot of a quota), paused (put aside by a pause of such jobs), assigned, active,
@@ -74,6 +77,15 @@ class AttemptInfo(Info):
 
 
 @dataclasses.dataclass(frozen=True)
+class FileInfo(Info):
+    """A file that a job has left; `size` in bytes."""
+
+    name: str
+    content_type: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
 class JobDeed(Info):
     """What somebody did to a job; `by` and `why` are None where nobody said."""
 
@@ -103,10 +115,12 @@ class AuditEntry(Info):
 
 @dataclasses.dataclass(frozen=True)
 class JobDetails(JobInfo):
-    """All that there is to know of a job; `arguments` and `result` as text, shortened.
+    """All that there is to know of a job, and may be shown; `arguments` and `result` as text,
+    shortened.
 
     `result_file`: where the data of a result that is a blob lies on this machine.
     `retry_policy`: its repr, shortened. `limited_by`: the quota of which it waits for a slot.
+    `attachments`: the files that it has left.
     """
 
     arguments: tuple[str, ...] = ()
@@ -127,6 +141,7 @@ class JobDetails(JobInfo):
     quota_names: tuple[str, ...] = ()
     limited_by: str | None = None
     unique: str | None = None
+    attachments: tuple[FileInfo, ...] = ()
     #: The last that was done to it by people, the oldest first.
     deeds: tuple[JobDeed, ...] = ()
 
@@ -230,15 +245,16 @@ class WorkerInfo(Info):
     state: str = "running"
 
 
-def show(value: object, most: int) -> str:
-    """The repr of `value`, up to `most` characters of it; never raises."""
+def show(
+    value: object, most: int, redactor: Redactor | None = None, name: str | None = None
+) -> str:
+    """The repr of what may be shown of `value`, up to `most` characters of it; never raises.
+
+    `redactor`: that of the job that has it under `name`.
+    """
     if isinstance(value, Blob):
         return "a blob"
-    try:
-        text = repr(value)
-    except Exception as error:
-        return f"({type(value).__name__} that can't be shown: {type(error).__name__})"
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    return (redactor or Redactor()).show(value, most, name)
 
 
 def _plain(value: object) -> Any:

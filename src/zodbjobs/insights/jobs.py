@@ -16,6 +16,7 @@ from zodbjobs.insights.infos import (
     MOST_BLOCKERS,
     MOST_RESULT,
     AttemptInfo,
+    FileInfo,
     JobDeed,
     JobDetails,
     JobInfo,
@@ -28,12 +29,16 @@ from zodbjobs.insights.newest import (
     SCHEDULED,
     WAITING,
 )
+from zodbjobs.insights.shown import redactor_of, shown_arguments
 from zodbjobs.interfaces import (
     ACTIVE,
     COMPLETED,
+    NEW,
     PENDING,
     SUCCEEDED,
 )
+from zodbjobs.redaction import Redactor
+from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import (
     after,
@@ -44,6 +49,7 @@ from zodbjobs.stored.lifecycle import (
     labels,
     pausing,
 )
+from zodbjobs.stored.lifecycle.attempts import PastAttempt
 from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -61,46 +67,59 @@ def job_details(job: Job) -> JobDetails:
     if unreadable_reason(job):
         return JobDetails(**row)
     holder = None if job.queue is None else completion.holder_of(job.queue, job)
+    hidden = redactor_of(job)
     return JobDetails(
         **row,
-        arguments=shown_arguments(job),
+        arguments=shown_arguments(job, hidden),
         begin_by=None if job.begin_by is None else job.begin_by.total_seconds(),
         timeout=None if job.timeout is None else job.timeout.total_seconds(),
         worker=completion.ended_by(job) if holder is None else holder.id,
-        result=None if job.failure or job.result is None else show(job.result, MOST_RESULT),
+        result=_shown_result(job, hidden),
         result_file=_file_of(job.result),
-        traceback=None if job.failure is None else job.failure.render(),
-        log=job.log_lines,
-        annotations=dict(job.annotations),
+        traceback=_shown_traceback(job.failure, hidden),
+        log=tuple(hidden.text(line, "log") for line in job.log_lines),
+        annotations={name: hidden.value(each, name) for name, each in job.annotations.items()},
         conflicts=job.conflicts,
-        retry_policy=None if job.retry_policy is None else show(job.retry_policy, MOST_ARGUMENT),
-        past_attempts=tuple(
-            AttemptInfo(
-                past.started,
-                past.finished,
-                past.worker,
-                past.outcome,
-                None if past.failure is None else str(past.failure),
-            )
-            for past in job.past_attempts
-        ),
+        retry_policy=_shown_policy(job, hidden),
+        past_attempts=tuple(_attempt(past, hidden) for past in job.past_attempts),
         waits_for=tuple(str(before.id) for before in after.blockers(job)[:MOST_BLOCKERS]),
         quota_names=job.quota_names,
         limited_by=_limited_by(job),
         unique=job.unique,
         callbacks=tuple(str(callback.id) for callback in followers.direct(job)),
-        deeds=tuple(
-            JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, deed.why)
-            for deed in auditing.deeds_of(job)
+        attachments=tuple(
+            FileInfo(file.name, file.content_type, file.size) for file in job.attachments.values()
         ),
+        deeds=tuple(_deed(deed, hidden) for deed in auditing.deeds_of(job)),
     )
 
 
-def shown_arguments(job: Job) -> tuple[str, ...]:
-    """The arguments of a job as text, shortened."""
-    shown = [show(value, MOST_ARGUMENT) for value in job.args]
-    shown += [f"{name}={show(value, MOST_ARGUMENT)}" for name, value in job.kwargs.items()]
-    return tuple(shown)
+def _shown_result(job: Job, hidden: Redactor) -> str | None:
+    if job.failure or job.result is None:
+        return None
+    return show(job.result, MOST_RESULT, hidden, "result")
+
+
+def _shown_policy(job: Job, hidden: Redactor) -> str | None:
+    return None if job.retry_policy is None else show(job.retry_policy, MOST_ARGUMENT, hidden)
+
+
+def _shown_failure(failure: Failure | None, hidden: Redactor) -> str | None:
+    return None if failure is None else hidden.text(str(failure), "failure")
+
+
+def _shown_traceback(failure: Failure | None, hidden: Redactor) -> str | None:
+    return None if failure is None else hidden.text(failure.render(), "traceback")
+
+
+def _deed(deed: Any, hidden: Redactor) -> JobDeed:
+    why = deed.why and hidden.text(deed.why, "why")
+    return JobDeed(clock.to_datetime(deed.micros), deed.by, deed.action, why)
+
+
+def _attempt(past: PastAttempt, hidden: Redactor) -> AttemptInfo:
+    failure = _shown_failure(past.failure, hidden)
+    return AttemptInfo(past.started, past.finished, past.worker, past.outcome, failure)
 
 
 def find_job(place: Any, job_id: str) -> Job | None:
@@ -120,17 +139,19 @@ def find_job(place: Any, job_id: str) -> Job | None:
     if shard is None or shard.queue not in queues.values():
         return None
     job: Job = found
-    if unreadable_reason(job) or control.is_undone(job):
+    if unreadable_reason(job):
         return job
-    return None if job.queue is None or completion.is_forgotten(job) else job
+    if job.queue is None:
+        return job if control.is_undone(job) else None
+    return None if completion.is_forgotten(job) else job
 
 
 def _row(job: Job) -> dict[str, Any]:
     why = unreadable_reason(job)
     if why:
         return _unreadable(job, why)
-    status = job.status
-    queue = job.queue
+    status, shard, hidden = job.status, completion.shard_of(job), redactor_of(job)
+    queue = job.queue if status == NEW or shard is None else shard.queue
     started, finished, percent = job.started, job.finished, job.progress
     return {
         "id": job.id,
@@ -140,9 +161,9 @@ def _row(job: Job) -> dict[str, Any]:
         "state": _state(job, status),
         "status": status,
         "outcome": job.outcome,
-        "parked": job.parked,
+        "parked": job.parked and hidden.text(job.parked, "failure"),
         "percent": percent.percent,
-        "message": percent.message,
+        "message": percent.message and hidden.value(percent.message, "message"),
         "priority": job.priority,
         "created": job.created,
         "begin_after": job.begin_after,
@@ -151,10 +172,18 @@ def _row(job: Job) -> dict[str, Any]:
         "seconds": _seconds(started, finished),
         "attempts": job.attempts,
         "interruptions": job.interruptions,
-        "failure": None if job.failure is None else str(job.failure),
-        **labels.texts(job),
+        "failure": _shown_failure(job.failure, hidden),
+        **shown_labels(job, hidden),
         **_about(job, labels.about_of(job)),
     }
+
+
+def shown_labels(job: Job, hidden: Redactor) -> dict[str, str | None]:
+    """The labels of a job that are texts, by name, as they may be shown."""
+    found = labels.texts(job)
+    if found["title"] is not None:
+        found["title"] = hidden.text(found["title"], "title")
+    return found
 
 
 def _about(job: Any, name: labels.AboutName | None) -> dict[str, str]:

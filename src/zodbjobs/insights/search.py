@@ -11,7 +11,7 @@ from typing import Any
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.infos import JobInfo
-from zodbjobs.insights.jobs import job_info, shown_arguments, unreadable_reason
+from zodbjobs.insights.jobs import job_info, shown_labels, unreadable_reason
 from zodbjobs.insights.newest import (
     BLOCKED,
     PARKED,
@@ -22,11 +22,12 @@ from zodbjobs.insights.newest import (
     Span,
     newest,
 )
+from zodbjobs.insights.shown import redactor_of, shown_arguments
 from zodbjobs.insights.wanted import Cursor, Wanted, about_name
 from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES, SUCCEEDED
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import completion, keys, labels, listing
+from zodbjobs.stored.lifecycle import completion, keys, listing
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
 
@@ -263,8 +264,9 @@ class _Search:
             if ended_by is None or not ended_by.startswith(self._holder):
                 return False
         if self.wanted.text is not None:
-            title = labels.texts(job)["title"]
-            if not self.wanted.has_text(title, shown_arguments(job)):
+            hidden = redactor_of(job)
+            title = shown_labels(job, hidden)["title"]
+            if not self.wanted.has_text(title, shown_arguments(job, hidden)):
                 return False
         return self.agent is None or self.agent.accepts(job)
 

@@ -405,9 +405,9 @@ class Job(Labelled):
             return PENDING if delivery.is_delivered(shard.queue, self) else NEW
         holder = completion.holder_of(shard.queue, self)
         if holder is not None:
-            is_active = self._key in holder.running or completion.waits_for_returned(self)
+            is_active = self._key in holder.running or completion.returned_job(self) is not None
             return ACTIVE if is_active else ASSIGNED
-        if completion.waits_for_returned(self) and shard.is_waiting(self._key or 0, self):
+        if completion.returned_job(self) is not None and shard.is_waiting(self._key or 0, self):
             return ACTIVE
         return PENDING if shard.has(self._key or 0, self) else NEW
 

@@ -30,10 +30,10 @@ class Queues(GivesPolicy, Persistent):
         self._queues = OOBTree()
         self.workers = OOBTree()
         self.resubscribed = 0
-        self.job_index = JobIndex()
         self._audit = AuditTrail()
         #: What tokens of the pages are signed with. It is made here so that no page writes it.
         self._secret = os.urandom(32)
+        self.job_index = JobIndex()
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.

@@ -203,4 +203,4 @@ def waits_for(job: Job) -> Job | None:
     """The job that `job` has returned, and waits for; None if there is none."""
     if job._gate is None or job._completion() is not None:
         return None
-    return job._gate.adopts
+    return completion.returned_job(job)

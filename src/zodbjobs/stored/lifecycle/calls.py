@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
 
+from zodbjobs import redaction
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode
 from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.stored.lifecycle import surroundings
@@ -323,10 +324,12 @@ def check_stored(
 
 
 def show(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> str:
-    """A call with its arguments, shortened, as text."""
+    """A call with its arguments, shortened, as text, without secrets."""
     shown = [reprlib.repr(value) for value in args]
-    shown += [f"{name}={reprlib.repr(value)}" for name, value in (kwargs or {}).items()]
-    return f"{describe(stored)}({', '.join(shown)})"
+    for name, value in (kwargs or {}).items():
+        text = redaction.HIDDEN if redaction.is_secret_name(name) else reprlib.repr(value)
+        shown.append(f"{name}={text}")
+    return f"{describe(stored)}({redaction.Redactor().text(', '.join(shown), 'arguments')})"
 
 
 def describe(stored: StoredCall) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ZODB.POSException import POSKeyError, ReadConflictError
+
 from zodbjobs.stored.lifecycle import history
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
 from zodbjobs.stored.lifecycle.root import find_shard
@@ -115,6 +117,23 @@ def ended_by(job: Job) -> str | None:
 def waits_for_returned(job: Job) -> bool:
     """Whether an attempt of the job, which hasn't ended, is stored that returned another job."""
     return job._gate is not None and job._gate.adopts is not None
+
+
+def returned_job(job: Job) -> Job | None:
+    """The job that one has returned, for who only looks; None if there is none.
+
+    Raises ReadConflictError where that is told in another database, which is seen as it was
+    before, and the job's own as it is after the commit: two servers tell of it one by one.
+    """
+    gate = job._gate
+    if gate is None:
+        return None
+    try:
+        return gate.adopts
+    except POSKeyError:
+        if gate._p_jar is job._p_jar:
+            raise
+        raise ReadConflictError(oid=gate._p_oid) from None
 
 
 def is_known(job: Job) -> bool:

@@ -1,0 +1,131 @@
+"""`web`: the pages, served to operators."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zodbjobs.cli.commands import options
+from zodbjobs.cli.database import opened
+from zodbjobs.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from zodbjobs.web.host import WhoAsks
+
+#: The environment variable with the password.
+PASSWORD_VARIABLE = "ZODBJOBS_WEB_PASSWORD"
+
+# Characters that a password has at least.
+_SHORTEST_PASSWORD = 8
+
+_NEEDED = ("chameleon", "waitress", "webob")
+
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+@click.command()
+@options.database
+@click.option(
+    "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT",
+    help="Where to serve; port 0 takes a free one.",
+)  # fmt: skip
+@click.option(
+    "--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE", help=f"The password is its first line; else it is {PASSWORD_VARIABLE}.",
+)  # fmt: skip
+@click.option(
+    "--user-header", metavar="NAME",
+    help="Instead of a password: the header in which a proxy names who asks.",
+)  # fmt: skip
+@click.option(
+    "--proxy", "proxies", multiple=True, metavar="ADDRESS",
+    help="Believe the header from here only; repeatable.  [default: this machine]",
+)  # fmt: skip
+@click.option("--prefix", default="", metavar="PATH", help="The path below which it is reached.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=4, show_default=True,
+    help="Requests that are answered at a time.",
+)  # fmt: skip
+def web(
+    database: str,
+    listen: str,
+    password_file: Path | None,
+    user_header: str | None,
+    proxies: tuple[str, ...],
+    prefix: str,
+    threads: int,
+) -> None:
+    """Serve the pages: look at all jobs, and act on them, in a browser.
+
+    Closed to all unless there is a password, or a proxy in front of it that knows who asks.
+    Whoever gets in may do everything.
+
+    The file is held while it runs, so where a worker has it open the two share a server: see
+    `zodbjobs worker --processes`.
+    """
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        raise CommandError(
+            'the pages need Chameleon, waitress and WebOb: pip install "zodbjobs[web]"'
+        )
+    host, port = _address(listen)
+    who_asks = _who_asks(host, _password(password_file), user_header, proxies)
+    from zodbjobs.web.host import make_host
+    from zodbjobs.web.server import make_server
+
+    with opened(database) as db:
+        app = make_host(db, who_asks, asks_password=user_header is None)
+        try:
+            server = make_server(app, host, port, threads=threads, prefix=prefix)
+        except OSError as error:
+            raise CommandError(
+                f"can't listen at {listen} ({error.strerror or error}); is another program there? "
+                "choose another --listen"
+            ) from error
+        click.echo(f"zodbjobs: the jobs of {database} are at {server.url}", err=True)
+        server.run()
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise CommandError(f"{listen!r} is no address; write HOST:PORT, such as 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def _password(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE) or None
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if not lines or not lines[0]:
+        raise CommandError(f"the first line of {file} is empty; it has to be the password")
+    return lines[0]
+
+
+def _who_asks(
+    host: str, password: str | None, user_header: str | None, proxies: tuple[str, ...]
+) -> WhoAsks:
+    from zodbjobs.web.host import by_header, by_password
+
+    if user_header is not None and password is not None:
+        raise CommandError("there is a password and --user-header; give one of the two")
+    if user_header is not None:
+        if host not in (*_LOOPBACK, "localhost") and not proxies:
+            raise CommandError(
+                f"anybody who reaches {host} could send the header {user_header}; name the proxy "
+                "with --proxy, or listen at 127.0.0.1"
+            )
+        return by_header(user_header, proxies or _LOOPBACK)
+    if password is None:
+        raise CommandError(
+            f"nobody could log in: set {PASSWORD_VARIABLE}, or give --password-file, or "
+            "--user-header if a proxy knows who asks"
+        )
+    if len(password) < _SHORTEST_PASSWORD:
+        raise CommandError(
+            f"the password is too short; take {_SHORTEST_PASSWORD} characters or more"
+        )
+    return by_password(password)
