@@ -28,7 +28,7 @@ FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **_WEB_FIGURES, *
 
 # These are averages of many in themselves, or take long.
 _SLOW = ("latency", "zeo_latency", "pg_latency")
-_ONCE = ("backlog", "insights_million", "web_million", "zeo_idle", "pg_idle")
+_ONCE = (*("backlog", "insights_million", "lists_million", "web_million", "zeo_idle", "pg_idle"),)
 
 
 def measure(figure: Figure, rounds: int) -> tuple[Values, list[Values]]:
