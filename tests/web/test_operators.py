@@ -17,6 +17,7 @@ from ZODB.utils import u64
 import zodbjobs
 from zodbjobs import Agent, insights
 from zodbjobs.testing import moving_clock, run_jobs
+from zodbjobs.web.pace import paced
 
 Put = Any
 
@@ -260,7 +261,8 @@ def test_who_may_not_see_arguments_finds_nothing_by_them(site: Site, put: Put) -
 
 def test_pages_of_the_list(site: Site, put: Put) -> None:
     ids = [put(title=f"Number {n:02}") for n in range(30)]
-    first = site.get("/jobs", "manager")
+    with moving_clock():  # so that the page takes no time
+        first = site.get("/jobs", "manager")
     assert site.links("/jobs", "manager") == set(ids[5:])
     older = first.html.select_one("#older")["href"]
     assert site.links(older, "manager") == set(ids[:5])
@@ -682,6 +684,22 @@ def test_what_waits_for_long_is_told(site: Site, put: Put) -> None:
         assert "has waited" not in site.get("/", "manager")
         clock.advance(600)
         assert "In queue default queue a job has waited for 10 min." in site.get("/", "manager")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cost", "pace"),
+    [
+        (1, 0.0, 1),
+        (1, 0.05, 1),
+        (1, 0.06, 5),
+        (5, 0.3, 30),
+        (30, 0.0, 30),
+        (1, 2.0, 60),
+        (1, 9.0, 60),
+    ],
+)
+def test_a_dear_page_is_asked_for_more_seldom(wanted: int, cost: float, pace: int) -> None:
+    assert paced(wanted, cost) == pace
 
 
 def test_users_have_their_jobs_there(site: Site, put: Put) -> None:

@@ -38,14 +38,13 @@ class DeedLink:
 class JobsShown:
     """All that the page shows.
 
-    `given`: the texts of the filters by name; `kept`: what the form of the rows sends along.
-    `error`: why there are no rows. `looked_back_to`: how far it was looked, if that isn't all.
+    `given`: the texts of the filters by name, which the form of the rows sends along. `error`:
+    why there are no rows. `looked_back_to`: how far it was looked, if that isn't all.
     """
 
     notice: str | None
     error: str | None
     given: tuple[tuple[str, str], ...]
-    kept: tuple[tuple[str, str], ...]
     states: tuple[tuple[str, str], ...]
     queues: tuple[tuple[str, str], ...]
     is_narrow: bool
@@ -86,7 +85,6 @@ def jobs(visit: Visit) -> Response:
         notice=visit.notice(),
         error=error,
         given=tuple(texts.items()),
-        kept=tuple(texts.items()),
         states=tuple((state, words.of_state(visit.language, state)) for state in filters.STATES),
         queues=tuple((filters.encoded(n), n or visit.t("default queue")) for n in names),
         is_narrow=bool(set(texts) - {"state", "queue", "text"}),

@@ -12,11 +12,6 @@ from zodbjobs.web.visit import Visit
 _MOST_LOOKED_AT = 500
 
 
-def home(visit: Visit) -> Response:
-    """What comes first."""
-    return mine(visit)
-
-
 def mine(visit: Visit) -> Response:
     """The jobs of who asks."""
     principal = visit.rights.principal
