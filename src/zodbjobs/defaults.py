@@ -258,6 +258,10 @@ AUDIT_PER_JOB = 20
 #: Ids of jobs that the description of a transaction names; a FileStorage has 64 kB for it.
 AUDIT_IDS_SHOWN = 20
 
+#: Characters of a transaction's note from which on no deeds are added to it. A storage takes
+#: 65,535 bytes, and no deed is to fail for what is said of it.
+AUDIT_NOTE_CHARACTERS = 10_000
+
 #: Characters of the owner and the realm of a job: ids, paths and names are shorter, and each
 #: stands in the index of such jobs once for every job.
 LABEL_CHARACTERS = 500
@@ -268,6 +272,10 @@ TITLE_CHARACTERS = 1_000
 #: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
 #: at once, and write to the same one, may conflict; a page of the index reads from all of them.
 INDEX_LANES = 32
+
+#: Files that a job may attach. They stand in its record, which each list that shows it loads, and
+#: on its page; a thousand are a page of 60 ms. More belong into one archive.
+MOST_ATTACHMENTS = 1_000
 
 #: Bytes of a file that are in memory at a time while it is attached or read: enough for a disk to
 #: be busy, and little for a thread of a web process.

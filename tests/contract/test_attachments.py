@@ -20,7 +20,7 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
 import zodbjobs
-from zodbjobs import insights, interfaces
+from zodbjobs import defaults, insights, interfaces
 from zodbjobs.errors import AttachmentLost, NoCurrentJob
 from zodbjobs.interfaces import IAttachment
 from zodbjobs.runtime.storage import abilities
@@ -214,6 +214,16 @@ def test_a_name_twice(any_db: Any, queue: Any) -> None:
     job = run(any_db, queue, attachment_jobs.attach_twice)
     assert "has an attachment 'a.txt' already; take another name" in job.result
     assert contents(job) == {"a.txt": b"first"}
+
+
+def test_so_many_and_no_more(db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "MOST_ATTACHMENTS", 3)
+    fits, more = (put(queue, attachment_jobs.attach_many, number) for number in (3, 4))
+    transaction.commit()
+    run_jobs(db)
+    transaction.begin()
+    assert len(fits.attachments) == 3
+    assert "it has 3 files already; put them into one archive" in str(more.failure)
 
 
 def test_outside_a_job() -> None:

@@ -82,6 +82,14 @@ def test_what_can_not_be_is_refused(queue: Any, name: str, value: Any) -> None:
     assert (job.status, len(queue)) == ("new", 0)
 
 
+@pytest.mark.parametrize("name", ["owner", "title", "realm"])
+def test_what_is_not_unicode_is_refused(queue: Any, name: str) -> None:
+    """No storage takes it as the user or the note of a transaction: each commit would fail."""
+    with pytest.raises(BadArgument, match=f"the {name} of a job can't be 'caf.udce9.csv'"):
+        queue.put(sample.nothing, **{name: "caf\udce9.csv"})
+    assert len(queue) == 0
+
+
 class Text(str):
     """A text of a class of its own, as that of a message catalogue is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import patience
@@ -12,7 +13,7 @@ import transaction
 import zodbjobs
 from zodbjobs import defaults, insights, operations
 from zodbjobs.errors import BadArgument
-from zodbjobs.operations import matching
+from zodbjobs.operations import deeds, matching
 from zodbjobs.testing import die_once, moving_clock, run_jobs
 
 
@@ -126,7 +127,21 @@ def test_a_bad_filter_is_refused_before_anything_is_written(queue: Any) -> None:
     for action, filters, words in [
         ("burn", {}, "unknown action 'burn'"),
         ("retry", {"outcome": "burnt"}, "unknown outcome 'burnt'"),
+        ("retry", {"outcomes": "failed"}, "there are no filters outcomes; use"),
+        ("retry", {"limit": 3}, "there are no filters limit; use"),
+        ("retry", {"until": datetime(2030, 1, 1)}, "until must be an aware datetime"),
+        ("retry", {"until": "now"}, "until must be an aware datetime"),
     ]:
         with pytest.raises(BadArgument, match=words):
             operations.act_on_matching(queue, action, filters)
     assert len(queue) == 0
+    with pytest.raises(BadArgument, match="why is a text of at most 1,000 characters"):
+        operations.act_on_matching(queue, "retry", {}, why="x" * 1_001)
+    assert len(queue) == 0
+
+
+def test_it_is_not_put_again_by_who_may_not_do_that_deed(any_db: Any, queue: Any) -> None:
+    first = act(queue, "forget", filters={"outcome": "failed", "realm": "/here"})
+    with pytest.raises(BadArgument, match="ask for it anew, which takes the right to do that"):
+        deeds.put_again(queue, first.id, by="eve")
+    assert [job.id for job in queue] == [first.id]

@@ -174,6 +174,66 @@ def test_the_undo_log_tells_it(db: Any, queue: Any) -> None:
     assert description.endswith(", ... (a test)")
 
 
+def test_the_undo_log_has_no_secrets(db: Any, queue: Any, account: Any) -> None:
+    job = queue.put(sample.nothing)
+    queue.put(zodbjobs.Job(account.deposit, 1), owner="ada", title="With password=hunter2")
+    transaction.commit()
+    operations.cancel(db, [job.id], by="ada", why="token=hunter2 was wrong")
+    run_jobs(db)
+    descriptions = [each["description"] for each in db.undoLog(0, 9)]
+    assert f"zodbjobs: cancel job {job.id} (token=*** was wrong)" in descriptions
+    assert "With password=***" in descriptions
+    assert "hunter2" not in str(descriptions)
+
+
+@pytest.mark.parametrize(
+    "said", [{"by": "x" * 501}, {"why": "x" * 1_001}, {"why": "\udcff"}, {"by": 7}]
+)
+def test_what_no_storage_takes_is_refused_before_anything_is_done(
+    db: Any, queue: Any, said: dict[str, Any]
+) -> None:
+    job = queue.put(sample.nothing)
+    queue.quotas.create("few", 1)
+    transaction.commit()
+    for refused in (
+        lambda: operations.cancel(db, [job.id], **said),
+        lambda: deeds.perform(queue, "cancel", [job.id], **said),
+        lambda: deeds.put_again(queue, job.id, **said),
+        lambda: deeds.change_quota(queue, "", "few", 2, **said),
+        lambda: deeds.resume(queue, "", **said),
+        lambda: deeds.pause(queue, "", "a reason of any length", by="x" * 501),
+        lambda: deeds.drain(queue, "", "a reason of any length", by="x" * 501),
+    ):
+        with pytest.raises(BadArgument, match="is a text of at most"):
+            refused()
+    assert (job.status, len(queue), queue.paused) == ("pending", 1, None)
+    assert queue.quotas["few"].size == 1
+
+
+def test_a_transaction_takes_so_many_notes(db: Any, queue: Any) -> None:
+    """However many realms there are, and however much was said."""
+    jobs = [queue.put(sample.nothing, realm=f"/{number}") for number in range(100)]
+    transaction.commit()
+    results = operations.cancel(db, [job.id for job in jobs], by="ada", why="ä" * 1_000)
+    assert all(result.done for result in results)
+    assert len(trail(db.open(), limit=200)) == 100
+    transaction.begin()
+    deeds.drain(queue, "", "ä" * 70_000, by="ada")
+    transaction.commit()
+
+
+def test_a_refusal_doesn_t_tell_the_arguments(queue: Any) -> None:
+    """Not all who may cancel a job may see them."""
+    job = queue.put(zodbjobs.Job(sample.note, "of nobody's business"))
+    job.cancel()
+    transaction.commit()
+    (result,) = deeds.perform(queue, "cancel", [job.id])
+    assert (result.refused or "").startswith(f"job {job.id} ")
+    assert "business" not in (result.refused or "")
+    (result,) = operations.cancel(queue._p_jar.db(), [job.id])
+    assert "business" not in (result.refused or "")
+
+
 def test_deeds_on_agents_are_noted(db: Any, queue: Any) -> None:
     with zodbjobs.Worker(db, queues=[""]) as worker:
         operations.add_agent(db, worker.id, "", 2, by="ada")

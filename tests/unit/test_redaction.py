@@ -351,6 +351,35 @@ def test_the_repr_of_a_job() -> None:
     )
 
 
+def test_the_repr_of_a_job_has_the_names_of_parameters() -> None:
+    """Errors have it, and pages have errors."""
+    job = zodbjobs.Job(sign_in, "ada", WORD, WORD, "t2")
+    assert repr(job).endswith(":sign_in('ada', ***, ***, ***)>")
+    missing = zodbjobs.Job(len, 1)
+    missing._call = "there_is_no_such_module:function"
+    assert repr(missing).endswith("there_is_no_such_module:function(1)>")
+
+
+# Many secrets
+
+
+def test_a_long_list_beside_a_secret() -> None:
+    secret = zodbjobs.Secret(WORD)
+    for values in ([secret, [0] * 20_000], [[0] * 20_000, secret], [{"a": secret}, [[0]] * 9_000]):
+        assert Redactor(values).text(f"in with {WORD}") == "in with ***"
+
+
+def test_a_secret_of_many_lines_shows_no_text_at_all_and_takes_no_time() -> None:
+    lines = "\n".join(f"line {number} of the grades" for number in range(20_000))
+    start = time.perf_counter()
+    hidden = Redactor([zodbjobs.Secret(lines)])
+    assert hidden.text("bad row: line 19999 of the grades") == HIDDEN
+    assert hidden.show("a title", 100) == HIDDEN
+    assert time.perf_counter() - start < 1
+    key = "\n".join(f"a line of a key {number:04}" for number in range(100))
+    assert Redactor([zodbjobs.Secret(key)]).text("at a line of a key 0099") == "at ***"
+
+
 # By a function
 
 

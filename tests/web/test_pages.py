@@ -347,8 +347,9 @@ def test_a_list_has_pages(site: Site, put: Put) -> None:
     assert [link.text for link in links] == ["The newest", "Older ones"]
     third = site.get(links[1]["href"])
     assert len(third.html.select("main tbody tr")) == 10
-    assert site.get("/mine?from=banana").status_int == 200
-    assert site.get("/mine?from=9999999").html.select_one(".empty")
+    for nonsense in ("banana", "1", "1-", "1-2-3", "-1-2", "9" * 5000 + "-1"):
+        assert len(site.get(f"/mine?before={nonsense}").html.select("main tbody tr")) == 25
+    assert site.get("/mine?before=1-1").html.select_one(".empty")
 
 
 # Languages
@@ -409,7 +410,7 @@ def test_what_is_no_url(site: Site) -> None:
         assert site.get(path).status_int == 404
     assert site.get("/jobs/" + "9" * 40).status_int == 404
     assert site.get("/jobs/9999999999999999999").status_int == 404
-    assert site.get("/mine?from=%ff&%fe=1").status_int == 200
+    assert site.get("/mine?before=%ff&%fe=1").status_int == 200
     assert site.browser.delete("/mine", headers={"X-Who": "ada"}, status="*").status_int == 404
 
 

@@ -107,7 +107,7 @@ def test_nobody_is_sent_to_log_in_from_everywhere(site: Site, job_id: str) -> No
 def test_a_get_writes_nothing(site: Site, job_id: str, put: Put) -> None:
     waiting = put()
     before = site.db.storage.lastTransaction()
-    paths = ["/", "/mine", "/mine?from=25", site.about, "/static/style.css", "/nowhere"]
+    paths = ["/", "/mine", "/mine?before=25-1", site.about, "/static/style.css", "/nowhere"]
     for who in (None, *PEOPLE):
         for method, path in [*ways(job_id), *ways(waiting), *(("GET", path) for path in paths)]:
             if method != "POST":

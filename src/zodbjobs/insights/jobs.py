@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -162,8 +163,8 @@ def _row(job: Job) -> dict[str, Any]:
         "status": status,
         "outcome": job.outcome,
         "parked": job.parked and hidden.text(job.parked, "failure"),
-        "percent": percent.percent,
-        "message": percent.message and hidden.value(percent.message, "message"),
+        "percent": _percent(percent.percent),
+        "message": _message(percent.message, hidden),
         "priority": job.priority,
         "created": job.created,
         "begin_after": job.begin_after,
@@ -176,6 +177,18 @@ def _row(job: Job) -> dict[str, Any]:
         **shown_labels(job, hidden),
         **_about(job, labels.about_of(job)),
     }
+
+
+def _percent(value: object) -> float | None:
+    """A percentage that is a number; it is an annotation, which may be anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -math.inf < value < math.inf else None
+
+
+def _message(value: object, hidden: Redactor) -> str | None:
+    """The message, which may be anything too."""
+    return str(hidden.value(value, "message")) if value else None
 
 
 def shown_labels(job: Job, hidden: Redactor) -> dict[str, str | None]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
+import contextlib
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 from zodbjobs.insights.infos import MOST_ARGUMENT, show
 from zodbjobs.redaction import Redactor
 from zodbjobs.stored.job import Job
+from zodbjobs.stored.lifecycle import calls
 
 
 def redactor_of(job: Job) -> Redactor:
@@ -38,23 +37,5 @@ def shown_arguments(job: Job, hidden: Redactor) -> tuple[str, ...]:
 
 def _parameters(job: Job) -> Iterator[str]:
     """The names of the parameters of what a job calls; the last one for all others."""
-    try:
-        function = job.callable
-        # A method would keep its object, and that the connection.
-        names, rest = _names_of(getattr(function, "__func__", function))
-    except (Exception, SystemExit):  # it is loaded for this, and may be missing here
-        return
-    yield from names[1:] if hasattr(function, "__func__") else names
-    if rest is not None:
-        yield from itertools.repeat(rest)
-
-
-@functools.lru_cache(maxsize=1_000)
-def _names_of(function: Any) -> tuple[tuple[str, ...], str | None]:
-    """The names of the parameters that take one argument each, and of that for all others."""
-    names: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            return tuple(names), parameter.name
-        names.append(parameter.name)
-    return tuple(names), None
+    with contextlib.suppress(Exception, SystemExit):  # it is loaded for this, and may be missing
+        yield from calls.parameters_of(job.callable)

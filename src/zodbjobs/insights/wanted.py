@@ -15,6 +15,9 @@ from zodbjobs.stored.lifecycle.root import connection_of
 
 _IDS = 1 << 63
 
+# Characters of a cursor: two numbers of 64 bits.
+_MOST_CURSOR = 41
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -91,7 +94,8 @@ class Cursor(NamedTuple):
     @classmethod
     def read(cls, text: str) -> Cursor:
         """The cursor of a text; BadArgument if it is none."""
-        parts = text.split("-") if isinstance(text, str) else []
+        is_short = isinstance(text, str) and len(text) <= _MOST_CURSOR
+        parts = text.split("-") if is_short else []
         if len(parts) != 2 or not all(part.isascii() and part.isdecimal() for part in parts):
             raise BadArgument(f"before={text!r} isn't the cursor of a list of jobs; leave it out")
         return cls(*map(int, parts))

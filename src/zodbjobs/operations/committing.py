@@ -11,6 +11,7 @@ from ZODB.POSException import ConflictError
 from zodbjobs import defaults
 from zodbjobs.operations import deeds
 from zodbjobs.operations.results import OperationResult
+from zodbjobs.stored.lifecycle import auditing
 from zodbjobs.stored.lifecycle.options import UNSAID, Unsaid
 from zodbjobs.stored.lifecycle.root import get_queues
 
@@ -186,6 +187,7 @@ def act(
 
     Commits. What was done to each, in the order of the ids, each once.
     """
+    auditing.check(by, why)
     connection = db.open(transaction.TransactionManager())
     try:
         get_queues(connection)  # raises NotInstalled, which is no fault of a job
@@ -214,7 +216,7 @@ def _together(
         if isinstance(error, deeds.RAISED) and not isinstance(error, ConflictError):
             raise
         if len(ids) == 1:
-            return [OperationResult(ids[0], refused=deeds.reason(ids[0], error))]
+            return [OperationResult(ids[0], refused=deeds.reason(connection, ids[0], error))]
     middle = len(ids) // 2
     return [
         *_together(connection, action, ids[:middle], by, why),

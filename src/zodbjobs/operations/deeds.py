@@ -62,6 +62,7 @@ def perform(
     """
     if action not in ACTIONS:
         raise BadArgument(f"unknown action {action!r}; use one of {', '.join(ACTIONS)}")
+    auditing.check(by, why)
     connection = connection_of(place)
     results, done = [], []
     for job_id in dict.fromkeys(ids):
@@ -72,7 +73,7 @@ def perform(
             if isinstance(error, RAISED):
                 raise
             savepoint.rollback()
-            results.append(OperationResult(job_id, refused=reason(job_id, error)))
+            results.append(OperationResult(job_id, refused=reason(connection, job_id, error)))
         else:
             results.append(result)
             done.append(deed)
@@ -143,10 +144,13 @@ def note(
         auditing.note(queues, Record(action, by, why, queue, ids, realm))
 
 
-def reason(job_id: str, error: Exception) -> str:
-    """Why something can't be done to a job, in words for people."""
+def reason(connection: Any, job_id: str, error: Exception) -> str:
+    """Why something can't be done to a job, in words for people, without the job's arguments: not
+    all who may do it may see these.
+    """
     if isinstance(error, ZodbjobsError):
-        return str(error)
+        job = find_job(connection, job_id)
+        return str(error) if job is None else str(error).replace(repr(job), f"job {job_id}")
     if isinstance(error, ConflictError):
         return (
             f"job {job_id} was written by others at the same time, "
@@ -225,13 +229,19 @@ def put_again(
     `args`, by position from 0, and `kwargs`, by name, replace arguments that are plain JSON by
     others that are; what is called can't be changed. `by` becomes its owner, and its run context
     is the caller's. Priority, quotas, time limit and policy are those of the other one. Raises
-    BadArgument for what can't be replaced, or if there is no such job; MissingCode if that can't
-    be loaded; and what Queue.put raises.
+    BadArgument for what can't be replaced, if there is no such job, and for one that does a deed to
+    all that match; MissingCode if it can't be loaded; and what Queue.put raises.
     """
+    auditing.check(by, why)
     connection = connection_of(place)
     job = _found(connection, job_id)
     if (broken := unreadable_reason(job)) is not None:
         raise MissingCode(f"job {job_id} can't be put again: {broken}")
+    if job.description == ACTS_ON_MATCHING:
+        raise BadArgument(
+            f"job {job_id} does something to all jobs that matched then; ask for it anew, which "
+            "takes the right to do that"
+        )
     queue = _queue_of(job)
     new = queue.put(again.made_again(job, args or {}, kwargs or {}, by))
     new_id = new.id
@@ -242,6 +252,9 @@ def put_again(
     auditing.note(get_queues(connection), record)
     return new
 
+
+#: What the jobs call that do a deed to all that match; not put again by who may not do that deed.
+ACTS_ON_MATCHING = "zodbjobs.operations.matching:run"
 
 # Queues
 
@@ -254,6 +267,7 @@ def pause(
 
     Raises UnknownQueue, and BadArgument without a reason.
     """
+    auditing.check(by, None)
     get_queue(place, queue).pause(reason, match)
     _note_on_queue(place, "pause", queue, by, reason, _matching(match))
 
@@ -269,6 +283,7 @@ def resume(
 
     Raises UnknownQueue, and BadArgument for a `match` that isn't paused.
     """
+    auditing.check(by, why)
     was_paused = get_queue(place, queue).resume(match)
     if was_paused:
         _note_on_queue(place, "resume", queue, by, why, _matching(match))
@@ -280,6 +295,7 @@ def drain(place: Any, queue: str, reason: str, by: str | None = None) -> None:
 
     Raises UnknownQueue, and BadArgument without a reason.
     """
+    auditing.check(by, None)
     get_queue(place, queue).drain(reason)
     _note_on_queue(place, "drain", queue, by, reason, None)
 
@@ -291,6 +307,7 @@ def change_quota(
 
     Raises UnknownQueue, UnknownQuota, and BadArgument for a size that can't be.
     """
+    auditing.check(by, why)
     quota = get_queue(place, queue).quotas.get(name)
     if quota is None:
         raise UnknownQuota(f"queue {queue!r} has no quota {name!r}; create it, or check the name")
@@ -306,7 +323,8 @@ def _matching(match: str | None) -> str | None:
 def _note_on_queue(
     place: Any, action: str, queue: str, by: str | None, why: str | None, detail: str | None
 ) -> None:
-    auditing.note(get_queues(place), Record(action, by, why, queue, detail=detail))
+    said = why and why[: defaults.TITLE_CHARACTERS]
+    auditing.note(get_queues(place), Record(action, by, said, queue, detail=detail))
 
 
 # Agents. What is changed here lasts until the worker starts anew, with what its code says.
@@ -330,6 +348,7 @@ def change_agent(
     the one of that `number`, counted from 1; without these the only one. Raises BadArgument for
     what isn't there, or can't be. The filter's code may be missing here.
     """
+    auditing.check(by, why)
     changes = [] if size is None else [f"size {size}"]
     changes += [] if filter is UNSAID else [f"filter {filter}"]
     for agent in find_agents(place, worker, queue, number):
@@ -355,6 +374,7 @@ def add_agent(
     It begins within a second of the commit. Raises UnknownQueue, and BadArgument for what isn't
     there, or can't be.
     """
+    auditing.check(by, why)
     made = Agent(queue, size, filter)
     queues, record = get_queues(place), find_worker(place, worker)
     queues[queue]  # an unknown name is an error now, not an agent without work
@@ -379,6 +399,7 @@ def remove_agent(
     Raises BadArgument for what isn't there, and BadStatus if no agent would be left: a worker that
     works for nothing would look as if it were well.
     """
+    auditing.check(by, why)
     found = find_agents(place, worker, queue, number)
     queues, record = get_queues(place), find_worker(place, worker)
     left = [agent for agent in record.agents if agent not in found]

@@ -13,6 +13,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights import list_jobs
 from zodbjobs.insights.newest import BLOCKED, PAUSED, SCHEDULED
+from zodbjobs.insights.search import micros_of
 from zodbjobs.operations import deeds
 from zodbjobs.operations.committing import act
 from zodbjobs.runtime import local
@@ -53,12 +54,14 @@ def act_on_matching(
     """
     if action not in deeds.ACTIONS:
         raise BadArgument(f"unknown action {action!r}; use one of {', '.join(deeds.ACTIONS)}")
+    auditing.check(by, why)
+    _check(filters)
     until = filters.get("until") or clock.to_datetime(keys.LAST_MICROS)
     if filters.get("status") not in MAY_BE_LATER:
         until = min(until, clock.to_datetime(clock.now()))
     filters = {**filters, "until": until}
     list_jobs(place, **filters, limit=1)  # raises for what can't be
-    job = ProgressableJob(run, action, filters, expected, by, why)
+    job = ProgressableJob(run, action, filters, expected, why)
     title, realm = f"{action.capitalize()} all jobs that match", filters.get("realm")
     get_queue(place, queue).put(job, owner=by, title=title, realm=realm)
     shown = ", ".join(f"{name} {_shown(value)}" for name, value in filters.items())
@@ -69,20 +72,32 @@ def act_on_matching(
     return job
 
 
+_FILTERS = frozenset(
+    {"status", "outcome", "queue", "worker", "agent", "callable", "owner", "about", "realm"}
+    | {"text", "since", "until"}
+)
+
+
+def _check(filters: dict[str, Any]) -> None:
+    unknown = sorted(filters.keys() - _FILTERS)
+    if unknown:
+        raise BadArgument(f"there are no filters {', '.join(unknown)}; use {sorted(_FILTERS)}")
+    if filters.get("until") is not None:
+        micros_of("until", filters["until"])
+
+
 def _shown(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def run(
-    action: str,
-    filters: dict[str, Any],
-    expected: int | None,
-    by: str | None,
-    why: str | None,
+    action: str, filters: dict[str, Any], expected: int | None, why: str | None
 ) -> dict[str, Any]:
-    """What such a job does. Raises Cancelled when the job was taken away; what it did stays."""
+    """What such a job does, as its owner. Raises Cancelled when the job was taken away; what it did
+    stays.
+    """
     job, database = local.get_job(), connection_of(local.get_queue()).db()
-    done, reasons = 0, Counter[str]()
+    by, done, reasons = job.owner, 0, Counter[str]()
     for ids in _found(database, filters):
         local.check()
         for result in act(database, action, (i for i in ids if i != job.id), by=by, why=why):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import re
-from collections import UserDict, UserList
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -19,6 +20,10 @@ from zodbjobs.redaction.texts import HIDDEN, without_secrets
 # Levels of what is in what, and values, that are looked at.
 _MOST_DEPTH = 20
 _MOST_VALUES = 10_000
+
+# Texts of secrets that are looked for, a line of one is one too; what has more shows no text at
+# all. To look for them takes time with each: a tenth of a second for these, the first time.
+_MOST_TEXTS = 200
 
 # Characters of a secret from which on it is hidden within words too, and as a line of several.
 _LONG = 4
@@ -47,7 +52,7 @@ class Redactor:
             text = self._without_values("".join(writer.parts))
         except _Full:
             return f"{self._without_values(''.join(writer.parts))[:most]}... (and more)"
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a repr may raise anything
             return f"({type(value).__name__} that can't be shown: {type(error).__name__})"
         return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
 
@@ -58,7 +63,7 @@ class Redactor:
             if not isinstance(answer, str):
                 return HIDDEN
             return without_secrets(self._without_values(answer))
-        except Exception:
+        except (Exception, SystemExit):
             return HIDDEN
 
     def value(self, value: Any, name: str | None = None) -> Any:
@@ -72,7 +77,7 @@ class Redactor:
             shown.write(value, name)
             text = self._without_values("".join(shown.parts))
             return value if text == repr(value) else text
-        except Exception:
+        except (Exception, SystemExit):
             return HIDDEN
 
     def _without_values(self, text: str) -> str:
@@ -190,13 +195,17 @@ def _fields_of(value: Any) -> list[tuple[str, Any]] | None:
 
 # The texts of secrets
 
+_ALL = re.compile(r".+", re.DOTALL)
+
 
 def _pattern_of(values: Iterable[Any]) -> re.Pattern[str] | None:
-    texts: set[str] = set()
-    for secret in _secrets_in(values):
-        texts.update(_texts_of(secret.value))
-    if not texts:
+    plain = itertools.chain.from_iterable(_lines_of(each.value) for each in _secrets_in(values))
+    found = set(itertools.islice(plain, _MOST_TEXTS + 1))
+    if not found:
         return None
+    if len(found) > _MOST_TEXTS:
+        return _ALL
+    texts = {form for each in found for form in _forms_of(each)}
     longest_first = sorted(texts, key=len, reverse=True)
     return re.compile("|".join(map(_expression, longest_first)))
 
@@ -206,26 +215,33 @@ def _expression(text: str) -> str:
     return escaped if len(text) >= _LONG else rf"(?<!\w){escaped}(?!\w)"
 
 
-def _texts_of(value: Any) -> Iterator[str]:
-    """How a secret may look in a text."""
+def _lines_of(value: Any) -> Iterator[str]:
+    """A secret as a text, and its lines if they are long."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     text = str(value)
-    lines = [line for line in text.splitlines() if len(line.strip()) >= _LONG_LINE]
-    for each in (text, *(line.strip() for line in lines)):
-        if each.strip():
-            yield each
-            yield repr(each)[1:-1]
-            yield json.dumps(each)[1:-1]
-            yield quote(each, safe="")
-            yield quote_plus(each)
+    if text.strip():
+        yield text
+        yield from (s for line in text.splitlines() if len(s := line.strip()) >= _LONG_LINE)
+
+
+def _forms_of(text: str) -> Iterator[str]:
+    """How it may look in another text."""
+    yield text
+    yield repr(text)[1:-1]
+    yield json.dumps(text)[1:-1]
+    yield quote(text, safe="")
+    yield quote_plus(text)
 
 
 def _secrets_in(values: Iterable[Any]) -> Iterator[Any]:
-    """The Secrets in arguments, and in what is in these; stored objects aren't looked into."""
-    todo, seen = list(values), 0
+    """The Secrets in arguments, and in what is in these; stored objects aren't looked into.
+
+    What is further in comes later: a long list doesn't keep one beside it from being found.
+    """
+    todo, seen = deque(values), 0
     while todo and seen < _MOST_VALUES:
-        value = todo.pop()
+        value = todo.popleft()
         seen += 1
         if type(value) in _PLAIN or isinstance(value, str | bytes):
             continue
@@ -246,5 +262,5 @@ def _parts_of(value: Any) -> list[Any]:
         if isinstance(value, type) or hasattr(value, "_p_jar"):
             return []
         return list(vars(value).values())
-    except Exception:
+    except (Exception, SystemExit):
         return []

@@ -44,6 +44,12 @@ def _checked(job: Job, name: str) -> tuple[str, str]:
         raise BadArgument(
             f"job {job.id} of {_queue(job)} has an attachment {name!r} already; take another name"
         )
+    if len(job.attachments) >= defaults.MOST_ATTACHMENTS:
+        raise BadArgument(
+            f"job {job.id} of {_queue(job)} can't attach {name!r}: it has "
+            f"{defaults.MOST_ATTACHMENTS:,} files already; put them into one archive, as with "
+            "zipfile"
+        )
     database = job._p_jar.db()
     folder = abilities.blob_folder(database)
     if folder is None:

@@ -101,9 +101,9 @@ def attach(
     the job. `content_type`: by default what the name's ending says.
 
     In the job's transaction: an attempt that fails or conflicts leaves nothing. Raises
-    BadArgument for a name that isn't a plain file name or is taken, a type that is none, and
-    data that isn't bytes; NoBlobs where the database takes no files; Cancelled or TimedOut if the
-    job was taken away meanwhile; and OSError.
+    BadArgument for a name that isn't a plain file name or is taken, a type that is none, data that
+    isn't bytes, and for more than ``defaults.MOST_ATTACHMENTS`` files; NoBlobs where the database
+    takes no files; Cancelled or TimedOut if the job was taken away meanwhile; and OSError.
     """
     return attaching.attach(_attempt(), name, data_or_file, content_type, consume)
 

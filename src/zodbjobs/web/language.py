@@ -20,6 +20,9 @@ LANGUAGES = ("en", "de")
 _LOCALES = Path(__file__).parent / "locales"
 _DOMAIN = "zodbjobs"
 
+# Characters of a header that is read, and remembered; those of browsers are far shorter.
+_MOST_HEADER = 500
+
 
 def message(text: str) -> str:
     """Mark `text` as a message of the catalogue, where it stands apart from a reader."""
@@ -85,7 +88,8 @@ def language(code: str) -> Language:
 
 def language_of(request: Request) -> Language:
     """The one of ours that the browser would like best."""
-    return language(_chosen(request.environ.get("HTTP_ACCEPT_LANGUAGE", "")))
+    said = request.environ.get("HTTP_ACCEPT_LANGUAGE", "")
+    return language(_chosen(said if len(said) <= _MOST_HEADER else ""))
 
 
 @functools.lru_cache(maxsize=1000)  # an open page asks all the time, and says the same

@@ -64,7 +64,7 @@ def _made(status: int, kind: str, policy: str, cache: str, body: bytes) -> Respo
 
 def html(text: str, *, status: int = 200, cache: str = REVALIDATED) -> Response:
     """A page."""
-    response = _made(status, "text/html", PAGE_POLICY, cache, text.encode("utf-8"))
+    response = _made(status, "text/html", PAGE_POLICY, cache, _encoded(text))
     response.headers["Vary"] = VARY
     return response
 
@@ -72,7 +72,14 @@ def html(text: str, *, status: int = 200, cache: str = REVALIDATED) -> Response:
 def as_json(value: Any, *, status: int = 200, cache: str = NOT_KEPT) -> Response:
     """Plain values as JSON."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return _made(status, "application/json", DATA_POLICY, cache, text.encode("utf-8"))
+    return _made(status, "application/json", DATA_POLICY, cache, _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    """In UTF-8, with a `?` for what can't be, as in a file name that isn't: what jobs say may have
+    any text in it.
+    """
+    return text.encode("utf-8", "replace")
 
 
 def data(kind: str, cache: str = NOT_KEPT, body: bytes = b"") -> Response:

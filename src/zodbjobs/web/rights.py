@@ -12,6 +12,7 @@ from typing import Any
 
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.jobs import unreadable_reason
+from zodbjobs.stored.lifecycle.unreadable import why_unreadable
 
 #: What can be done to one job, or seen of it.
 JOB_ACTIONS = frozenset(
@@ -129,5 +130,15 @@ def may_object(rights: Rights, action: str, obj: Any) -> bool:
 def _is_permitted(rights: Rights, action: str, job: Any) -> bool:
     if action not in PERMITTED[MANAGE]:
         return False
-    about = job.about
+    about = _about(job)
     return about is not None and may_object(rights, action, about)
+
+
+def _about(job: Any) -> Any:
+    """What a job is about; None too if that can't be loaded here, so that it tells nothing."""
+    try:
+        return job.about
+    except (Exception, SystemExit) as error:
+        if why_unreadable(error) is None:
+            raise
+        return None

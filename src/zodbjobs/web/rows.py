@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from zodbjobs.errors import BadArgument
 from zodbjobs.insights import JobInfo, job_info
+from zodbjobs.insights.wanted import Cursor
+from zodbjobs.stored.lifecycle import keys, listing
+from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.web import sentences
 from zodbjobs.web.visit import Visit
 
 #: Rows of a page.
 PAGE_ROWS = 25
+
+#: Jobs that a page looks at for those that who asks may view.
+MOST_LOOKED_AT = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,25 +71,35 @@ def row_of(visit: Visit, info: JobInfo) -> JobRow:
     )
 
 
-def page_of(visit: Visit, jobs: Iterable[Any], most_looked_at: int, *path: object) -> JobRows:
-    """The jobs of one page that who asks may view, from `?from=` on, of a lazy list of jobs.
+def page_of(
+    visit: Visit,
+    listed_under: str,
+    *path: object,
+    is_wanted: Callable[[Any], bool] = lambda job: True,
+) -> JobRows:
+    """The jobs of one page, from `?before=` on, that who asks may view and that are wanted, of
+    those that are listed in the job index under a name.
 
-    At most `most_looked_at` of them are looked at for one page; the list goes on with those after.
+    At most MOST_LOOKED_AT of them are looked at for one page; the list goes on with those after.
     """
-    start = _start(visit)
+    before = _before(visit)
+    until = keys.LAST_MICROS if before is None else before.micros + 1
+    placed = listing.newest([get_queues(visit.connection)], listed_under, 0, until)
     rows: list[JobRow] = []
     older = None
-    for number, job in enumerate(jobs):
-        if number < start:
-            continue
-        if len(rows) == PAGE_ROWS or number - start >= most_looked_at:
-            older = visit.url(*path, **{"from": number})
+    for number, (micros, job) in enumerate(placed if before is None else before.go_on(placed)):
+        if len(rows) == PAGE_ROWS or number >= MOST_LOOKED_AT:
+            older = visit.url(*path, before=Cursor.at(micros, job))
             break
-        if visit.may("view", job):
+        if visit.may("view", job) and is_wanted(job):
             rows.append(row_of(visit, job_info(job)))
-    return JobRows(tuple(rows), older, visit.url(*path) if start else None)
+    return JobRows(tuple(rows), older, None if before is None else visit.url(*path))
 
 
-def _start(visit: Visit) -> int:
-    given = visit.query.get("from", "0")
-    return int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
+def _before(visit: Visit) -> Cursor | None:
+    """The job with which the list goes on: to count those before would take time for each."""
+    given = visit.query.get("before")
+    try:
+        return None if given is None else Cursor.read(given)
+    except BadArgument:
+        return None

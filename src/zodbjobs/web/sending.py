@@ -48,7 +48,7 @@ def send(request: Request, file: IO[bytes], name: str, kind: str, tag: str) -> R
         if start >= stop:
             response.status = 416
             response.headers["Content-Range"] = f"bytes */{size}"
-            stop = start
+            start = stop = 0  # not beyond what a file can be told to seek
         else:
             response.status = 206
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"

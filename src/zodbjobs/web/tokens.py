@@ -33,7 +33,7 @@ def is_meant(request: Request, connection: Any, rights: Rights) -> bool:
     """Whether a POST comes from a page of this site, and carries the token of who asks."""
     try:
         given = request.POST.get(FIELD, "")
-    except ValueError:  # no form, or none in UTF-8
+    except (ValueError, DeprecationWarning):  # no form, or none in UTF-8, at which WebOb warns
         return False
     if not isinstance(given, str) or not _is_from_here(request):
         return False
@@ -47,6 +47,10 @@ def _is_from_here(request: Request) -> bool:
     if site is not None:
         return bool(site == "same-origin")
     origin = request.headers.get("Origin")
-    # The scheme isn't compared: behind a proxy that ends TLS it is another one here.
-    here: str = request.host
-    return origin is None or urlsplit(origin).netloc == here
+    if origin is None:
+        return True
+    try:
+        # The scheme isn't compared: behind a proxy that ends TLS it is another one here.
+        return bool(urlsplit(origin).netloc == request.host)
+    except ValueError:  # no URL
+        return False

@@ -5,6 +5,7 @@ It goes into the trail of the database, and into the record of each job that the
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
+from zodbjobs.errors import BadArgument
+from zodbjobs.redaction import Redactor
 from zodbjobs.stored.audit import TIE_BITS, Record
 from zodbjobs.stored.lifecycle.keys import LAST, backwards
+from zodbjobs.stored.lifecycle.labels import is_utf8
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -29,15 +33,34 @@ class Deed(NamedTuple):
     why: str | None
 
 
+def check(by: str | None, why: str | None) -> None:
+    """Raise BadArgument for what can't be noted as who does something, and why."""
+    for name, value, most in (
+        ("by", by, defaults.LABEL_CHARACTERS),
+        ("why", why, defaults.TITLE_CHARACTERS),
+    ):
+        if value is None:
+            continue
+        if not isinstance(value, str) or len(value) > most or not is_utf8(value):
+            shown = reprlib.repr(value)
+            raise BadArgument(
+                f"{name} is a text of at most {most:,} characters or None, not {shown}"
+            )
+
+
 def note(queues: Queues, record: Record) -> None:
-    """Note a deed in the trail, and in the storage's undo log."""
+    """Note a deed in the trail, and in the storage's undo log, which is for all to read: there its
+    reason is without secrets, and its text of what a storage takes.
+    """
     queues._audit.add(clock.now(), record)
     current = queues._p_jar.transaction_manager.get()
+    if len(current.description) > defaults.AUDIT_NOTE_CHARACTERS:
+        return
     ids = ", ".join(map(str, record.job_ids[: defaults.AUDIT_IDS_SHOWN]))
     more = "" if len(record.job_ids) <= defaults.AUDIT_IDS_SHOWN else ", ..."
     parts = [f"{record.action} job {ids}{more}" if ids else record.action]
     parts += [f"of queue {record.queue!r}"] if record.queue is not None and not ids else []
-    parts += [f"({record.why})"] if record.why else []
+    parts += [f"({Redactor().text(record.why, 'why')})"] if record.why else []
     current.note(f"zodbjobs: {' '.join(parts)}")
     if record.by and not current.user:
         current.user = record.by

@@ -7,12 +7,15 @@ its name; anything else as it is.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
+import itertools
 import logging
 import reprlib
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -324,12 +327,48 @@ def check_stored(
 
 
 def show(stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> str:
-    """A call with its arguments, shortened, as text, without secrets."""
-    shown = [reprlib.repr(value) for value in args]
-    for name, value in (kwargs or {}).items():
-        text = redaction.HIDDEN if redaction.is_secret_name(name) else reprlib.repr(value)
-        shown.append(f"{name}={text}")
+    """A call with its arguments, shortened, as text, without secrets.
+
+    Those without a name have that of the parameter, if the code is loaded; nothing is for this.
+    """
+    names = _loaded_parameters(stored) if args else iter(())
+    shown = [_shown(next(names, None), value) for value in args]
+    shown += [f"{name}={_shown(name, value)}" for name, value in (kwargs or {}).items()]
     return f"{describe(stored)}({redaction.Redactor().text(', '.join(shown), 'arguments')})"
+
+
+def _shown(name: str | None, value: Any) -> str:
+    return redaction.HIDDEN if redaction.is_secret_name(name) else reprlib.repr(value)
+
+
+def _loaded_parameters(stored: StoredCall) -> Iterator[str]:
+    if isinstance(stored, str) and stored.partition(":")[0] not in sys.modules:
+        return
+    with contextlib.suppress(Exception, SystemExit):
+        yield from parameters_of(from_stored(stored))
+
+
+def parameters_of(function: Callable[..., Any]) -> Iterator[str]:
+    """The names of the parameters for arguments without one; the last one for all others.
+
+    Raises what `inspect.signature` does.
+    """
+    # A method would keep its object, and that the connection.
+    names, rest = _names_of(getattr(function, "__func__", function))
+    yield from names[1:] if hasattr(function, "__func__") else names
+    if rest is not None:
+        yield from itertools.repeat(rest)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _names_of(function: Any) -> tuple[tuple[str, ...], str | None]:
+    """The names of the parameters that take one argument each, and of that for all others."""
+    names: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return tuple(names), parameter.name
+        names.append(parameter.name)
+    return tuple(names), None
 
 
 def describe(stored: StoredCall) -> str:

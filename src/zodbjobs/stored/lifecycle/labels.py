@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ZODB.POSException import POSKeyError
 
-from zodbjobs import defaults
+from zodbjobs import defaults, redaction
 from zodbjobs.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -55,7 +55,21 @@ def checked_text(
         raise BadArgument(
             f"the {what} of a job has 1 to {most:,} characters, not {len(value):,}; None for none"
         )
+    if not is_utf8(value):
+        raise BadArgument(
+            f"the {what} of a job can't be {value!r}: it isn't Unicode, as the name of a file may "
+            "be; write it with os.fsencode(...).decode(errors='replace')"
+        )
     return str.__str__(value)  # not a subclass, whose class the record would need
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8, as the undo log of a storage has it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_title(value: str | None) -> str | None:
@@ -182,7 +196,8 @@ def sign(manager: Any, job: Job) -> None:
     if job._owner is not None and not txn.user:
         txn.user = job._owner
     if not txn.description:
-        txn.note(job._title or job.description)
+        title = job._title and redaction.Redactor().text(job._title, "title")
+        txn.note(title or job.description)
 
 
 def about_of(job: Labelled) -> AboutName | None:
