@@ -229,8 +229,8 @@ def put_again(
     `args`, by position from 0, and `kwargs`, by name, replace arguments that are plain JSON by
     others that are; what is called can't be changed. `by` becomes its owner, and its run context
     is the caller's. Priority, quotas, time limit and policy are those of the other one. Raises
-    BadArgument for what can't be replaced, if there is no such job, and for one that does a deed to
-    all that match; MissingCode if it can't be loaded; and what Queue.put raises.
+    BadArgument for what can't be replaced, if there is no such job, and for one that does a deed
+    to all that match; MissingCode if it can't be loaded; and what Queue.put raises.
     """
     auditing.check(by, why)
     connection = connection_of(place)

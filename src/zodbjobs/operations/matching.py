@@ -93,8 +93,9 @@ def _shown(value: Any) -> str:
 def run(
     action: str, filters: dict[str, Any], expected: int | None, why: str | None
 ) -> dict[str, Any]:
-    """What such a job does, as its owner. Raises Cancelled when the job was taken away; what it did
-    stays.
+    """What such a job does, as its owner.
+
+    Raises Cancelled when the job was taken away; what it did stays.
     """
     job, database = local.get_job(), connection_of(local.get_queue()).db()
     by, done, reasons = job.owner, 0, Counter[str]()
