@@ -182,3 +182,36 @@ def test_a_query_that_is_no_text(site: Site, put: Put, path: str, query: str) ->
     put()
     for who in ("manager", "manager-here"):
         assert same(site.get(f"{path}?{query}", who), site.get(path, who))
+
+
+# What can't be loaded, or shown
+
+
+@pytest.mark.parametrize("error", [ImportError, SystemExit])
+def test_deeds_on_what_cannot_be_loaded(
+    site: Site, put: Put, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    job_id = put(sample.identity, sample.Brittle())
+    monkeypatch.setattr(sample, "brittle", error)
+    site.db.cacheMinimize()
+    for action in ("retry", "cancel", "discard", "remove", "remove"):
+        for who in ("ada", "manager-here", "manager"):
+            one = site.post(f"/jobs/{job_id}/{action}", who)
+            assert one.status_int == (303 if who == "manager" else 404)
+            assert site.post(f"/jobs/{action}", who, fields={"job": job_id}).status_int < 500
+    assert site.post(f"/jobs/{job_id}/again", "manager").status_int == 400
+    assert site.links("/jobs", "manager") == set()
+
+
+class Unshown:
+    """An argument that can't be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_an_argument_that_cannot_be_shown(site: Site, put: Put) -> None:
+    job_id = put(sample.identity, Unshown())
+    for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/again", "/jobs?text=x"):
+        assert site.get(path, "manager").status_int == 200
+    assert site.post(f"/jobs/{job_id}/again", "manager").status_int == 303

@@ -164,9 +164,9 @@ def reason(connection: Any, job_id: str, error: Exception) -> str:
 
 def _without_arguments(text: str, job: Job, job_id: str) -> str:
     """The text of an error that names a job, or one that is to be the same again."""
-    text = text.replace(repr(job), f"job {job_id}")
     if unreadable_reason(job) is not None:
         return text
+    text = text.replace(repr(job), f"job {job_id}")
     shown = calls.show(state_of(job)["_call"], tuple(job.args), dict(job.kwargs))
     return text.replace(shown, job.description)
 

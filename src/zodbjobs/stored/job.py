@@ -759,7 +759,7 @@ class Job(Labelled):
             shown = calls.show(self._call, self._args, self._kwargs)
             kind = f"{type(self).__module__}.{type(self).__name__}"
             return f"<{kind} {self.id or '(not stored)'}{place}: {shown}>"
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # as code that is loaded with it may raise
             return f"<{type(self).__name__} that can't be shown: {type(error).__name__}>"
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:

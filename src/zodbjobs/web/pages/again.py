@@ -128,7 +128,7 @@ def _arguments(visit: Visit) -> Iterator[Argument]:
         zip(values, shown_arguments(job, redactor_of(job)), strict=True), 1
     ):
         title = before.removesuffix("=") or visit.t("Argument {number}", number=number)
-        if shown == f"{before}{value!r}" and is_json(value):
+        if is_json(value) and shown == f"{before}{value!r}":
             yield Argument(title, field, json.dumps(value, ensure_ascii=False))
         else:
             yield Argument(title, None, shown.removeprefix(before))
