@@ -46,7 +46,7 @@ def list_audit(
                 record.why and hidden.text(record.why, "why"),
                 record.queue,
                 ids,
-                record.detail,
+                record.detail and hidden.text(record.detail, "detail"),
                 record.realm,
             )
         )
