@@ -218,7 +218,7 @@ def _expression(text: str) -> str:
 def _texts_of(secret: Any) -> Iterator[str]:
     """A secret as a text, and its lines if they are long; so are the longer texts in it."""
     yield from _lines_of(secret)
-    for part in _inside(_parts_of(secret)):
+    for part in _inside(_parts_of(secret, _MOST_VALUES)):
         if isinstance(part, str | bytes) and len(part) >= _LONG:
             yield from _lines_of(part)
 
@@ -259,19 +259,23 @@ def _inside(values: Iterable[Any]) -> Iterator[Any]:
             continue
         yield value
         if not isinstance(value, str | bytes) and not is_secret(value):
-            todo += _parts_of(value)
+            todo += _parts_of(value, _MOST_VALUES - seen)
 
 
-def _parts_of(value: Any) -> list[Any]:
+def _parts_of(value: Any, most: int) -> list[Any]:
+    """The first of what is in a value."""
     try:
         if isinstance(value, UserDict | UserList):
             value = value.data
+        parts: Iterable[Any]
         if isinstance(value, dict):
-            return [*value, *value.values()]
-        if isinstance(value, list | tuple | set | frozenset):
-            return list(value)
-        if isinstance(value, type) or hasattr(value, "_p_jar"):
+            parts = itertools.chain.from_iterable(value.items())
+        elif isinstance(value, list | tuple | set | frozenset):
+            parts = value
+        elif isinstance(value, type) or hasattr(value, "_p_jar"):
             return []
-        return list(vars(value).values())
+        else:
+            parts = vars(value).values()
+        return list(itertools.islice(parts, most))
     except (Exception, SystemExit):
         return []
