@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-floors test-weather promises catalogues chaos bench bench-peers lint format clean
+.PHONY: help demo portal quick test test-all test-floors test-weather promises catalogues chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
 RUNS := 5
@@ -8,6 +8,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 help:
 	@echo "make demo     run real jobs on a small database, with live bars"
+	@echo "make portal   a student portal in the browser, with exports (PORTAL=--zeo: with a worker apart)"
 	@echo "make quick    style, types, and the tests that start no process or server; a minute"
 	@echo "make test     check style and types, run the whole suite"
 	@echo "make test-all the suite on every Python from 3.11 to 3.13 that is installed"
@@ -21,6 +22,9 @@ help:
 
 demo: .venv/demo.stamp
 	@.venv/bin/zodbjobs demo $(DEMO)
+
+portal: .venv/portal.stamp
+	@cd examples/portal && ../../.venv/bin/python -m portal $(PORTAL)
 
 # Where a test runs on each storage, the one in memory alone: it waits for no disk.
 quick: .venv/test.stamp lint
@@ -78,6 +82,11 @@ clean:
 .venv/demo.stamp: .venv/made.stamp pyproject.toml
 	@echo "setting up .venv ..."
 	@$(PIP) install --editable '.[cli]'
+	@touch $@
+
+.venv/portal.stamp: .venv/made.stamp pyproject.toml
+	@echo "setting up .venv ..."
+	@$(PIP) install --editable '.[portal]'
 	@touch $@
 
 .venv/test.stamp: .venv/made.stamp pyproject.toml

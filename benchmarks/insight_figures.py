@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,7 +16,7 @@ from figures import Figure, Values, database
 import zodbjobs
 from zodbjobs import clock, insights
 from zodbjobs.interfaces import FAILED, SUCCEEDED
-from zodbjobs.stored.lifecycle import history, keys
+from zodbjobs.stored.lifecycle import delivery, history, keys, listing
 
 _BATCH = 10_000
 _SPAN = 3_600_000_000 * 24 * 7  # microseconds in which they have ended: a week
@@ -28,7 +30,7 @@ def insights_million(number: int = 1_000_000, times: int = 5) -> Values:
     takes the seconds that it is allowed.
     """
     with database() as db:
-        _fill_history(db, number)
+        fill_history(db, number)
         newest = clock.to_datetime(clock.now())
         then = newest - timedelta(days=3)
         asked: dict[str, Callable[[Any], Any]] = {
@@ -46,6 +48,23 @@ def insights_million(number: int = 1_000_000, times: int = 5) -> Values:
     return {"worst ms": max(found.values()), **{f"{name} ms": ms for name, ms in found.items()}}
 
 
+def lists_million(number: int = 1_000_000, times: int = 5) -> Values:
+    """The same of pages of 25 jobs, of one who has a million of them, all of one realm."""
+    with database() as db:
+        fill_history(db, number, owner="bob", realm="/site")
+        then = clock.to_datetime(clock.now()) - timedelta(days=3)
+        find = functools.partial(insights.list_jobs, limit=25)
+        asked: dict[str, Callable[[Any], Any]] = {
+            "newest": lambda place: find(place, owner="bob"),
+            "middle": lambda place: find(place, owner="bob", until=then),
+            "realm": lambda place: find(place, realm="/site"),
+            "jobs_of": lambda place: list(itertools.islice(zodbjobs.jobs_of("bob", place), 25)),
+            "nobody": lambda place: find(place, owner="nobody"),
+        }
+        found = {name: min(_asked(db, ask) for _ in range(times)) for name, ask in asked.items()}
+    return {"worst ms": max(found.values()), **{f"{name} ms": ms for name, ms in found.items()}}
+
+
 def _asked(db: Any, ask: Callable[[Any], Any]) -> float:
     """Milliseconds of one answer."""
     connection = db.open(transaction.TransactionManager())
@@ -57,7 +76,7 @@ def _asked(db: Any, ask: Callable[[Any], Any]) -> float:
     return spent * 1_000
 
 
-def _fill_history(db: Any, number: int) -> None:
+def fill_history(db: Any, number: int, owner: str | None = None, realm: str | None = None) -> None:
     """Store ended jobs, and book them as a worker would, without having run them.
 
     One of 1,000 has failed.
@@ -74,14 +93,24 @@ def _fill_history(db: Any, number: int) -> None:
             job = zodbjobs.Job(bench_jobs.nothing)
             job._place(shard, keys.key_for_now(0, put))
             job._end(FAILED if failed else SUCCEEDED, 1, started, finished)
-            ended.append((job, finished, failed, _WORK, started - put))
+            if owner is not None:
+                job.owner, job.realm = owner, realm
+                listing.add(queue, job, put)
+            ended.append((job, finished, failed, _WORK, started - put, owner is not None))
         history.book(shard, ended)
+        delivery._producer.draw()  # as if each were another client's
         transaction.commit()
         connection.cacheGC()
     connection.close()
 
 
 INSIGHT_FIGURES = {
+    "lists_million": Figure(
+        "a page of 25 of somebody's 1,000,000 jobs",
+        lists_million,
+        "under 50",
+        lambda v: v["worst ms"] < 50,
+    ),
     "insights_million": Figure(
         "an answer of stats, jobs, workers; 1,000,000 ended jobs",
         insights_million,

@@ -20,6 +20,7 @@ IMPORTABLE = {
     "cli": ["zodbjobs.cli"],
     "grok": ["zodbjobs.grok"],
     "load": ["psutil", "zodbjobs.load_guard"],
+    "portal": ["zodbjobs.grok", "reportlab.platypus"],
     "web": ["zodbjobs.web"],
     "postgresql": ["psycopg2", "relstorage.storage", "relstorage.adapters.postgresql"],
 }

@@ -24,6 +24,10 @@ class PortalTraverser(grok.Traverser):
         return getUtility(IJobManager) if name == "jobs" else None
 
 
+class Office(grok.Model):
+    """What jobs are about; who has a permission on it is granted there."""
+
+
 class Status(grok.View):
     grok.context(IJob)
     grok.require(ViewJobs)
@@ -49,3 +53,16 @@ class Crash(grok.View):
     def render(self) -> str:
         self.context.put(zodbjobs.Job(sample.add))
         raise ValueError("the request fails")
+
+
+class JobsLayout(grok.Layout):
+    """A layout for the pages; a test registers it."""
+
+    grok.baseclass()
+
+    def render(self) -> str:
+        page = self.view
+        return (
+            f"<!DOCTYPE html><html><head><title>{page.title}</title>{page.head}</head>"
+            f"<body>{page.content()}</body></html>"
+        )

@@ -140,6 +140,14 @@ def add(*numbers: int, more: int = 0) -> int:
     return sum(numbers) + more
 
 
+def note_in_transaction(stored: Any) -> None:
+    """Write, and note something of the job's own in its transaction."""
+    stored._p_changed = True
+    txn = transaction.get()
+    txn.user = "ann"
+    txn.note("by hand")
+
+
 def note(value: Any) -> Any:
     noted.append(value)
     return value

@@ -20,6 +20,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "bob": {},
     "viewer": {"permission": "view"},
     "keeper": {"permission": "manage"},
+    "onlooker": {"overall": frozenset({"view"})},
     "manager": {"overall": ACTIONS},
     "manager-here": {"overall": ACTIONS, "realm": "/here"},
     "manager-there": {"overall": ACTIONS, "realm": "/there"},
@@ -80,11 +81,17 @@ class Site:
         return self.browser.get(path, headers=self._headers(who, headers), expect_errors=True)
 
     def post(
-        self, path: str, who: str | None = "ada", token: str | None = None, **headers: str
+        self,
+        path: str,
+        who: str | None = "ada",
+        token: str | None = None,
+        fields: Any = (),
+        **headers: str,
     ) -> Any:
         given = self.token(who) if token is None else token
         sent = self._headers(who, headers)
-        return self.browser.post(path, {"token": given}, headers=sent, expect_errors=True)
+        form = [("token", given), *(fields.items() if isinstance(fields, dict) else fields)]
+        return self.browser.post(path, form, headers=sent, expect_errors=True)
 
     def request(self, method: str, path: str, who: str | None = "ada") -> Any:
         if method == "POST":
@@ -134,7 +141,8 @@ class Site:
 
 def ways(job_id: str) -> list[tuple[str, str]]:
     """Each URL of a job with each verb."""
-    tails = ["", ".json", "/result", "/files/data.csv", "/cancel", "/retry", "/discard"]
+    tails = ["", ".json", "/result", "/files/data.csv"]
+    tails += ["/cancel", "/retry", "/remove", "/again", "/discard"]
     paths = [f"/jobs/{job_id}{tail}" for tail in tails]
     return [(method, path) for method in ("GET", "HEAD", "POST") for path in paths]
 

@@ -486,10 +486,12 @@ class IJobManager(Interface):
     (zope.component.hooks.getSite) is taken. LookupError when there is neither.
     """
 
-    def put(job, site=None):
+    def put(job, site=None, owner=None, about=None, title=None):
         """Put an IJob into the default queue and the job container; return its id.
 
-        The job runs in the site, if that has a site manager.
+        The job runs in the site, if that has a site manager. `owner`, `about` and `title` as in
+        IQueue.put; a job without an owner is that of the principal of the request, and belongs to
+        the realm of the site, if there is a framework whose manager knows these.
 
         Joins the caller's transaction. None, and nothing stored, when a registered
         ILoadGuard says no. TypeError for anything but an IJob.

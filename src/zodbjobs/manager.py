@@ -17,10 +17,11 @@ from zope.interface import implementer
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, NotInstalled, Overloaded
-from zodbjobs.interfaces import IJob, IJobManager, ILoadGuard
+from zodbjobs.interfaces import NEW, IJob, IJobManager, ILoadGuard
 from zodbjobs.runtime import local
 from zodbjobs.stored.container import JobContainer
 from zodbjobs.stored.job import Job, ProgressableJob
+from zodbjobs.stored.lifecycle import labels
 from zodbjobs.stored.lifecycle.root import get_queue
 
 log = logging.getLogger("zodbjobs")
@@ -103,10 +104,26 @@ class JobManager:
         assert isinstance(container, JobContainer)
         return container
 
-    def put(self, job: Job, site: Any = None) -> str | None:
+    def _default_owner(self) -> str | None:
+        """Whose a job is of which nobody says it; the managers of frameworks know better."""
+        return None
+
+    def _default_realm(self, site: Any) -> str | None:
+        """The realm of a job that has none; the managers of frameworks know better."""
+        return None
+
+    def put(
+        self,
+        job: Job,
+        site: Any = None,
+        owner: str | None = None,
+        about: Any = None,
+        title: str | None = None,
+    ) -> str | None:
         """Put `job` into the default queue and the container, and return its id.
 
-        It runs in `site`, if that has a site manager.
+        It runs in `site`, if that has a site manager. `owner`, `about`, `title`: as of Queue.put;
+        a job keeps what it has and isn't said here.
 
         Joins the caller's transaction; the caller commits. Returns None, with nothing
         stored, when a registered ILoadGuard says no. Raises TypeError unless `job`
@@ -119,6 +136,7 @@ class JobManager:
         container = self._get_container(site)
         queue = get_queue(site)
         _check_database(job, container)
+        self._label(job, site, owner, about, title)
         try:
             self.check(job, site)
         except Overloaded as error:
@@ -130,6 +148,21 @@ class JobManager:
         container[job_id] = job
         return job_id
 
+    def _label(
+        self,
+        job: Job,
+        site: Any,
+        owner: str | None = None,
+        about: Any = None,
+        title: str | None = None,
+    ) -> None:
+        """Say whose it is, before a guard is asked, which may want to know."""
+        if job.status != NEW:
+            return  # the queue refuses it, and says why
+        owner = owner or job.owner or self._default_owner()
+        realm = job.realm or self._default_realm(site)
+        labels.give(job, labels.given(owner, about, title, realm))
+
     def check(self, job: Job, site: Any = None) -> None:
         """Raise Overloaded if a registered ILoadGuard refuses `job` now.
 
@@ -139,9 +172,11 @@ class JobManager:
         guard = queryUtility(ILoadGuard)
         if guard is None:
             return
+        site = self._get_site(site)
+        self._label(job, site)
         check = getattr(guard, "check", None)
         if check is not None:
-            check(job, self._get_site(site))
+            check(job, site)
         elif not guard(job):
             raise Overloaded("no new jobs are taken now", defaults.LOAD_RETRY_SECONDS)
 

@@ -674,3 +674,24 @@ def test_help_of_a_command(run: Run, name: str) -> None:
 
 def test_version(run: Run) -> None:
     assert run("--version").out == f"zodbjobs {zodbjobs.__version__}\n"
+
+
+def test_whose_job_it_is(run: Run, path: Path, put: Put) -> None:
+    words = ("--owner", "bob", "--title", "The export of March", "--realm", "/one")
+    job_id = run("put", path, "sample:note", "march", *words).out.strip()
+    (other,) = put(zodbjobs.Job(sample.note, "april"), owner="ann")
+    told = shown(run, path, job_id)
+    assert (told["owner"], told["title"], told["realm"]) == ("bob", words[3], "/one")
+    for option, value in (("owner", "bob"), ("realm", "/one"), ("text", "MARCH")):
+        (row,) = json.loads(run("jobs", path, f"--{option}", value, "--json").out)
+        assert row["id"] == job_id
+    assert json.loads(run("jobs", path, "--about", "unnamed/1", "--json").out) == []
+    table = run("jobs", path).out
+    assert "OWNER" in table
+    assert "ann" in table
+    assert "The export of March" in table
+    assert other in table
+    text = run("show", path, job_id).out
+    assert "owner  bob" in text
+    assert "realm  /one" in text
+    assert "names no object" in run("jobs", path, "--about", "somewhere").err

@@ -39,7 +39,7 @@ def filled(container: Any) -> Any:
     return container
 
 
-@pytest.mark.promise(163, 169)
+@pytest.mark.promise(163, 169, 172)
 def test_a_mapping_in_the_order_of_the_numbers(filled: Any) -> None:
     ordered = sorted(IDS, key=int)
     assert list(filled) == list(filled.keys()) == ordered

@@ -23,6 +23,7 @@ from storages import MAKERS
 from two_workers import World
 
 from zodbjobs import defaults
+from zodbjobs.stored import job_index
 from zodbjobs.stored.lifecycle import delivery, keys
 from zodbjobs.testing import moving_clock
 
@@ -108,7 +109,7 @@ class Machine(RuleBasedStateMachine):
             patch.setattr(defaults, "SHARED_TOGETHER", 2)
             self.contexts = contexts.pop_all()
         # As in the example before.
-        keys._later_tie = keys._last_now = 0
+        keys._later_tie = keys._last_now = job_index._last_place = 0
         delivery._producer.number = 0
         sample.noted.clear()
         self.db = place.open()

@@ -123,9 +123,10 @@ def test_it_may_be_new_itself(any_db: Any, queue: Any) -> None:
     assert job.about is account
 
 
-def test_it_is_named_anew_if_its_addition_was_aborted(queue: Any) -> None:
+@pytest.mark.parametrize("make", [zodbjobs.Job, zodbjobs.parallel])
+def test_it_is_named_anew_if_its_addition_was_aborted(queue: Any, make: Any) -> None:
     connection = queue._p_jar
-    account, job = sample.Account(), zodbjobs.Job(sample.nothing)
+    account, job = sample.Account(), make(sample.nothing)
     connection.add(account)
     queue.put(job, about=account)
     transaction.abort()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sample
 import transaction
-from bench import bench, run_in_groups
+from bench import run_in_groups
 from persistent.mapping import PersistentMapping
 from storages import MAKERS
 from ZODB.DB import DB
@@ -22,7 +22,8 @@ import zodbjobs
 from zodbjobs import defaults, insights, jobs_about, jobs_in, jobs_of
 from zodbjobs.errors import BadArgument, NotInstalled
 from zodbjobs.runtime.tasks.prune import prune
-from zodbjobs.stored.lifecycle import delivery
+from zodbjobs.stored import job_index
+from zodbjobs.stored.lifecycle import delivery, history
 from zodbjobs.testing import moving_clock, run_jobs
 
 
@@ -474,17 +475,24 @@ def test_a_failure_among_many_successes_is_found_at_once(db: Any, queue: Any) ->
     assert [row.id for row in insights.list_jobs(queue, outcome="failed", seconds=0)] == [bad.id]
 
 
-def test_many_that_end_in_one_microsecond_are_found(db: Any, queue: Any) -> None:
+def test_many_that_end_in_one_microsecond_are_found(queue: Any) -> None:
+    shard, ended = queue.shards[0], 1_000_000
+    plain = [zodbjobs.Job(sample.nothing) for _ in range(700)]
+    listed = [zodbjobs.Job(sample.nothing) for _ in range(700)]
+    for jobs, is_listed in ((plain[:350], False), (listed, True), (plain[350:], False)):
+        history.book(shard, [(job, ended, False, 0, None, is_listed) for job in jobs])
+    for job in (*plain, *listed):
+        assert history.has_ended(shard, job, ended)
+    marks = {job: place & 1 for place, job in shard.history.items()}
+    assert [marks[job] for job in plain] == [0] * 700
+    assert [marks[job] for job in listed] == [1] * 700
+
+
+def test_two_processes_may_choose_one_place(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_index, "_next_place", lambda micros: micros << 12)
     with moving_clock():
-        jobs = queue.put_many([sample.nothing] * 300)
-        jobs += queue.put_many([sample.nothing] * 900, owner="bob")
-        transaction.commit()
-        with bench(db) as worker:
-            while worker.run():
-                pass
-            worker.runner.flush()
-    transaction.begin()
-    assert {job.status for job in jobs} == {"completed"}
+        jobs = [queue.put(sample.nothing, owner="bob", realm=f"/{n % 2}") for n in range(5)]
+    assert list(jobs_of("bob", queue)) == jobs[::-1]
     for job in jobs:
-        queue.forget(job)
-    assert list(queue.finished()) == entries(queue) == []
+        queue.remove(job)
+    assert entries(queue) == []

@@ -140,23 +140,25 @@ def test_a_bad_filter_is_refused_before_anything_is_written(queue: Any) -> None:
     assert len(queue) == 0
 
 
-def test_put_again_it_can_be_no_other_deed(queue: Any) -> None:
-    first = act(queue, "retry", filters={"outcome": "failed", "realm": "/here"})
-    for position in range(5):
-        with pytest.raises(BadArgument, match=r"has no argument|can't be replaced"):
-            deeds.put_again(queue, first.id, {position: "forget"}, by="eve")
+def test_it_is_not_put_again_by_who_may_not_do_that_deed(any_db: Any, queue: Any) -> None:
+    first = act(queue, "forget", filters={"outcome": "failed", "realm": "/here"})
+    with pytest.raises(BadArgument, match="ask for it anew, which takes the right to do that"):
+        deeds.put_again(queue, first.id, by="eve")
     assert [job.id for job in queue] == [first.id]
 
 
-def test_the_audit_names_who_has_put_it(any_db: Any, queue: Any) -> None:
+def test_it_is_not_retried_by_who_may_not_do_that_deed(any_db: Any, queue: Any) -> None:
+    """Nor among all that match: what was cancelled would go on, under its owner's name."""
     failed = queue.put(sample.fail_for_good)
     transaction.commit()
     run_jobs(any_db)
-    first = act(queue, "retry")
+    first = act(queue, "forget")
     first.cancel()
-    again = deeds.put_again(queue, first.id, by="eve")
     transaction.commit()
-    run_jobs(any_db, until=again)
+    (result,) = deeds.perform(queue, "retry", [first.id], by="eve")
+    assert "ask for it anew" in (result.refused or "")
+    job = act(queue, "retry", filters={"outcome": "cancelled"})
+    run_jobs(any_db, until=job)
     transaction.begin()
-    (deed,) = (e for e in insights.list_audit(queue) if failed.id in e.job_ids)
-    assert (deed.action, deed.by) == ("retry", "eve")
+    assert (job.result["done"], job.result["refused"]) == (0, 1)
+    assert (first.outcome, failed.outcome) == ("cancelled", "failed")

@@ -413,3 +413,32 @@ def test_jobs_of_one_id_in_both(main: Any, connection: Any, queue: Any) -> None:
         assert list(worker.parts.lanes[0].outstanding.values()) == claims[1:]
         worker.runner.run(claims[1])
     assert sample.noted == ["one", "other"]
+
+
+def test_lists_go_over_both(main: Any, connection: Any, queue: Any, account: Any) -> None:
+    """The queue is in one database; what a job is about, or the job, may be in the other."""
+    one = queue.put(sample.nothing, owner="bob", about=account)
+    two = connection.root()["job"] = zodbjobs.Job(sample.nothing)
+    transaction.commit()
+    assert name_of(two) == "main"
+    queue.put(two, owner="bob", about=queue)
+    transaction.commit()
+    connection.cacheMinimize()
+    for place in (connection, queue):
+        assert list(zodbjobs.jobs_of("bob", place)) == [two, one]
+    assert list(zodbjobs.jobs_about(account)) == [one]
+    assert list(zodbjobs.jobs_about(queue)) == [two]
+    assert (one.about, two.about) == (account, queue)
+    rows = insights.list_jobs(connection, owner="bob")
+    number = u64(account._p_oid)
+    assert rows[1].about == f"Account {number} in 'main'"
+    assert rows[1].about_id == f"main/{number}"
+    assert insights.list_jobs(queue, about=f"main/{number}")[0].id == one.id
+    assert insights.list_jobs(queue, about=account)[0].id == one.id
+    assert run_jobs(main) == 2
+    transaction.begin()
+    for job in (one, two):
+        queue.forget(job)
+    assert list(zodbjobs.jobs_of("bob", connection)) == []
+    transaction.commit()
+    assert one.about is None

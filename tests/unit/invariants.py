@@ -62,6 +62,7 @@ class Snapshot:
         self._check_gates()
         self._check_slots()
         self._check_unique_keys()
+        self._check_job_index()
 
     def in_shards(self) -> Iterator[tuple[str, Any]]:
         """The names of places, and the jobs there."""
@@ -75,6 +76,29 @@ class Snapshot:
                 for item in tree.values():
                     yield from ((name, job) for job in _jobs_of(item))
             assert shard.history_length() == len(shard.history)
+            self._check_history(shard)
+
+    def _check_history(self, shard: Any) -> None:
+        """What ended without success has an index; the last bit of a key is for the job index."""
+        bad = dict(shard.unsuccessful.items(SENTINEL + 1))
+        for place, job in shard.history.items():
+            assert (place in bad) == (job.outcome != SUCCEEDED), job
+            assert (place & 1) == (job._listed is not None), job
+            assert bad.pop(place, job) is job
+        assert not bad
+        assert shard.unsuccessful_length() == len(shard.unsuccessful) - 1
+
+    def _check_job_index(self) -> None:
+        """Each job that is put is there under its owner, if it has one, and nothing else is."""
+        index = self.queue.parent.job_index
+        found = [job for lane in index.lanes for job in lane.values() if job is not None]
+        wanted = {
+            book.job
+            for number, book in self.books.items()
+            if book.job.owner is not None and self.status[number] != NEW
+        }
+        assert len(found) == len(set(found))
+        assert set(found) == wanted
 
     def _check_places(self) -> None:
         """Each job is in one place, which goes with its status; nothing else is anywhere."""

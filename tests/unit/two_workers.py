@@ -30,6 +30,9 @@ Action = tuple[Any, ...]
 QUOTAS = {"one": 1, "two": 2}
 TIMEOUT = 30
 
+#: Whose jobs are that do something; the others are nobody's.
+OWNERS = {"deposit": "bob", "look": "ann"}
+
 
 class Client:
     """A connection of the application's; a slow one commits when it is told to, the other one
@@ -308,7 +311,7 @@ class World:
         if "unique" not in options:
             options.pop("unique_until", None)
         options["after"] = [job for job in after if job.status != NEW]
-        found = client.queue.put(job, **options)
+        found = client.queue.put(job, owner=OWNERS.get(how), **options)
         if found is job:
             client.note(job, account)
         else:
@@ -317,7 +320,7 @@ class World:
     def put_many(self, which: int, count: int) -> None:
         def change(client: Client) -> None:
             jobs = [make("look")[0] for _ in range(count)]
-            for job in client.queue.put_many(jobs):
+            for job in client.queue.put_many(jobs, owner="ann"):
                 client.note(job, None)
 
         self._client(which, change)
@@ -337,7 +340,7 @@ class World:
             last = make("deposit")
             compose = zodbjobs.serial if is_serial else zodbjobs.parallel
             whole = compose(*(job for job, _ in parts), postprocess=last[0])
-            client.queue.put(whole, quota_names=quotas)
+            client.queue.put(whole, quota_names=quotas, owner="bob")
             number = client.note(whole, None)
             for job, account in (*parts, last):
                 client.note(job, account, PART, number)

@@ -26,6 +26,7 @@ MAY = {
     "bob": frozenset(),
     "viewer": {"view"},
     "keeper": OWNER_ACTIONS,
+    "onlooker": {"view"},
     "manager": JOB_ACTIONS,
     "manager-here": JOB_ACTIONS,
     "manager-there": frozenset(),
@@ -39,7 +40,12 @@ TAKES = {
     "/files/data.csv": "download",
     "/cancel": "cancel",
     "/discard": "discard",
+    "/retry": "retry",
+    "/remove": "remove",
+    "/again": "put_again",
 }
+
+POSTS = ("/cancel", "/discard", "/retry", "/remove", "/again")
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def test_each_action(site: Site, put: Put, queue: Any, who: str) -> None:
 def test_each_way(site: Site, job_id: str, who: str) -> None:
     for method, path in ways(job_id):
         tail = path.removeprefix(f"/jobs/{job_id}")
-        is_there = method != "POST" or tail in ("/cancel", "/discard")
+        is_there = method != "POST" or tail in POSTS
         is_open = is_there and TAKES.get(tail) in MAY[who]
         got = site.request(method, path, who)
         assert (got.status_int != 404) == is_open, (method, path)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import grok
 
+VIEW_JOBS = "waeup.viewJobs"
+MANAGE_JOBS = "waeup.manageJobs"
+
 
 class ViewJobs(grok.Permission):
-    """To see jobs, their states and their results."""
+    """To see jobs, their states and their progress."""
 
-    grok.name("waeup.viewJobs")
+    grok.name(VIEW_JOBS)
     grok.title("View jobs")
 
 
 class ManageJobs(grok.Permission):
-    """To put, cancel and remove jobs."""
+    """To see and do all that can be seen of jobs and done to them."""
 
-    grok.name("waeup.manageJobs")
+    grok.name(MANAGE_JOBS)
     grok.title("Manage jobs")

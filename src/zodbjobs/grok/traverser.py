@@ -1,14 +1,55 @@
-"""From a URL to a job."""
+"""From a URL to a job, and to the pages."""
 
 from __future__ import annotations
 
-import grok
+from typing import Any
 
-from zodbjobs.interfaces import IJobManager
+import grok
+from zope.component import queryMultiAdapter
+from zope.publisher.defaultview import queryDefaultViewName
+from zope.publisher.interfaces import NotFound
+
+from zodbjobs.grok.pages import Pages
+from zodbjobs.interfaces import IJob, IJobManager
 from zodbjobs.stored.job import Job
 
 
-class JobManagerTraverser(grok.Traverser):
+class _PagesTraverser(grok.Traverser):
+    """Leads to the pages where the application has no view of its own."""
+
+    grok.baseclass()
+
+    #: Names between the mount of the pages and the context, in the URL.
+    below_mount = 0
+
+    def page_path(self, *name: str) -> list[str]:
+        """The names, below the mount, of the page of the context, or of one below that."""
+        raise NotImplementedError
+
+    def browserDefault(self, request: Any) -> tuple[Any, tuple[str, ...]]:
+        """The default view of the application's, else the page of the context."""
+        name = queryDefaultViewName(self.context, request)
+        if name is not None and queryMultiAdapter((self.context, request), name=name) is not None:
+            return self.context, (f"@@{name}",)
+        return self._pages(request, self.below_mount, self.page_path()), ()
+
+    def publishTraverse(self, request: Any, name: str) -> Any:
+        """What `traverse` finds, else a view, else the page below the context.
+
+        Names that there aren't lead to the pages too: they ask who is there before they say so.
+        """
+        try:
+            return super().publishTraverse(request, name)
+        except NotFound:
+            rest = [*self.page_path(name), *reversed(request.getTraversalStack())]
+            request.setTraversalStack([])  # a page's names are its own
+            return self._pages(request, self.below_mount + 1, rest)
+
+    def _pages(self, request: Any, level: int, names: list[str]) -> Pages:
+        return Pages(self.context, request, request.getURL(level, path_only=True), names)
+
+
+class JobManagerTraverser(_PagesTraverser):
     """Leads from the job manager to its jobs by their ids.
 
     The manager looks into the current site, which the publication has set on the way.
@@ -16,7 +57,25 @@ class JobManagerTraverser(grok.Traverser):
 
     grok.context(IJobManager)
 
+    def page_path(self, *name: str) -> list[str]:
+        """A number is a job's, also of one that wasn't put by way of the manager."""
+        return ["jobs", *name] if name and name[0].isdecimal() else list(name)
+
     def traverse(self, name: str) -> Job | None:
-        """The job with the id `name`, or None: then a view of that name is looked for."""
+        """The job with the id `name`, or None: then a view or a page is looked for."""
         found: Job | None = self.context.get(name)
         return found
+
+
+class JobTraverser(_PagesTraverser):
+    """Leads from a job to its page, and to those below that."""
+
+    grok.context(IJob)
+    below_mount = 1
+
+    def page_path(self, *name: str) -> list[str]:
+        """The job's page is below that of all jobs."""
+        return ["jobs", self.context.id, *name]
+
+    def traverse(self, name: str) -> None:
+        """Nothing: a job contains nothing."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
 from zodbjobs.insights.audit import list_audit
+from zodbjobs.insights.counting import most_jobs
 from zodbjobs.insights.infos import (
     AttemptInfo,
     AuditEntry,
@@ -24,6 +25,8 @@ from zodbjobs.insights.infos import (
 )
 from zodbjobs.insights.jobs import find_job, job_details, job_info
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
+from zodbjobs.insights.periods import Period, list_periods
+from zodbjobs.insights.quotas import QuotaInfo, list_quotas
 from zodbjobs.insights.search import JobList, list_jobs
 from zodbjobs.insights.tree import TreeRow, job_tree
 
@@ -36,7 +39,9 @@ __all__ = [
     "JobList",
     "Minute",
     "PauseInfo",
+    "Period",
     "QueueStats",
+    "QuotaInfo",
     "Times",
     "TreeRow",
     "WorkerInfo",
@@ -51,7 +56,10 @@ __all__ = [
     "jobs_for",
     "list_audit",
     "list_jobs",
+    "list_periods",
+    "list_quotas",
     "list_workers",
+    "most_jobs",
     "queue_stats",
     "stored_agents",
 ]

@@ -228,7 +228,8 @@ class WorkerInfo(Info):
     `stuck`: how many of its threads don't return from a job that has timed out. `last_written`:
     when its record was, by the clock of the storage: at its last heartbeat, or its last change.
     `state`: gone; silent (it has missed its heartbeats, and others may take it for dead); stuck
-    (it has stuck threads); else running.
+    (it has stuck threads); else running. `version`: of zodbjobs that it runs; None for one that
+    didn't tell yet.
     """
 
     id: str
@@ -243,6 +244,7 @@ class WorkerInfo(Info):
     stuck: int = 0
     last_written: datetime | None = None
     state: str = "running"
+    version: str | None = None
 
 
 def show(

@@ -57,7 +57,7 @@ def _stats(queue: Queue, minutes: int, leased: _Leased) -> QueueStats:
         # Lets go of the indexes that were read; there may be many.
         queue._p_jar.cacheGC()
     ends = [s.history.maxKey() >> HISTORY_TIE for s in queue.shards if s.history]
-    booked = _booked(queue, now // MINUTE - minutes + 1)
+    booked = booked_from(queue, now // MINUTE - minutes + 1)
     return QueueStats(
         name=queue.name,
         waiting=counted.due,
@@ -74,8 +74,8 @@ def _stats(queue: Queue, minutes: int, leased: _Leased) -> QueueStats:
         next_due=clock.moment(counted.next_due),
         last_ended=clock.moment(max(ends, default=None)),
         oldest_waiting=clock.moment(counted.oldest),
-        waiting_time=_times(each[5] for each in booked if len(each) > 4),
-        duration=_times(each[4] for each in booked if len(each) > 4),
+        waiting_time=times_of(each[5] for each in booked if len(each) > 4),
+        duration=times_of(each[4] for each in booked if len(each) > 4),
         not_looked_at=leased.not_looked_at,
         unsuccessful=sum(shard.unsuccessful_length() for shard in queue.shards),
     )
@@ -208,7 +208,7 @@ class _Waiting:
         self.next_due = micros if self.next_due is None else min(self.next_due, micros)
 
 
-def _booked(queue: Queue, first: int) -> list[Any]:
+def booked_from(queue: Queue, first: int) -> list[Any]:
     """What the shards have booked from the minute `first` on: the minute, and what is of it."""
     return [
         (minute, *booked)
@@ -228,7 +228,8 @@ def _chart(booked: list[Any]) -> tuple[Minute, ...]:
     )
 
 
-def _times(found: Iterable[Spread | None]) -> Times | None:
+def times_of(found: Iterable[Spread | None]) -> Times | None:
+    """What spreads tell together; None for none."""
     spread = spreads.merged(found)
     if spread is None:
         return None
@@ -259,6 +260,7 @@ def _worker(record: WorkerRecord) -> WorkerInfo:
         stuck=record.stuck,
         last_written=last_written,
         state=GONE if gone else _state(record, last_written),
+        version=record.version,
     )
 
 

@@ -167,6 +167,9 @@ def _cancel(root: Any, queue: Queue, job: Job) -> None:
 
 
 def _retry(root: Any, queue: Queue, job: Job) -> None:
+    if job.description == ACTS_ON_MATCHING and job.outcome is not None:
+        # It would act as its owner, whatever who retries it may do, alone or among all that match.
+        raise BadStatus(f"{job!r} did something to all that matched then; ask for it anew")
     queue.retry(job)
 
 
@@ -229,14 +232,19 @@ def put_again(
     `args`, by position from 0, and `kwargs`, by name, replace arguments that are plain JSON by
     others that are; what is called can't be changed. `by` becomes its owner, and its run context
     is the caller's. Priority, quotas, time limit and policy are those of the other one. Raises
-    BadArgument for what can't be replaced, or if there is no such job; MissingCode if that can't
-    be loaded; and what Queue.put raises.
+    BadArgument for what can't be replaced, if there is no such job, and for one that does a deed
+    to all that match; MissingCode if it can't be loaded; and what Queue.put raises.
     """
     auditing.check(by, why)
     connection = connection_of(place)
     job = _found(connection, job_id)
     if (broken := unreadable_reason(job)) is not None:
         raise MissingCode(f"job {job_id} can't be put again: {broken}")
+    if job.description == ACTS_ON_MATCHING:
+        raise BadArgument(
+            f"job {job_id} does something to all jobs that matched then; ask for it anew, which "
+            "takes the right to do that"
+        )
     queue = _queue_of(job)
     new = queue.put(again.made_again(job, args or {}, kwargs or {}, by))
     new_id = new.id
@@ -247,6 +255,9 @@ def put_again(
     auditing.note(get_queues(connection), record)
     return new
 
+
+#: What the jobs call that do a deed to all that match; not put again by who may not do that deed.
+ACTS_ON_MATCHING = "zodbjobs.operations.matching:run"
 
 # Queues
 

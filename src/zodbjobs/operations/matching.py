@@ -12,14 +12,18 @@ import transaction
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights import list_jobs
+from zodbjobs.insights.newest import BLOCKED, PAUSED, SCHEDULED
 from zodbjobs.insights.search import micros_of
 from zodbjobs.operations import deeds
 from zodbjobs.operations.committing import act
 from zodbjobs.runtime import local
 from zodbjobs.stored.audit import Record
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.lifecycle import auditing
+from zodbjobs.stored.lifecycle import auditing, keys
 from zodbjobs.stored.lifecycle.root import connection_of, get_queue, get_queues
+
+#: Statuses of jobs whose time may be to come: what is put for later has that of when it is due.
+MAY_BE_LATER = (SCHEDULED, BLOCKED, PAUSED)
 
 # Reasons for a refusal that the result tells, each with how often it came.
 _MOST_REASONS = 10
@@ -39,7 +43,8 @@ def act_on_matching(
     return it.
 
     `filters` are those of `zodbjobs.insights.list_jobs`; what comes to match after now isn't
-    touched. `expected`: how many there are, where that is known, for its bar. Its result is a
+    touched, unless it is for what is scheduled, blocked or paused, of which the time may be to
+    come. `expected`: how many there are, where that is known, for its bar. Its result is a
     dict: `done`, `refused`, and the `reasons` of these. Joins the transaction of `place`. Raises
     BadArgument for another action, and for filters that can't be.
 
@@ -51,12 +56,12 @@ def act_on_matching(
         raise BadArgument(f"unknown action {action!r}; use one of {', '.join(deeds.ACTIONS)}")
     auditing.check(by, why)
     _check(filters)
-    now = clock.to_datetime(clock.now())
-    until = filters.get("until")
-    filters = {**filters, "until": now if until is None else min(until, now)}
+    until = filters.get("until") or clock.to_datetime(keys.LAST_MICROS)
+    if filters.get("status") not in MAY_BE_LATER:
+        until = min(until, clock.to_datetime(clock.now()))
+    filters = {**filters, "until": until}
     list_jobs(place, **filters, limit=1)  # raises for what can't be
-    # One tuple, no JSON: whoever puts the job again can't make another deed of it.
-    job = ProgressableJob(run, (action, filters, expected, why))
+    job = ProgressableJob(run, action, filters, expected, why)
     title, realm = f"{action.capitalize()} all jobs that match", filters.get("realm")
     get_queue(place, queue).put(job, owner=by, title=title, realm=realm)
     shown = ", ".join(f"{name} {_shown(value)}" for name, value in filters.items())
@@ -85,13 +90,13 @@ def _shown(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def run(order: tuple[str, dict[str, Any], int | None, str | None]) -> dict[str, Any]:
-    """What such a job does: an action on what filters find, of about how many, and why.
+def run(
+    action: str, filters: dict[str, Any], expected: int | None, why: str | None
+) -> dict[str, Any]:
+    """What such a job does, as its owner.
 
-    It does it as the owner of the job, who is whoever has put it, again too. Raises Cancelled when
-    the job was taken away; what it did stays.
+    Raises Cancelled when the job was taken away; what it did stays.
     """
-    action, filters, expected, why = order
     job, database = local.get_job(), connection_of(local.get_queue()).db()
     by, done, reasons = job.owner, 0, Counter[str]()
     for ids in _found(database, filters):

@@ -70,7 +70,7 @@ class Committer:
                 self._slot.group.give_back(group)
                 return False
             if result.job is not None:
-                labels.sign(session.manager.get(), result.job)
+                labels.sign(session.manager, result.job)
             session.manager.commit()
         except BaseException:
             session.manager.abort()

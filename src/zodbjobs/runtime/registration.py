@@ -7,6 +7,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any
 
 import transaction
@@ -86,6 +87,7 @@ class Registration:
             threads=sum(agent.size for agent in self._agents),
             heartbeat_seconds=heartbeat_seconds,
         )
+        record.version = metadata.version("zodbjobs")
         record.set_agents([agent.copy_for(self.id) for agent in self._agents])
         return record
 

@@ -8,7 +8,7 @@ from typing import Any
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import NEW
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, followers
+from zodbjobs.stored.lifecycle import after, followers, labels
 from zodbjobs.stored.lifecycle.views import ListView
 
 
@@ -89,6 +89,7 @@ class Composition(Job):
 
     def _check(self, jar: Any) -> None:
         self._check_is_whole()
+        labels.check_about(self)
         for job in (*self._args, *([] if self._postprocess is None else [self._postprocess])):
             followers.check_all(job, jar)
 

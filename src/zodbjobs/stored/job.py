@@ -80,13 +80,13 @@ _GIVEN_BY_THE_QUEUE = (
     *("_unique", "_attachments"),
 )
 
-# What else a job has is looked at before it is stored.
+# What else a job has is looked at before it is stored, and so is what it is about.
 _KNOWN = frozenset(
     {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names", "_audit"}
-    | {"_owner", "_about", "_title", "_realm", "_listed"}
+    | {"_owner", "_title", "_realm", "_listed"}
 )
 
 
@@ -255,6 +255,7 @@ class Job(Labelled):
             jar = self._p_jar
         calls.check_stored(self._call, self._args, self._kwargs, jar)
         if not _KNOWN.issuperset(self.__dict__):
+            labels.check_about(self)
             for name, value in self.__dict__.items():
                 if name not in _KNOWN and not name.startswith("_v_"):
                     is_ours = name in ("_retry_policy", "_context")

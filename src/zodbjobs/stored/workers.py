@@ -44,11 +44,12 @@ class WorkerRecord(Persistent):
     don't return from a job that has timed out.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
-    of one number apart; both are '' where that isn't known.
+    of one number apart; both are '' where that isn't known. `version`: of zodbjobs, or None.
     """
 
     heartbeat = 0
     stuck = 0
+    version: str | None = None
     queues: tuple[str, ...] | None = None
     agents: tuple[Agent, ...] = ()
 

@@ -17,5 +17,6 @@ with warnings.catch_warnings():
 from zodbjobs.web.accepted import accepted, path_about, path_of
 from zodbjobs.web.app import make_app
 from zodbjobs.web.rights import ACTIONS, Rights, may
+from zodbjobs.web.visit import Inside
 
-__all__ = ["ACTIONS", "Rights", "accepted", "make_app", "may", "path_about", "path_of"]
+__all__ = ["ACTIONS", "Inside", "Rights", "accepted", "make_app", "may", "path_about", "path_of"]

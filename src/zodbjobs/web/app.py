@@ -13,7 +13,7 @@ from zodbjobs.web.pages import ROUTES
 from zodbjobs.web.responses import Response
 from zodbjobs.web.rights import Rights, may
 from zodbjobs.web.routing import Found, Routes
-from zodbjobs.web.visit import NotFound, Settings, Visit
+from zodbjobs.web.visit import Layout, NotFound, Settings, Visit
 
 #: A WSGI application.
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -29,6 +29,7 @@ def make_app(
     login: Callable[[Request], Any] | None = None,
     title: str = "Jobs",
     sign_out: Callable[[Request], str | None] | None = None,
+    layout: Layout | None = None,
 ) -> Application:
     """A WSGI application with the pages, for a host to mount below any prefix (SCRIPT_NAME).
 
@@ -36,14 +37,17 @@ def make_app(
     `rights_of(request)`: the `Rights` of who asks; it is called before anything else.
     `login(request)`: what is answered on every URL if nobody in particular asks, a response or
     another WSGI application; without it that is 403. `title`: how the pages are called.
-    `sign_out(request)`: the URL where one signs out, or None.
+    `sign_out(request)`: the URL where one signs out, or None. `layout(request, inside)`: the HTML
+    of a page in the layout of the host, from an `Inside`; None for the frame that the pages have
+    otherwise. What it loads must come as files of the same origin: that is all that the pages'
+    Content-Security-Policy lets in.
 
     The application reads and writes in the host's transaction and never commits. The host commits
     after a POST that was answered with a status below 400, and aborts after any other request.
     Errors that aren't the reader's, conflicts among them, are raised to the host, which may try
     again.
     """
-    settings = Settings(title, sign_out, Routes(ROUTES))
+    settings = Settings(title, sign_out, Routes(ROUTES), layout)
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
@@ -67,6 +71,7 @@ def _answer(
     try:
         return _respond(visit)
     except NotFound:
+        visit.is_found = False
         return visit.page(
             "not_found",
             visit.t("There is nothing here"),

@@ -26,6 +26,9 @@ OTHER_ACTIONS = frozenset({"pause", "change_quota", "change_agent", "view_audit"
 #: Every action, for a host to give to its managers.
 ACTIONS = JOB_ACTIONS | OTHER_ACTIONS
 
+#: What can be done to all jobs of a realm, or seen of them.
+REALM_ACTIONS = JOB_ACTIONS | {"view_audit"}
+
 #: What the owner of a job may do to it.
 OWNER_ACTIONS = frozenset({"view", "download", "cancel", "discard"})
 
@@ -105,11 +108,11 @@ def may(rights: Rights, action: str, job: Any = None) -> bool:
 
 
 def may_in_realm(rights: Rights, action: str) -> bool:
-    """Whether who asks may do `action` to all jobs of their realm, or of all if they have none.
+    """Whether who asks may do `action` to all jobs of their realm, or to all if they have none.
 
-    For lists: each shows no more than the jobs of `rights.realm`.
+    For lists: each shows no more than the jobs, and the deeds, of `rights.realm`.
     """
-    if action not in JOB_ACTIONS:
+    if action not in REALM_ACTIONS:
         return may(rights, action)
     return rights.is_known and action in rights.overall
 

@@ -29,7 +29,7 @@ class Needs(enum.Enum):
 _PARTS = {
     "job": r"[1-9][0-9]{0,18}",
     "oid": r"[1-9][0-9]{0,18}",
-    "name": r"[^/]+",
+    "name": r".+",
     "file": r"[^/]+",
     "database": r"[^/]+",
 }
@@ -47,6 +47,7 @@ class Route:
     shows. A POST is checked before its handler is called, after the right.
 
     `title`: the entry in the navigation, for those who may; a message of the catalogue.
+    `listed_for`: an action that it takes, in the realm, for the page to be entered there.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Route:
     action: str | Needs
     in_realm: bool = False
     title: str | None = None
+    listed_for: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in ("GET", "POST"):
@@ -79,6 +81,12 @@ class Route:
         if self.in_realm:
             return may_in_realm(rights, self.action)
         return may(rights, self.action)
+
+    def is_listed_for(self, rights: Rights) -> bool:
+        """Whether it is an entry of the navigation of who asks."""
+        if self.title is None or not self.is_open_to(rights):
+            return False
+        return self.listed_for is None or may_in_realm(rights, self.listed_for)
 
 
 class Found(NamedTuple):

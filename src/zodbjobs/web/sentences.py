@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zodbjobs import clock
 from zodbjobs.insights import JobInfo
 from zodbjobs.web.language import Language
 from zodbjobs.web.language import message as _
@@ -11,6 +12,10 @@ _COARSE = 25
 
 #: Seconds between two looks at a page, by what goes on: something runs, it only waits, it rests.
 RUNNING, WAITING, RESTING = 1, 5, 30
+
+#: Seconds for which a job that was put, and waits, is looked at as often as one that runs: most
+#: begin at once, and who has pressed a button wants to see that.
+_NEW = 10
 
 #: The word for each state.
 WORDS = {
@@ -113,3 +118,12 @@ def seconds_until_next(states: list[str]) -> int:
         return RUNNING
     waiting = ("waiting", "blocked", "scheduled", "paused")
     return WAITING if any(state in waiting for state in states) else RESTING
+
+
+def seconds_until_look(job: JobInfo) -> int:
+    """After how many seconds the page of one job is to be looked at again."""
+    if job.state == "waiting" and job.created is not None:
+        age = clock.now() / 1_000_000 - job.created.timestamp()
+        if abs(age) < _NEW:
+            return RUNNING
+    return seconds_until_next([job.state])

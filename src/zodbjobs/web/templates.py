@@ -26,6 +26,9 @@ def template(name: str) -> Any:
 def render(name: str, frame: str, **names: Any) -> str:
     """The text of a page in a frame, itself the name of a template."""
     text: str = template(name).render(
-        frame=template(frame), parts=template("parts").macros, **names
+        frame=template(frame),
+        parts=template("parts").macros,
+        tables=template("tables").macros,
+        **names,
     )
     return text

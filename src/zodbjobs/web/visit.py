@@ -28,6 +28,9 @@ LIVE = "live"
 #: The parameter that names what was just done, of NOTICES.
 DONE = "done"
 
+#: Characters that are taken of a field of a form.
+MOST_FIELD = 500
+
 
 class NotFound(Exception):
     """There is nothing here, or nothing for who asks; both look the same."""
@@ -40,6 +43,24 @@ class Settings:
     title: str
     sign_out: Callable[[Request], str | None] | None
     routes: Routes
+    layout: Layout | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """A page without its frame, for the layout of a host.
+
+    `title`: plain text for the <title>. `head`: markup for the <head>, our style and script.
+    `body`: markup for the <body>, which the script keeps up to date.
+    """
+
+    title: str
+    head: str
+    body: str
+
+
+#: What makes a whole page of one without its frame; None leaves it to ours.
+Layout = Callable[[Request, Inside], str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +94,8 @@ class Visit:
         self.query: dict[str, str] = _decoded(lambda: dict(request.GET)) or {}
         self.parts: dict[str, str] = {}
         self._job: Job | None = None
+        #: Whether there is something here for who asks; else no entry of the navigation is "here".
+        self.is_found = True
 
     @property
     def job(self) -> Job:
@@ -97,7 +120,7 @@ class Visit:
         """Whether who asks may do `action` to all jobs of their realm."""
         return may_in_realm(self.rights, action)
 
-    def url(self, *parts: object, **query: object) -> str:
+    def url(self, /, *parts: object, **query: object) -> str:
         """The path below the mount, from the root of the host; `query`: what isn't None."""
         path = "/".join(quote(str(part), safe="") for part in parts)
         said = urlencode({name: value for name, value in query.items() if value is not None})
@@ -107,6 +130,11 @@ class Visit:
     def mount(self) -> str:
         """The path of the first page, without the slash at its end."""
         return quote(self.request.script_name.rstrip("/"), safe="/~")
+
+    def field(self, name: str) -> str:
+        """What a field of the form has that was sent, shortened; empty if it has none."""
+        given = self.request.POST.get(name, "")
+        return given.strip()[:MOST_FIELD] if isinstance(given, str) else ""
 
     def static(self, name: str) -> str:
         """The URL of a file of ours that may be kept for ever."""
@@ -136,24 +164,36 @@ class Visit:
         etag = self._etag(template, title, shown, live, say, is_part)
         if status == 200 and etag in self.request.if_none_match:
             return responses.not_modified(f'W/"{etag}"', cache)
-        text = render(
-            template,
-            "bare" if is_part else "frame",
-            it=shown,
-            visit=self,
-            t=self.t,
-            n=self.language.n,
-            language=self.language,
-            url=self.url,
-            title=title,
-            live=live,
-            say=say,
-        )
+        names = {
+            "it": shown,
+            "visit": self,
+            "t": self.t,
+            "n": self.language.n,
+            "language": self.language,
+            "url": self.url,
+            "title": title,
+            "live": live,
+            "say": say,
+        }
+        text = None if is_part else self._in_layout(template, title, names)
+        is_ours = text is None
+        if text is None:
+            text = render(template, "bare" if is_part else "frame", **names)
         response = responses.html(text, status=status, cache=cache)
         response.headers["Content-Language"] = self.language.code
-        if status == 200 and cache != responses.NOT_KEPT:
+        # What else a layout shows isn't in the tag.
+        if status == 200 and cache != responses.NOT_KEPT and is_ours:
             response.headers["ETag"] = f'W/"{etag}"'
         return response
+
+    def _in_layout(self, template: str, title: str, names: dict[str, Any]) -> str | None:
+        """The page in the layout of the host; None if it has none."""
+        layout = self.settings.layout
+        if layout is None:
+            return None
+        head = render("head", "head", **names)
+        body = render(template, "inside", **names)
+        return layout(self.request, Inside(f"{title} · {self.settings.title}", head, body))
 
     @property
     def entries(self) -> list[Entry]:
@@ -162,10 +202,10 @@ class Visit:
             Entry(
                 self.url(*route.path.strip("/").split("/")),
                 self.t(route.title),
-                _in(self.path, route.path),
+                self.is_found and _in(self.path, route.path),
             )
             for route in self.settings.routes.all
-            if route.title is not None and route.is_open_to(self.rights)
+            if route.title is not None and route.is_listed_for(self.rights)
         ]
 
     @property
@@ -206,5 +246,17 @@ def _(text: str) -> str:
 NOTICES = {
     "cancelled": _("It was cancelled."),
     "discarded": _("It was discarded, with its files."),
+    "retried": _("Done: it is tried again."),
+    "removed": _("Done: it was taken out of its queue."),
+    "again": _("It was put again; this is the new one."),
+    "all-retried": _("Done: they are tried again."),
+    "all-cancelled": _("Done: they were cancelled."),
+    "all-removed": _("Done: they were taken out of their queues."),
+    "all-discarded": _("Done: they were discarded, with their files."),
+    "acting": _("This job does it; its bar shows how far it is."),
+    "paused": _("The queue is paused: no job of it is begun."),
+    "resumed": _("The queue goes on."),
+    "draining": _("The queue takes no new jobs."),
+    "changed": _("Changed."),
     "too-late": _("Nothing was changed: it has gone on meanwhile."),
 }

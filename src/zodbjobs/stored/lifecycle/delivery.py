@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 #: Called after each commit in this process that put jobs, with the connection of their queue.
 after_put: set[Callable[[Any], None]] = set()
 
-# The states of a transaction that tell how it ended.
+# The states of a transaction that tell how it ended. One whose commit has just failed is still
+# "Committing" where synchronizers are told, and "Commit failed" where they are by an abort alone.
 _COMMITTED = "Committed"
-_COMMIT_FAILED = "Commit failed"
+_FAILED = ("Committing", "Commit failed")
 
 
 class _Producer(threading.local):
@@ -148,7 +149,7 @@ class _Delivery:
         if txn.status == _COMMITTED:
             for wake in list(after_put):
                 wake(self._queue._p_jar)
-        elif txn.status == _COMMIT_FAILED:
+        elif txn.status in _FAILED:
             _producer.draw()
 
 

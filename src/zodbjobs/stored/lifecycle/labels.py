@@ -184,13 +184,15 @@ def texts(job: Labelled) -> dict[str, str | None]:
     return {"owner": job._owner, "title": job._title, "realm": job._realm}
 
 
-def sign(txn: Any, job: Job) -> None:
-    """Let the storage's undo log tell whose job has written the transaction, and which it was.
+def sign(manager: Any, job: Job) -> None:
+    """Let the storage's undo log tell whose job has written the transaction of `manager`, and
+    which job that was.
 
     Only of a job with an owner or a title; what the job has noted there itself stays.
     """
     if job._owner is None and job._title is None:
         return
+    txn = manager.get()
     if job._owner is not None and not txn.user:
         txn.user = job._owner
     if not txn.description:

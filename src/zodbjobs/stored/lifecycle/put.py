@@ -127,8 +127,6 @@ def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
         followers.check_all(job, queue._p_jar)
     else:
         job._check(queue._p_jar)
-    if job._about is not None:
-        labels.check_about(job)
     names = job._quota_names if said.quota_names is None else said.quota_names
     if names:
         queue.quotas.check(names, job)

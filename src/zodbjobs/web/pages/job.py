@@ -8,6 +8,7 @@ from typing import Any
 
 from zodbjobs.insights import JobInfo, job_details, job_info
 from zodbjobs.web import outcome, responses, sentences
+from zodbjobs.web.inside import Inside, inside_of
 from zodbjobs.web.outcome import FileShown
 from zodbjobs.web.pages import deeds
 from zodbjobs.web.responses import Response
@@ -37,12 +38,14 @@ class JobShown:
     created: datetime | None
     started: datetime | None
     finished: datetime | None
+    inside: Inside | None
 
 
 def job(visit: Visit) -> Response:
     """The page of one job."""
     found = visit.job
     info = job_info(found)
+    is_operator = visit.may_in_realm("view")
     language = visit.language
     shown = JobShown(
         notice=visit.notice(),
@@ -64,12 +67,13 @@ def job(visit: Visit) -> Response:
         created=info.created,
         started=info.started,
         finished=info.finished,
+        inside=inside_of(visit, found, job_details(found)) if is_operator else None,
     )
     return visit.page(
         "job",
         shown.title,
         shown,
-        live=sentences.seconds_until_next([info.state]),
+        live=sentences.seconds_until_look(info),
         say=sentences.read_out(language, info),
     )
 
@@ -93,7 +97,7 @@ def status(visit: Visit) -> Response:
     waits = info.outcome is None
     response = responses.as_json(body, status=202 if waits else 200)
     if waits:
-        response.headers["Retry-After"] = str(sentences.seconds_until_next([info.state]))
+        response.headers["Retry-After"] = str(sentences.seconds_until_look(info))
     elif body["result"] is not None:
         response.status = 303
         response.headers["Location"] = body["result"]

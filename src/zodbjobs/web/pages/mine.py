@@ -8,11 +8,6 @@ from zodbjobs.web.rows import page_of
 from zodbjobs.web.visit import Visit
 
 
-def home(visit: Visit) -> Response:
-    """What comes first."""
-    return mine(visit)
-
-
 def mine(visit: Visit) -> Response:
     """The jobs of who asks."""
     principal = visit.rights.principal

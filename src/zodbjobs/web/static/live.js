@@ -13,7 +13,9 @@
   // Times
 
   const zoned = (root) => {
-    const format = new Intl.DateTimeFormat(document.documentElement.lang, {
+    const lang = document.documentElement.lang;
+    const own = navigator.languages.find((each) => each.split("-")[0] === lang);
+    const format = new Intl.DateTimeFormat(own || lang, {
       dateStyle: "medium",
       timeStyle: "short",
     });

@@ -1,0 +1,1 @@
+"""A student portal with exports that run in the background: the example of `zodbjobs.grok`."""

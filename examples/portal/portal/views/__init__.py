@@ -1,0 +1,1 @@
+"""The pages of the portal, a module each, and their templates beside the package."""

@@ -1,0 +1,144 @@
+"""Each page as people see it: by WCAG 2.2 AA, and as pictures in build/screenshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from portal_site import ROOT, Portal, User
+
+PICTURES = ROOT / "build" / "screenshots"
+
+#: How each page is looked at: the name, and what the context of the browser has for it.
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "phone": {
+        "color_scheme": "light",
+        "viewport": {"width": 390, "height": 844},
+        "device_scale_factor": 2,
+        "is_mobile": True,
+    },
+}
+
+_RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+}
+
+
+#: Who sees each page, and its path; a part in braces is an id that `world` has.
+PAGES: dict[str, tuple[str | None, str]] = {
+    "login": (None, "/login"),
+    "home": ("ada", "/"),
+    "home-manager": ("mia", "/"),
+    "faculty": ("ada", "/engineering?level=300"),
+    "mine": ("ada", "/jobs/mine"),
+    "mine-empty": ("bola", "/jobs/mine"),
+    "about": ("ada", "{about}"),
+    "not-found": ("ada", "/jobs/jobs/1"),
+    "job-running": ("ada", "/jobs/{running}"),
+    "job-waiting": ("ada", "/jobs/{waiting}"),
+    "job-finished": ("ada", "/jobs/{finished}"),
+    "job-failed": ("ada", "/jobs/{failed}"),
+    "job-cancelled": ("ada", "/jobs/{cancelled}"),
+    "job-cancel": ("ada", "/jobs/jobs/{running}/cancel"),
+    "job-discard": ("ada", "/jobs/jobs/{finished}/discard"),
+    "overview": ("mia", "/jobs"),
+    "jobs": ("mia", "/jobs/jobs"),
+    "jobs-failed": ("mia", "/jobs/jobs?state=failed"),
+    "jobs-none": ("mia", "/jobs/jobs?state=parked"),
+    "operator-running": ("mia", "/jobs/{running}"),
+    "operator-finished": ("mia", "/jobs/{finished}"),
+    "operator-failed": ("mia", "/jobs/{failed}"),
+    "operator-again": ("mia", "/jobs/jobs/{failed}/again"),
+    "retry-all": ("mia", "/jobs/jobs/retry?all=1&state=failed"),
+    "queues": ("mia", "/jobs/queues"),
+    "queue": ("mia", "/jobs/queues/-"),
+    "workers": ("mia", "/jobs/workers"),
+    "parked": ("mia", "/jobs/parked"),
+    "audit": ("mia", "/jobs/audit"),
+}
+
+
+@pytest.fixture(scope="module")
+def world(chromium: Browser, portal: Portal) -> dict[str, str]:
+    """A job in each state; their ids, and the path of the page about the faculty."""
+    context = chromium.new_context()
+    ada = User(portal, context).log_in("ada")
+    ids = {
+        "failed": ada.start("engineering", "fees"),
+        "finished": ada.start("engineering", "report", "Civil", "100"),
+    }
+    expect(ada.state).to_have_text("finished")
+    portal.take(1)
+    ids["cancelled"] = ada.start("engineering", "export")
+    ada.page.click("#cancel")
+    ada.page.click("main button.danger")
+    expect(ada.state).to_have_text("cancelled")
+    ids["running"] = ada.start("engineering", "export", "Civil", "200")
+    ada.sees_more_than(1)
+    portal.take(10_000)
+    # More than there are threads, so that one waits.
+    more = [ada.start("engineering", "export", "Civil", level) for level in ("300", "400")]
+    more.append(User(portal, chromium.new_context()).log_in("mia").start("law", "report"))
+    ids["waiting"] = ada.start("engineering", "export", "Chemical")
+    ada.go("/engineering")
+    ids["about"] = str(ada.page.get_attribute("text=Jobs about this faculty", "href"))
+    context.close()
+    return ids
+
+
+@pytest.fixture(scope="module")
+def looked(chromium: Browser, portal: Portal) -> Iterator[Callable[[str | None, str], Page]]:
+    """A page that somebody has open, in one of LOOKS; each logs in once."""
+    known: dict[str | None, Any] = {None: None}
+    opened: dict[tuple[str | None, str], Page] = {}
+
+    def page(who: str | None, look: str) -> Page:
+        if who not in known:
+            context = chromium.new_context()
+            User(portal, context).log_in(str(who))
+            known[who] = context.storage_state()
+        if (who, look) not in opened:
+            context = chromium.new_context(
+                storage_state=known[who], locale="en-GB", reduced_motion="reduce", **LOOKS[look]
+            )
+            opened[who, look] = context.new_page()
+        return opened[who, look]
+
+    yield page
+    for each in opened.values():
+        each.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page(
+    portal: Portal, world: dict[str, str], looked: Callable[..., Page], name: str
+) -> None:
+    who, path = PAGES[name]
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    violations = []
+    for look in LOOKS:
+        page = looked(who, look)
+        answer = page.goto(portal.url + path.format(**world))
+        assert answer is not None
+        assert answer.status == (404 if name == "not-found" else 200)
+        height = page.evaluate("document.documentElement.scrollHeight")
+        size = LOOKS[look]["viewport"]
+        # So high that all of it is seen at once, with what sticks to an edge where it ends.
+        page.set_viewport_size({**size, "height": max(height, size["height"])})
+        page.screenshot(path=PICTURES / f"{name}-{look}.png")
+        page.set_viewport_size(size)
+        response = Axe().run(page, options=_RULES).response
+        assert response["passes"]
+        violations += [
+            (look, each["id"], node["html"], node["failureSummary"])
+            for each in response["violations"]
+            for node in each["nodes"]
+        ]
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= size["width"], (look, "it scrolls sideways")
+    assert violations == []
