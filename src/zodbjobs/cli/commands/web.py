@@ -110,7 +110,7 @@ def _password(file: Path | None) -> str | None:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(
-            f"can't read the password in {file} ({error}); let it be text in UTF-8, readable for you"
+            f"can't read the password in {file} ({error}); let it be text in UTF-8, of yours"
         ) from error
     if not lines or not lines[0]:
         raise CommandError(f"the first line of {file} is empty; it has to be the password")
