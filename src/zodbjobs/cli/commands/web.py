@@ -64,8 +64,8 @@ def web(
     Closed to all unless there is a password, or a proxy in front of it that knows who asks.
     Whoever gets in may do everything.
 
-    The file is held while it runs, so where a worker has it open the two share a server: see
-    `zodbjobs worker --processes`.
+    A FileStorage has room for one process. So that a worker has it too, start that first, with
+    `zodbjobs worker DATABASE --processes 2`: it serves the file, and this command finds it.
     """
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise CommandError(
