@@ -168,6 +168,9 @@ def _cancel(root: Any, queue: Queue, job: Job) -> None:
 
 
 def _retry(root: Any, queue: Queue, job: Job) -> None:
+    if job.description == ACTS_ON_MATCHING and job.outcome is not None:
+        # It would act as its owner, whatever who retries it may do, alone or among all that match.
+        raise BadStatus(f"{job!r} did something to all that matched then; ask for it anew")
     queue.retry(job)
 
 

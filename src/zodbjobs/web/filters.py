@@ -64,7 +64,7 @@ def decoded(text: str) -> str:
 
 def given(visit: Visit, source: Mapping[str, Any] | None = None) -> dict[str, str]:
     """The texts of the filters in the URL, or in a form."""
-    source = visit.request.GET if source is None else source
+    source = visit.given if source is None else source
     found = {name: str(source.get(name, "")).strip()[:_MOST] for name in NAMES}
     return {name: text for name, text in found.items() if text}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from webob import Request
+from webob.multidict import MultiDict
 
 from zodbjobs.web import responses, tokens
 from zodbjobs.web.language import language_of
@@ -90,8 +91,10 @@ class Visit:
         self.t = self.language.t
         #: The path below the mount; empty if it is none.
         self.path: str = _decoded(lambda: request.path_info or "/") or ""
-        #: The parameters of the URL; of several of one name the last.
-        self.query: dict[str, str] = _decoded(lambda: dict(request.GET)) or {}
+        #: The parameters of the URL; none if they aren't UTF-8.
+        self.given: Any = _decoded(lambda: request.GET) or MultiDict()
+        #: The same; of several of one name the last.
+        self.query: dict[str, str] = dict(self.given)
         self.parts: dict[str, str] = {}
         self._job: Job | None = None
         #: Whether there is something here for who asks; else no entry of the navigation is "here".

@@ -96,7 +96,7 @@ def asks(action: str) -> Handler:
     def ask(visit: Visit) -> Response:
         texts = filters.given(visit)
         try:
-            if "all" in visit.request.GET:
+            if "all" in visit.given:
                 shown = _ask_all(visit, action, texts)
             else:
                 shown = _ask_ticked(visit, action, texts)
@@ -135,7 +135,7 @@ def _ticked(visit: Visit, action: str, source: Any) -> list[Any]:
 
 
 def _ask_ticked(visit: Visit, action: str, texts: Mapping[str, str]) -> Question:
-    infos = [job_info(job) for job in _ticked(visit, action, visit.request.GET)]
+    infos = [job_info(job) for job in _ticked(visit, action, visit.given)]
     if not infos:
         return _nothing(
             visit, action, texts, visit.t("Nothing is ticked, or what was is gone by now.")

@@ -43,7 +43,7 @@ class Trail:
 
 def audit(visit: Visit) -> Response:
     """The page of the audit trail."""
-    by, before = (visit.request.GET.get(name, "").strip() for name in ("by", "before"))
+    by, before = (visit.given.get(name, "").strip() for name in ("by", "before"))
     error, moment = None, None
     try:
         moment = filters.moment(visit, before) if before else None

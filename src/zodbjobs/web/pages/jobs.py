@@ -72,7 +72,7 @@ class JobsShown:
 def jobs(visit: Visit) -> Response:
     """The page of the jobs."""
     start = clock.monotonic()
-    asked = visit.request.GET
+    asked = visit.given
     texts = filters.given(visit)
     sort, before = asked.get("sort", ""), asked.get("before") or None
     size = asked.get("rows") if asked.get("rows") in _CHOICES else str(ROWS)

@@ -16,7 +16,7 @@ def static(visit: Visit) -> Response:
     if found is None:
         raise NotFound
     etag = f'"{found.version}"'
-    is_versioned = visit.request.GET.get("v") == found.version
+    is_versioned = visit.given.get("v") == found.version
     cache = f"private, max-age={_YEAR}, immutable" if is_versioned else responses.REVALIDATED
     if found.version in visit.request.if_none_match:
         return responses.not_modified(etag, cache)
