@@ -5,9 +5,11 @@ The command line and the demo share it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from zodbjobs import clock
@@ -32,11 +34,27 @@ _STYLES = {
 }
 
 
+# What a terminal takes for commands, each shown as a question mark: titles and what jobs say are
+# texts of anybody's.
+_COMMANDS = {code: "?" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
+class _Console(Console):
+    """A console that obeys nothing of what it shows."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(text.translate(_COMMANDS), style)
+
+
 def console(stderr: bool = False) -> Console:
     """The console of stdout, or of stderr."""
-    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    made = _Console(stderr=stderr, highlight=False, emoji=False, markup=False)
     if not made.is_terminal:
-        made = Console(
+        made = _Console(
             stderr=stderr, highlight=False, emoji=False, markup=False, width=_PIPE_WIDTH
         )
     return made

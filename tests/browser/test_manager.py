@@ -85,7 +85,7 @@ def test_all_that_match_are_retried(portal: Portal, enter: Enter) -> None:
     expect(mia.page.locator("h1")).to_have_text("Retry all 2 jobs that match?")
     type_into(mia, "#why", "the prices are there now")
     press(mia, "#yes")
-    expect(mia.state).to_have_text("finished")
+    expect(mia.state).to_have_text("succeeded")
     until(lambda: all(_has_ended_since(portal, *each) for each in ended.items()))
     go_to(mia, "Audit")
     expect(mia.page.locator("main tbody")).to_contain_text("the prices are there now")

@@ -500,6 +500,20 @@ def test_show_names_the_files_and_hides_the_secrets(run: Run, path: Path, put: P
         assert "s3cret" not in out
 
 
+def test_a_title_gives_the_terminal_no_commands(run: Run, path: Path, put: Put) -> None:
+    (job_id,) = put(
+        zodbjobs.Job(sample.fail, "\x1b]0;failed\x07"),
+        title="\x1b[2Ja\ttitle\x9b1m",
+        owner="\x1b[1m",
+    )
+    work(path)
+    for words in (("jobs", path), ("show", path, job_id), ("show", path, job_id, "--json")):
+        for env in ({}, {**TERMINAL, "TERM": "xterm", "NO_COLOR": ""}):
+            out = run(*words, **env).out
+            assert "title" in out
+            assert not [each for each in ("\x1b[2J", "\x1b]", "\x07", "\x9b") if each in out]
+
+
 def test_show_as_json(run: Run, path: Path, busy: dict[str, str]) -> None:
     job = shown(run, path, busy["reported"])
     assert job["percent"] == 99.4

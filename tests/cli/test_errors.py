@@ -241,7 +241,8 @@ def test_wrong_status(run: Run, put: Put, path: Path) -> None:
     run("cancel", path, waiting)
     assert "only a job in a queue can be cancelled" in run("cancel", path, waiting).problem
     assert (
-        "has ended, it doesn't wait in queue ''; forget it" in run("remove", path, waiting).problem
+        "has ended, it doesn't wait in the default queue; forget it"
+        in run("remove", path, waiting).problem
     )
 
 

@@ -55,6 +55,7 @@ def job_id(queue: Any) -> str:
         {},
         basic("wrong"),
         basic(""),
+        basic(name="x" * 501),
         {"Authorization": "Basic"},
         {"Authorization": "Basic %%%"},
         {"Authorization": "Basic /////w=="},
@@ -85,6 +86,7 @@ def test_who_knows_the_password_may_do_all(browser: webtest.TestApp, job_id: str
         ("127.0.0.1", {"X-User": "ada"}, 200),
         ("10.0.0.7", {"X-User": "ada"}, 403),
         ("127.0.0.1", {"X-User": " "}, 403),
+        ("127.0.0.1", {"X-User": "x" * 501}, 403),
         ("127.0.0.1", {}, 403),
         ("127.0.0.1", basic(), 403),
     ],
@@ -205,11 +207,13 @@ def test_a_name_from_a_proxy(serve: Callable[..., str], path: Path) -> None:
 def test_what_is_wrong_is_told_in_one_line(run: Any, path: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "short").write_text("1234567\n")
+    (tmp_path / "binary").write_bytes(b"\xff" * 8)
     secret = {PASSWORD_VARIABLE: PASSWORD}
     for words, env, problem in [
         ((), {}, f"nobody could log in: set {PASSWORD_VARIABLE}"),
         (("--password-file", "empty"), {}, "the first line of empty is empty"),
         (("--password-file", "short"), {}, "the password is too short; take 8 characters"),
+        (("--password-file", "binary"), {}, "can't read the password in binary"),
         (("--password-file", "none"), {}, "'none' does not exist"),
         (("--user-header", "X-User"), secret, "give one of the two"),
         (("--user-header", "X", "--listen", "0.0.0.0:1"), {}, "name the proxy with --proxy"),
@@ -227,7 +231,7 @@ def test_a_port_that_is_taken(run: Any, path: Path) -> None:
         problem = run(
             "web", path, "--listen", f"127.0.0.1:{port}", **{PASSWORD_VARIABLE: PASSWORD}
         ).problem
-    assert f"can't listen at 127.0.0.1:{port} (Address already in use" in problem
+    assert f"can't listen at 127.0.0.1:{port}: Address already in use; choose" in problem
 
 
 def test_without_the_extra(run: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

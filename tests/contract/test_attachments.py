@@ -238,7 +238,7 @@ def test_a_database_without_blobs() -> None:
     job = run(db, zodbjobs.get_queue(connection), attachment_jobs.attach)
     assert job.failure.type == "zodbjobs.errors.NoBlobs"
     assert "open it with a blob folder (blob-dir)" in job.failure.message
-    assert "of queue ''" in job.failure.message
+    assert "of the default queue" in job.failure.message
     connection.close()
     db.close()
 

@@ -145,3 +145,20 @@ def test_it_is_not_put_again_by_who_may_not_do_that_deed(any_db: Any, queue: Any
     with pytest.raises(BadArgument, match="ask for it anew, which takes the right to do that"):
         deeds.put_again(queue, first.id, by="eve")
     assert [job.id for job in queue] == [first.id]
+
+
+def test_it_is_not_retried_by_who_may_not_do_that_deed(any_db: Any, queue: Any) -> None:
+    """Nor among all that match: what was cancelled would go on, under its owner's name."""
+    failed = queue.put(sample.fail_for_good)
+    transaction.commit()
+    run_jobs(any_db)
+    first = act(queue, "forget")
+    first.cancel()
+    transaction.commit()
+    (result,) = deeds.perform(queue, "retry", [first.id], by="eve")
+    assert "ask for it anew" in (result.refused or "")
+    job = act(queue, "retry", filters={"outcome": "cancelled"})
+    run_jobs(any_db, until=job)
+    transaction.begin()
+    assert (job.result["done"], job.result["refused"]) == (0, 1)
+    assert (first.outcome, failed.outcome) == ("cancelled", "failed")

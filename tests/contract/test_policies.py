@@ -257,7 +257,7 @@ def test_a_policy_can_end_no_worker(
         1,
     )
     assert "the retry policy sample.OwnPolicy of job" in job.failure.message
-    assert "of queue ''" in job.failure.message
+    assert "of the default queue" in job.failure.message
     assert job.failure.cause.message.endswith("by the policy")
     assert "the job's" in [failure.message for failure in job.failure.chain()]
 

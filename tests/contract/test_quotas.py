@@ -602,7 +602,7 @@ def test_slots_that_nobody_holds_are_found(
         session, task = worker.registration.session, FreeSlots()
         with caplog.at_level(logging.ERROR), session.manager:
             task.write(session)
-        assert "a slot of quota 'mail' of queue '' was held" in caplog.text
+        assert "a slot of quota 'mail' of the default queue was held" in caplog.text
         claims = take(worker)
         assert ids(claims) == [second.id]
         caplog.clear()

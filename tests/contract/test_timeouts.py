@@ -113,8 +113,8 @@ def test_who_returns_too_late_has_failed_and_done_nothing(
     assert (late.outcome, in_time.outcome, account.balance) == ("failed", "succeeded", 1)
     assert late.failure.type == "zodbjobs.errors.TimedOut"
     assert late.failure.message == (
-        f"job {late.id} (sample:deposit_past) of queue '' took longer than its timeout of "
-        "0:00:05; give it a longer one, or divide its work into several jobs"
+        f"job {late.id} (sample:deposit_past) of the default queue took longer than its "
+        "timeout of 0:00:05; give it a longer one, or divide its work into several jobs"
     )
 
 

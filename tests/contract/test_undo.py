@@ -47,7 +47,7 @@ def history(db: Any, queue: Any) -> list[zodbjobs.Job]:
 def test_it_is_new(db: Any, queue: Any, undone: Any) -> None:
     assert (undone.status, undone.outcome, undone.result) == ("new", None, None)
     assert len(list(insights.list_jobs(queue))) == 2
-    with pytest.raises(BadStatus, match="isn't in queue '' any more; if its end was undone"):
+    with pytest.raises(BadStatus, match="isn't in the default queue any more; if its end"):
         undone.cancel()
     (removed,) = operations.remove(db, [undone.id or ""])
     assert "its end was undone; retry or forget it" in str(removed.refused)

@@ -64,7 +64,9 @@ def test_what_contributors_are_told_of_is_there() -> None:
     missing = {
         path
         for path in paths
-        if not (ROOT / path).exists() and not (ROOT / "src" / "zodbjobs" / path).exists()
+        if not path.startswith("build/")  # what tests leave is there only after them
+        and not (ROOT / path).exists()
+        and not (ROOT / "src" / "zodbjobs" / path).exists()
     }
     assert not missing
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))

@@ -80,7 +80,7 @@ def test_remove(db: Any, queue: Any) -> None:
     transaction.commit()
     results = operations.remove(db, [ended.id, job_id])
     assert done(results) == [False, True]
-    assert "has ended, it doesn't wait in queue ''; forget it" in reason(results[0])
+    assert "has ended, it doesn't wait in the default queue; forget it" in reason(results[0])
     transaction.begin()
     assert (len(queue), waiting.status) == (0, "new")
     assert zodbjobs.JobManager().get(job_id, queue) is None

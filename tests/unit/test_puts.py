@@ -106,8 +106,8 @@ def test_the_message_lists_what_was_put(put_to: Any) -> None:
         "no job was put that calls sample:add with the arguments (2,) into queue 'mail' "
         "due in 0:00:00; this thread has put:"
     )
-    assert lines[0] == "  sample:add(1, more=2) into queue '', due now, committed"
-    assert lines[1].startswith("  sample:nothing() into queue '', due in ")
+    assert lines[0] == "  sample:add(1, more=2) into the default queue, due now, committed"
+    assert lines[1].startswith("  sample:nothing() into the default queue, due in ")
     assert lines[1].endswith(", not committed yet")
     with pytest.raises(AssertionError, match="a job was put that calls sample:add; this thread"):
         assert_not_put(sample.add)

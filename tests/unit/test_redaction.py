@@ -104,7 +104,7 @@ def test_names_of_secrets(name: str) -> None:
     "name",
     [
         *("", "name", "key", "keys", "secretary", "author", "authority", "tokenizer", "passing"),
-        *("session", "primary_key", "cookiecutter", "compass", "accession", None, 5, b"password"),
+        *("session", "primary_key", "cookiecutter", "compass", "accession", None, 5),
     ],
 )
 def test_other_names(name: Any) -> None:
@@ -360,7 +360,26 @@ def test_the_repr_of_a_job_has_the_names_of_parameters() -> None:
     assert repr(missing).endswith("there_is_no_such_module:function(1)>")
 
 
-# Many secrets
+# Many secrets, and large ones
+
+
+def test_the_texts_in_a_secret() -> None:
+    for value in (
+        {"user": "u", "word": WORD},
+        [1, [WORD]],
+        ("x", WORD.encode()),
+        Login("u", WORD),
+    ):
+        assert Redactor([zodbjobs.Secret(value)]).text(f"u: {WORD} 1") == "u: *** 1"
+
+
+def test_names_that_are_bytes() -> None:
+    headers = {b"Authorization": WORD, b"accept": "text/html"}
+    assert Redactor().show(headers, 100) == "{b'Authorization': ***, b'accept': 'text/html'}"
+    assert WORD not in Redactor().show(list(headers.items()), 100)
+    assert Redactor().text(f"DB_PASS={WORD} http_auth=('u', '{WORD}')") == (
+        "DB_PASS=*** http_auth=***"
+    )
 
 
 def test_a_long_list_beside_a_secret() -> None:

@@ -21,6 +21,7 @@ import zodbjobs
 from zodbjobs import local
 from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.web import language
+from zodbjobs.web.pages import ROUTES
 from zodbjobs.web.rows import MOST_LOOKED_AT
 
 Put = Any
@@ -74,6 +75,17 @@ def test_a_long_header_is_not_remembered(site: Site) -> None:
 def test_a_name_longer_than_that_of_any_owner(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PEOPLE, "x" * 600, {})
     assert site.get("/mine", "x" * 600).html.select_one(".empty")
+
+
+@pytest.mark.parametrize(
+    "route", [each for each in ROUTES if each.method == "GET"], ids=lambda r: r.path
+)
+def test_parameters_that_are_no_text(site: Site, put: Put, route: Any) -> None:
+    """Of each page they are an error of who asks, if at all."""
+    parts = {"job": put(), "database": "unnamed", "oid": "1", "name": "x", "file": "x"}
+    path = route.path.format(**parts)
+    for given in ("text=%ff", "%fe=1&all=1", "before=" + "9" * 5_000, "since=x&until=9999-99"):
+        assert site.get(f"{path}?{given}", "manager").status_int < 500
 
 
 # What jobs say

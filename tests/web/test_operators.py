@@ -682,7 +682,7 @@ def test_what_waits_for_long_is_told(site: Site, put: Put) -> None:
         put()
         assert "has waited" not in site.get("/", "manager")
         clock.advance(600)
-        assert "In queue default queue a job has waited for 10 min." in site.get("/", "manager")
+        assert "The default queue: a job has waited for 10 min." in site.get("/", "manager")
 
 
 @pytest.mark.parametrize(

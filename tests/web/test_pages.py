@@ -104,6 +104,30 @@ def test_there_is_a_sentence_for_each_end() -> None:
     assert set(sentences._SENTENCES) == set(sentences.WORDS) - {"new"}
 
 
+def test_a_job_in_a_queue_that_is_paused(site: Site, put: Put, queue: Any) -> None:
+    job_id = put()
+    queue.pause("the release comes")
+    transaction.commit()
+    page = site.get(f"/jobs/{job_id}")
+    assert lead(page) == "It waits, as work of this kind is paused."
+    assert page.html.select_one(".state").text == "paused"
+    assert site.get("/mine").html.select_one(".state").text == "paused"
+    assert site.get(f"/jobs/{job_id}.json").json["sentence"] == lead(page)
+    queue.resume()
+    transaction.commit()
+    assert lead(site.get(f"/jobs/{job_id}")) == "It waits for its turn."
+
+
+def test_one_reader_reads_one_word(site: Site, put: Put) -> None:
+    path = f"/jobs/{put(sample.nothing, run=True, owner='manager')}"
+    for page in (path, "/jobs", "/mine"):
+        words = site.get(page, "manager").html.select("tbody .state, .eyebrow .state")
+        assert {each.text for each in words} == {"succeeded"}
+    assert site.get(f"/jobs/{put(sample.nothing, run=True)}").html.select_one(".state").text == (
+        "finished"
+    )
+
+
 def test_a_job_for_later(site: Site, put: Put) -> None:
     due = clock.to_datetime(clock.now()) + timedelta(days=1)
     page = site.get(f"/jobs/{put(begin_after=due)}")

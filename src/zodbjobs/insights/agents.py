@@ -8,6 +8,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.infos import JobInfo
 from zodbjobs.insights.jobs import job_info, unreadable_reason
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.lifecycle import browse
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -60,7 +61,7 @@ def find_agents(
     ]
     if not chosen:
         asked = [] if number is None else [f"the number {number}"]
-        asked += [] if queue is None else [f"queue {queue!r} alone"]
+        asked += [] if queue is None else [f"{spoken(queue)} alone"]
         raise BadArgument(
             f"worker {record.id} has no agent with {' and '.join(asked)}; `zodbjobs agents`, or "
             "stored_agents of zodbjobs.insights, lists those that it has"

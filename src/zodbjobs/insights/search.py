@@ -25,6 +25,7 @@ from zodbjobs.insights.newest import (
 from zodbjobs.insights.shown import redactor_of, shown_arguments
 from zodbjobs.insights.wanted import Cursor, Wanted, about_name
 from zodbjobs.interfaces import CALLBACKS, COMPLETED, OUTCOMES, STATUSES, SUCCEEDED
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, keys, listing
@@ -187,7 +188,7 @@ class _Search:
             names = agent.queues
             yield (
                 self.queue is not None and names is not None and self.queue not in names,
-                f"{agent!r} takes none of queue {self.queue!r}",
+                f"{agent!r} takes none of {spoken(self.queue or defaults.QUEUE_NAME)}",
             )
 
     @property

@@ -24,6 +24,7 @@ from zodbjobs.insights import find_agents, find_job, find_worker, job_info
 from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, CALLBACKS, COMPLETED, NEW
 from zodbjobs.operations.results import OperationResult
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.audit import Record
 from zodbjobs.stored.job import Job
@@ -188,14 +189,14 @@ def _remove(root: Any, queue: Queue, job: Job) -> None:
         return
     status = job.status
     if status in (CALLBACKS, COMPLETED):
-        raise BadStatus(f"{job!r} has ended, it doesn't wait in queue {queue.name!r}; forget it")
+        raise BadStatus(f"{job!r} has ended, it doesn't wait in {spoken(queue.name)}; forget it")
     if status in (ASSIGNED, ACTIVE):
         raise BadStatus(
-            f"{job!r} of queue {queue.name!r} is {status}; cancel it first, then forget it"
+            f"{job!r} of {spoken(queue.name)} is {status}; cancel it first, then forget it"
         )
     if status == NEW:
         raise BadStatus(
-            f"{job!r} doesn't wait in queue {queue.name!r}: its end was undone; retry or forget it"
+            f"{job!r} doesn't wait in {spoken(queue.name)}: its end was undone; retry or forget it"
         )
     _drop_from_container(root, job)
     queue.remove(job)
@@ -326,7 +327,7 @@ def change_quota(
     auditing.check(by, why)
     quota = get_queue(place, queue).quotas.get(name)
     if quota is None:
-        raise UnknownQuota(f"queue {queue!r} has no quota {name!r}; create it, or check the name")
+        raise UnknownQuota(f"{spoken(queue)} has no quota {name!r}; create it, or check the name")
     before = quota.size
     quota.size = size
     _note_on_queue(place, "change quota", queue, by, why, f"{name}: {before} to {size}")

@@ -13,7 +13,8 @@ _WORDS = frozenset(
         *("kennwort", "secret", "secrets", "token", "tokens", "jwt", "otp", "bearer"),
         *("credential", "credentials", "authorization", "cookie", "cookies"),
         *("apikey", "accesskey", "privatekey", "signingkey", "encryptionkey"),
-        *("sessionid", "sessionkey"),
+        *("sessionid", "sessionkey", "httpauth", "basicauth"),
+        *("dbpass", "userpass", "smtppass", "mailpass", "ldappass"),
     }
 )
 
@@ -32,6 +33,8 @@ _MOST = 200
 
 def is_secret_name(name: object) -> bool:
     """Whether what has this name isn't shown: `password`, `apiToken`, `X-Api-Key`, and so on."""
+    if isinstance(name, bytes):  # a header, say
+        name = name[:_MOST].decode("latin-1")
     return isinstance(name, str) and _is_secret(name[:_MOST])
 
 

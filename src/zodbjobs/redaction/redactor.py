@@ -105,7 +105,7 @@ class _Writer:
         self.parts.append(text)
         self._left -= len(text)
 
-    def write(self, value: Any, name: str | None = None, depth: int = 0) -> None:
+    def write(self, value: Any, name: str | bytes | None = None, depth: int = 0) -> None:
         """Write what may be shown of `value`, which has that name."""
         kind = type(value)
         if value is not None and name is not None and is_secret_name(name):
@@ -114,7 +114,7 @@ class _Writer:
         if kind not in _PLAIN and kind is not str and is_secret(value):
             self._add(HIDDEN)
             return
-        value = asking.ask(name, value)
+        value = asking.ask(name if isinstance(name, str) else None, value)
         kind = type(value)
         if kind in _PLAIN:
             self._add(repr(value))
@@ -163,7 +163,7 @@ class _Writer:
         self._add(start)
         for number, (name, each) in enumerate(items):
             self._add((", " if number else "") + label(name))
-            self.write(each, name if isinstance(name, str) else None, depth)
+            self.write(each, name if isinstance(name, str | bytes) else None, depth)
         self._add(end)
 
 
@@ -199,7 +199,7 @@ _ALL = re.compile(r".+", re.DOTALL)
 
 
 def _pattern_of(values: Iterable[Any]) -> re.Pattern[str] | None:
-    plain = itertools.chain.from_iterable(_lines_of(each.value) for each in _secrets_in(values))
+    plain = itertools.chain.from_iterable(_texts_of(each.value) for each in _secrets_in(values))
     found = set(itertools.islice(plain, _MOST_TEXTS + 1))
     if not found:
         return None
@@ -215,8 +215,15 @@ def _expression(text: str) -> str:
     return escaped if len(text) >= _LONG else rf"(?<!\w){escaped}(?!\w)"
 
 
+def _texts_of(secret: Any) -> Iterator[str]:
+    """A secret as a text, and its lines if they are long; so are the longer texts in it."""
+    yield from _lines_of(secret)
+    for part in _inside(_parts_of(secret, _MOST_VALUES)):
+        if isinstance(part, str | bytes) and len(part) >= _LONG:
+            yield from _lines_of(part)
+
+
 def _lines_of(value: Any) -> Iterator[str]:
-    """A secret as a text, and its lines if they are long."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     text = str(value)
@@ -235,7 +242,12 @@ def _forms_of(text: str) -> Iterator[str]:
 
 
 def _secrets_in(values: Iterable[Any]) -> Iterator[Any]:
-    """The Secrets in arguments, and in what is in these; stored objects aren't looked into.
+    """The Secrets in arguments, and in what is in these; stored objects aren't looked into."""
+    return (value for value in _inside(values) if is_secret(value))
+
+
+def _inside(values: Iterable[Any]) -> Iterator[Any]:
+    """Values that are no numbers, and what is in them, but not what is in a Secret.
 
     What is further in comes later: a long list doesn't keep one beside it from being found.
     """
@@ -243,24 +255,27 @@ def _secrets_in(values: Iterable[Any]) -> Iterator[Any]:
     while todo and seen < _MOST_VALUES:
         value = todo.popleft()
         seen += 1
-        if type(value) in _PLAIN or isinstance(value, str | bytes):
+        if type(value) in _PLAIN:
             continue
-        if is_secret(value):
-            yield value
-            continue
-        todo += _parts_of(value)
+        yield value
+        if not isinstance(value, str | bytes) and not is_secret(value):
+            todo += _parts_of(value, _MOST_VALUES - seen)
 
 
-def _parts_of(value: Any) -> list[Any]:
+def _parts_of(value: Any, most: int) -> list[Any]:
+    """The first of what is in a value."""
     try:
         if isinstance(value, UserDict | UserList):
             value = value.data
+        parts: Iterable[Any]
         if isinstance(value, dict):
-            return [*value, *value.values()]
-        if isinstance(value, list | tuple | set | frozenset):
-            return list(value)
-        if isinstance(value, type) or hasattr(value, "_p_jar"):
+            parts = itertools.chain.from_iterable(value.items())
+        elif isinstance(value, list | tuple | set | frozenset):
+            parts = value
+        elif isinstance(value, type) or hasattr(value, "_p_jar"):
             return []
-        return list(vars(value).values())
+        else:
+            parts = vars(value).values()
+        return list(itertools.islice(parts, most))
     except (Exception, SystemExit):
         return []

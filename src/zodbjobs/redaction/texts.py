@@ -13,8 +13,7 @@ HIDDEN = "***"
 
 # A name of a secret has one of these in it.
 _KEYWORD = re.compile(
-    "pass(?:w|phrase|code)|pwd|pw|kennwort|secret|token|jwt|otp|bearer|credential|auth|cookie|key"
-    "|session"
+    "pass|pwd|pw|kennwort|secret|token|jwt|otp|bearer|credential|auth|cookie|key|session"
 )
 
 # Characters of a name before that.

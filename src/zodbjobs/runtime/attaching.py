@@ -14,6 +14,7 @@ from ZODB.blob import Blob
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, NoBlobs
+from zodbjobs.queue_names import spoken
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.stored.attachments import Attachment, add_to, checked_name, checked_type
@@ -62,7 +63,7 @@ def _checked(job: Job, name: str) -> tuple[str, str]:
 
 def _queue(job: Job) -> str:
     queue = job.queue
-    return "no queue" if queue is None else f"queue {queue.name!r}"
+    return "no queue" if queue is None else spoken(queue.name)
 
 
 def _check_attempt(attempt: Attempt) -> None:

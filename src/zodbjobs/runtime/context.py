@@ -12,6 +12,7 @@ from typing import Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import Cancelled, TimedOut, ZodbjobsError
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, followers
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
@@ -127,7 +128,7 @@ def timeout_error(job: Job) -> TimedOut:
     shard = completion.shard_of(job)
     name = "" if shard is None else shard.queue.name
     return TimedOut(
-        f"job {job.id} ({job.description}) of queue {name!r} took longer than its timeout of "
+        f"job {job.id} ({job.description}) of {spoken(name)} took longer than its timeout of "
         f"{job.timeout}; give it a longer one, or divide its work into several jobs"
     )
 

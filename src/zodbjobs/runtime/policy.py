@@ -15,6 +15,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.errors import Aborted, BadArgument, BadPolicy, Expired, Snooze
 from zodbjobs.interfaces import FAILED
 from zodbjobs.interrupt import is_ctrl_c
+from zodbjobs.queue_names import spoken
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
@@ -142,7 +143,7 @@ def after_interruption(job: Job, now: int) -> Verdict:
     if verdict.micros is not None or verdict.error is not None:
         return verdict
     error = Aborted(
-        f"job {job.id} ({job.description}) of queue {_queue_name(job)!r} was given up: "
+        f"job {job.id} ({job.description}) of {spoken(_queue_name(job))} was given up: "
         f"its worker died or was stopped {job.interruptions} times while it held the job"
     )
     log.critical("%s", error)
@@ -168,7 +169,7 @@ def _fault(policy: Any, job: Job, question: str, error: BaseException) -> BadPol
     """The error that a job ends with whose policy has raised, or has answered nonsense."""
     fault = BadPolicy(
         f"the retry policy {dotted_name(type(policy))} of job {job.id} ({job.description}) of "
-        f"queue {_queue_name(job)!r} gave no answer to {question}: {type(error).__name__}: "
+        f"{spoken(_queue_name(job))} gave no answer to {question}: {type(error).__name__}: "
         f"{error}; mend the policy, then retry the job"
     )
     fault.__cause__ = error

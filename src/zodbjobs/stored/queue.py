@@ -17,6 +17,7 @@ from zope.interface import implementer
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus
 from zodbjobs.interfaces import IQueue
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import browse, control, labels, pausing, put
@@ -138,7 +139,7 @@ class Queue(GivesPolicy, Persistent):
             options = options._replace(labels=labels.given(owner, about, title, realm))
         checked = [put.checked(self, job, options) for job in jobs]
         if len({id(job) for job in checked}) < len(checked):
-            raise BadStatus(f"the same job was given twice to put_many of queue {self.name!r}")
+            raise BadStatus(f"the same job was given twice to put_many of {spoken(self.name)}")
         behind = [put.predecessors(self, job, options) for job in checked]
         for job, before in zip(checked, behind, strict=True):
             put.put(self, job, options, before)
@@ -216,7 +217,7 @@ class Queue(GivesPolicy, Persistent):
             return list(self)[index]
         for job in islice(self, index, None):
             return job
-        raise IndexError(f"queue {self.name!r} has no waiting job number {index}")
+        raise IndexError(f"{spoken(self.name)} has no waiting job number {index}")
 
     def __contains__(self, job: object) -> bool:
         return any(found is job for found in self)

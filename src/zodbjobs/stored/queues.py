@@ -12,6 +12,7 @@ from zope.interface import implementer
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.audit import AuditTrail
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job_index import JobIndex
@@ -45,7 +46,7 @@ class Queues(GivesPolicy, Persistent):
         queue: Queue | None = self._queues.get(name)
         if queue is None:
             if shards < 1:
-                raise BadArgument(f"queue {name!r} needs at least one shard, not {shards}")
+                raise BadArgument(f"{spoken(name)} needs at least one shard, not {shards}")
             queue = self._queues[name] = Queue(name, self, shards)
             if self._p_jar is not None:
                 self._p_jar.add(queue)  # it can be put into before the commit

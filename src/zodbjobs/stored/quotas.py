@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from zodbjobs.errors import BadArgument, UnknownQuota
 from zodbjobs.interfaces import IQuota, IQuotas
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 
@@ -153,7 +154,7 @@ class Quotas(Persistent):
         _check_name(name)
         if name in self._quotas:
             raise BadArgument(
-                f"queue {self.queue.name!r} has a quota {name!r} already; set its `size`"
+                f"{spoken(self.queue.name)} has a quota {name!r} already; set its `size`"
             )
         quota = self._quotas[name] = Quota(self, name, _checked_size(name, size))
         self.rule_changed(name)
@@ -199,7 +200,7 @@ class Quotas(Persistent):
             if self.rule(name) is None or name.endswith(_PATTERN):
                 known = ", ".join(map(repr, self._quotas)) or "none"
                 raise UnknownQuota(
-                    f"queue {self.queue.name!r} has no quota {name!r} for {job!r} (there are: "
+                    f"{spoken(self.queue.name)} has no quota {name!r} for {job!r} (there are: "
                     f"{known}); make it with queue.quotas.create({name!r}, size=1)"
                 )
 

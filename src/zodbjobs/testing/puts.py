@@ -13,6 +13,7 @@ from persistent import Persistent
 from zodbjobs import clock, events
 from zodbjobs.events import JobPut, JobPutCommitted
 from zodbjobs.interfaces import NEW
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import calls
 
@@ -48,7 +49,7 @@ class _Put:
     def __str__(self) -> str:
         when = "now" if self.due_in < _TOLERANCE else f"in {self.due_in}"
         state = "committed" if self.is_committed else "not committed yet"
-        return f"{self.shown} into queue {self.queue!r}, due {when}, {state}"
+        return f"{self.shown} into {spoken(self.queue)}, due {when}, {state}"
 
 
 # What is noted of each thread; the last one counts.
@@ -169,7 +170,7 @@ def _asked(callable: Any, args: Any, queue: str | None, due_in: timedelta | None
     text = callable if isinstance(callable, str) else calls.describe(calls.to_stored(callable))
     words = [f"calls {text}"]
     words += [] if args is None else [f"with the arguments {tuple(args)!r}"]
-    words += [] if queue is None else [f"into queue {queue!r}"]
+    words += [] if queue is None else [f"into {spoken(queue)}"]
     words += [] if due_in is None else [f"due in {due_in}"]
     there = "".join(f"\n  {put}" for put in _puts()) or " nothing"
     return f"{' '.join(words)}; this thread has put:{there}"

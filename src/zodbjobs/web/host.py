@@ -19,6 +19,7 @@ from transaction.interfaces import TransientError
 from webob import Request
 from ZODB.POSException import ReadOnlyError
 
+from zodbjobs import defaults
 from zodbjobs.web import responses
 from zodbjobs.web.app import Application, make_app
 from zodbjobs.web.responses import Response
@@ -52,7 +53,7 @@ def by_password(password: str) -> WhoAsks:
         except (binascii.Error, ValueError):
             return None
         is_right = hmac.compare_digest(hashlib.sha256(said.encode("utf-8")).digest(), wanted)
-        return (name or "operator") if is_right else None
+        return _checked(name or "operator") if is_right else None
 
     return who
 
@@ -64,10 +65,14 @@ def by_header(header: str, proxies: Iterable[str]) -> WhoAsks:
     def who(request: Request) -> str | None:
         if request.environ.get("REMOTE_ADDR") not in trusted:
             return None
-        name: str = request.headers.get(header, "").strip()
-        return name or None
+        return _checked(request.headers.get(header, "").strip())
 
     return who
+
+
+def _checked(name: str) -> str | None:
+    """The name, unless it can't be that of an owner, nor stand in the audit."""
+    return name if 0 < len(name) <= defaults.LABEL_CHARACTERS else None
 
 
 def make_host(db: Any, who_asks: WhoAsks, *, asks_password: bool) -> Application:

@@ -12,7 +12,7 @@ from zodbjobs.insights import JobInfo, job_info
 from zodbjobs.insights.wanted import Cursor
 from zodbjobs.stored.lifecycle import keys, listing
 from zodbjobs.stored.lifecycle.root import get_queues
-from zodbjobs.web import sentences
+from zodbjobs.web import sentences, words
 from zodbjobs.web.visit import Visit
 
 #: Rows of a page.
@@ -58,11 +58,12 @@ class JobRows:
 
 def row_of(visit: Visit, info: JobInfo) -> JobRow:
     """The row of a job."""
+    info = sentences.with_pause(visit.connection, info)
     return JobRow(
         id=info.id,
         title=sentences.title_of(visit.language, info),
         state=info.state,
-        word=sentences.word(visit.language, info.state),
+        word=words.for_reader(visit, info),
         look=sentences.look(info.state),
         percent=None if info.outcome else sentences.percent_of(info),
         message=None if info.outcome else info.message,

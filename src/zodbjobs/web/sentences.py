@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from zodbjobs import clock
 from zodbjobs.insights import JobInfo
+from zodbjobs.stored.lifecycle import pausing
+from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.web.language import Language
 from zodbjobs.web.language import message as _
 
@@ -71,6 +76,13 @@ _ENDED = {
     "succeeded": _("“{title}” is finished."),
     "cancelled": _("“{title}” was cancelled."),
 }
+
+
+def with_pause(connection: Any, job: JobInfo) -> JobInfo:
+    """The same, but paused if it waits in a queue that is paused as a whole."""
+    if job.state == "waiting" and pausing.is_paused(get_queues(connection)[job.queue]):
+        return dataclasses.replace(job, state="paused")
+    return job
 
 
 def title_of(language: Language, job: JobInfo) -> str:

@@ -91,8 +91,9 @@ class Visit:
         self.t = self.language.t
         #: The path below the mount; empty if it is none.
         self.path: str = _decoded(lambda: request.path_info or "/") or ""
-        #: The parameters of the URL, and of several of one name the last; none if it is no URL.
+        #: The parameters of the URL; none if they aren't UTF-8.
         self.given: Any = _decoded(lambda: request.GET) or MultiDict()
+        #: The same; of several of one name the last.
         self.query: dict[str, str] = dict(self.given)
         self.parts: dict[str, str] = {}
         self._job: Job | None = None

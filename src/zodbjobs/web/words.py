@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from zodbjobs.insights import JobInfo
+from zodbjobs.web import sentences
 from zodbjobs.web.language import Language
 from zodbjobs.web.language import message as _
+from zodbjobs.web.visit import Visit
 
 #: For each state, and each status that one can ask for.
 _STATES = {
@@ -48,6 +51,15 @@ _DEEDS = {
 def of_state(language: Language, state: str) -> str:
     """The word for a state."""
     return language.t(_STATES[state]) if state in _STATES else state
+
+
+def for_reader(visit: Visit, job: JobInfo) -> str:
+    """The word for how a job stands: for operators that of their lists, whichever page they read,
+    so that nobody reads two words for one thing.
+    """
+    if visit.may_in_realm("view"):
+        return of_state(visit.language, job.state)
+    return sentences.word(visit.language, job.state)
 
 
 def of_deed(language: Language, action: str) -> str:

@@ -64,8 +64,8 @@ def web(
     Closed to all unless there is a password, or a proxy in front of it that knows who asks.
     Whoever gets in may do everything.
 
-    The file is held while it runs, so where a worker has it open the two share a server: see
-    `zodbjobs worker --processes`.
+    A FileStorage has room for one process. So that a worker has it too, start that first, with
+    `zodbjobs worker DATABASE --processes 2`: it serves the file, and this command finds it.
     """
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise CommandError(
@@ -82,8 +82,8 @@ def web(
             server = make_server(app, host, port, threads=threads, prefix=prefix)
         except OSError as error:
             raise CommandError(
-                f"can't listen at {listen} ({error.strerror or error}); is another program there? "
-                "choose another --listen"
+                f"can't listen at {listen}: {_reason(error)}; choose another address or port with "
+                "--listen"
             ) from error
         click.echo(f"zodbjobs: the jobs of {database} are at {server.url}", err=True)
         server.run()
@@ -96,10 +96,22 @@ def _address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _reason(error: OSError) -> str:
+    """What the system calls it; a name that isn't found has a text of its own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
 def _password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(PASSWORD_VARIABLE) or None
-    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(
+            f"can't read the password in {file} ({error}); let it be text in UTF-8, of yours"
+        ) from error
     if not lines or not lines[0]:
         raise CommandError(f"the first line of {file} is empty; it has to be the password")
     return lines[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from zodbjobs import defaults
+from zodbjobs.queue_names import spoken
 from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.session import Session
 from zodbjobs.stored.quotas import Slots
@@ -38,9 +39,9 @@ class FreeSlots:
             record = workers.get(worker_id)
             if record is None or slots not in (record.slots.get(key) or ()):
                 log.error(
-                    "a slot of quota %r of queue %r was held for a job that worker %s doesn't "
+                    "a slot of quota %r of %s was held for a job that worker %s doesn't "
                     "have; it is free now",
-                    *(slots.name, queue, worker_id),
+                    *(slots.name, spoken(queue), worker_id),
                 )
                 slots.give_back((worker_id, key))
         slots.open()

@@ -15,6 +15,7 @@ from ZODB.utils import p64
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import NEW, SUCCEEDED
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.gates import Gate, Predecessors
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, completion, followers, keys
@@ -53,14 +54,14 @@ def _found(queue: Queue, each: Any) -> Job:
         except (POSKeyError, ValueError, OverflowError):
             job = None
         if not isinstance(job, Job):
-            raise BadArgument(f"there is no job {each!r} in the database of queue {queue.name!r}")
+            raise BadArgument(f"there is no job {each!r} in the database of {spoken(queue.name)}")
     else:
         job = each
     if isinstance(job, Broken) or not isinstance(job, Job):
         raise BadArgument(f"{each!r} can't be waited for; after takes jobs and their ids")
     if job._p_jar is not None and job._p_jar is not connection:
         raise BadArgument(
-            f"{job!r} is of another database or connection than queue {queue.name!r}; "
+            f"{job!r} is of another database or connection than {spoken(queue.name)}; "
             "give a job that its connection has loaded"
         )
     if job._completion() is not None:

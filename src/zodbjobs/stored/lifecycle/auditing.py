@@ -14,6 +14,7 @@ from ZODB.broken import Broken
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument
+from zodbjobs.queue_names import spoken
 from zodbjobs.redaction import Redactor
 from zodbjobs.stored.audit import TIE_BITS, Record
 from zodbjobs.stored.lifecycle.keys import LAST, backwards
@@ -59,7 +60,7 @@ def note(queues: Queues, record: Record) -> None:
     ids = ", ".join(map(str, record.job_ids[: defaults.AUDIT_IDS_SHOWN]))
     more = "" if len(record.job_ids) <= defaults.AUDIT_IDS_SHOWN else ", ..."
     parts = [f"{record.action} job {ids}{more}" if ids else record.action]
-    parts += [f"of queue {record.queue!r}"] if record.queue is not None and not ids else []
+    parts += [f"of {spoken(record.queue)}"] if record.queue is not None and not ids else []
     parts += [f"({Redactor().text(record.why, 'why')})"] if record.why else []
     current.note(f"zodbjobs: {' '.join(parts)}")
     if record.by and not current.user:

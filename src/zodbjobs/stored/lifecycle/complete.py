@@ -16,6 +16,7 @@ from ZODB.broken import Broken
 from zodbjobs import clock, defaults
 from zodbjobs.errors import BadStatus, Skipped
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, SKIPPED, SUCCEEDED
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import attempts, followers, history, keys, pausing, telling
 from zodbjobs.stored.lifecycle.attempt_result import (
@@ -409,7 +410,7 @@ def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
         deliver(shard.queue, job, key_of(job))
         return []
     why = Skipped(
-        f"job {job.id} of queue {shard.queue.name!r} was put after others with "
+        f"job {job.id} of {spoken(shard.queue.name)} was put after others with "
         "on_failure='skip', and one of them ended without success, or was removed"
     )
     _end_now(job, shard, SKIPPED, why)

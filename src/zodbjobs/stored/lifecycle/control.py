@@ -22,6 +22,7 @@ from zodbjobs.interfaces import (
     NEW,
     SUCCEEDED,
 )
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle import followers, history, keys, listing, surroundings, telling
 from zodbjobs.stored.lifecycle.complete import (
@@ -69,7 +70,7 @@ def _cancel(job: Job) -> None:
     shard = shard_of(job)
     if shard is None or job._key is None or completion_of(job) is not None:
         raise BadStatus(f"{job!r} is {job.status}; only a job in a queue can be cancelled")
-    error = Cancelled(f"job {job.id} of queue {shard.queue.name!r} was cancelled")
+    error = Cancelled(f"job {job.id} of {spoken(shard.queue.name)} was cancelled")
     _end_by_hand(job, shard, CANCELLED, error)
 
 
@@ -94,7 +95,7 @@ def fail(job: Job, error: BaseException | None) -> None:
         job._end(FAILED, Failure.from_exception(error), None, clock.now())
         return
     error = error or TimedOut(
-        f"job {job.id} of queue {shard.queue.name!r} was made to fail before it began"
+        f"job {job.id} of {spoken(shard.queue.name)} was made to fail before it began"
     )
     _end_by_hand(job, shard, FAILED, error)
 
@@ -105,7 +106,7 @@ def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> 
     if not can_be_stored(job):
         raise BadStatus(
             f"{job!r} can't be ended as {outcome}: it can't be stored again with the code that is "
-            f"here; take it out with remove() of queue {queue.name!r}, or mend the code"
+            f"here; take it out with remove() of {spoken(queue.name)}, or mend the code"
         )
     holder = holder_of(queue, job)
     if holder is not None:
@@ -115,7 +116,7 @@ def _end_by_hand(job: Job, shard: Shard, outcome: str, error: BaseException) -> 
         holder.release(key)
     elif not shard.unwait(key, job) and not shard.discard(key, job):
         raise BadStatus(
-            f"{job!r} isn't in queue {queue.name!r} any more; if its end was undone, retry or "
+            f"{job!r} isn't in {spoken(queue.name)} any more; if its end was undone, retry or "
             "forget it"
         )
     # Written in every case: that is what keeps a runner from committing.
@@ -158,7 +159,7 @@ def remove(queue: Queue, job: Job) -> None:
     """What Queue.remove() does."""
     shard = shard_of(job)
     if shard is None or shard.queue is not queue or not shard.discard(key_of(job), job):
-        raise LookupError(f"{job!r} doesn't wait in queue {queue.name!r}; it is {_status(job)}")
+        raise LookupError(f"{job!r} doesn't wait in {spoken(queue.name)}; it is {_status(job)}")
     keep_ids(shard, [job])
     listing.drop(job)
     count(gates_of(job, False))
@@ -231,8 +232,8 @@ def _check_unique(queue: Queue, job: Job) -> None:
         is_near = state_of(holder).get("_realm") == job.realm
         shown = f"job {u64(holder._p_oid)}" if is_near and holder._p_oid else "another job"
         raise BadStatus(
-            f"{job!r} can't be retried: {shown} has its unique key {job.unique!r} in queue "
-            f"{queue.name!r}; cancel that one first, or leave this one"
+            f"{job!r} can't be retried: {shown} has its unique key {job.unique!r} in "
+            f"{spoken(queue.name)}; cancel that one first, or leave this one"
         )
 
 
@@ -309,7 +310,7 @@ def _counted(job: Job) -> None:
 def _shard_in(queue: Queue, job: Job) -> Shard:
     shard = shard_of(job)
     if shard is None or shard.queue is not queue:
-        raise LookupError(f"{job!r} isn't a job of queue {queue.name!r}")
+        raise LookupError(f"{job!r} isn't a job of {spoken(queue.name)}")
     return shard
 
 

@@ -18,6 +18,7 @@ from ZODB.broken import Broken
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, NotInstalled, ZodbjobsError
 from zodbjobs.interfaces import NEW, SUCCEEDED
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys, labels, listing, surroundings, telling
 from zodbjobs.stored.lifecycle.current import read_as_current
@@ -440,7 +441,7 @@ def wanted_queue(job: Job, connection: Any) -> Queue | None:
     name, database = job._wanted_queue
     if database not in connection.db().databases:
         raise NotInstalled(
-            f"this process has no database {database!r}, in which queue {name!r} is; open it "
+            f"this process has no database {database!r}, in which {spoken(name)} is; open it "
             "together with the other"
         )
     if database != connection.db().database_name:

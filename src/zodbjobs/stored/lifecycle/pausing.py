@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, Draining, NotStored
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.lifecycle import delivery, keys, telling
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.entries import job_of
@@ -26,13 +27,13 @@ def pause(queue: Queue, reason: str, match: str | None, drains: bool = False) ->
     """What Queue.pause() and Queue.drain() do."""
     if not isinstance(reason, str) or not reason.strip():
         raise BadArgument(
-            f"queue {queue.name!r} is paused or drained for a reason, a text for those who wonder "
+            f"{spoken(queue.name)} is paused or drained for a reason, a text for those who wonder "
             f"why nothing happens, not for {reason!r}"
         )
     if match is not None and (not isinstance(match, str) or not match):
         raise BadArgument(f"match is a glob for what a job calls, 'shop.mail:*', not {match!r}")
     if queue._p_jar is None:
-        raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
+        raise NotStored(f"{spoken(queue.name)} isn't stored; take it from zodbjobs.get_queue()")
     for there in queue._pauses:
         if there.match == match and there.drains == drains:
             there.reason = reason
@@ -52,7 +53,7 @@ def resume(queue: Queue, match: str | None) -> bool:
     if not over and match is not None:
         known = ", ".join(repr(p.match) for p in queue._pauses if p.match is not None)
         raise BadArgument(
-            f"queue {queue.name!r} isn't paused for {match!r}; it is for {known or 'nothing'}"
+            f"{spoken(queue.name)} isn't paused for {match!r}; it is for {known or 'nothing'}"
         )
     if over:
         queue._pauses = tuple(there for there in queue._pauses if there not in over)
@@ -126,7 +127,7 @@ def check_open(queue: Queue) -> None:
     for there in queue._pauses:
         if there.drains:
             raise Draining(
-                f"queue {queue.name!r} takes no new jobs: {there.reason}; put them into another "
+                f"{spoken(queue.name)} takes no new jobs: {there.reason}; put them into another "
                 f"queue, or open it with queue.resume(), or `zodbjobs resume DATABASE --queue "
                 f"{queue.name!r}`"
             )

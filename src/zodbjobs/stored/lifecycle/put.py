@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zodbjobs import clock, events
 from zodbjobs.errors import BadStatus, NotStored
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.default_policy import default_policy
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import after as gated
@@ -71,10 +72,10 @@ def options(
     takes no new jobs, unless `is_inner`.
     """
     if queue._p_jar is None:
-        raise NotStored(f"queue {queue.name!r} isn't stored; take it from zodbjobs.get_queue()")
+        raise NotStored(f"{spoken(queue.name)} isn't stored; take it from zodbjobs.get_queue()")
     if queue._p_jar.transaction_manager is None:
         raise NotStored(
-            f"the connection of queue {queue.name!r} is closed; "
+            f"the connection of {spoken(queue.name)} is closed; "
             "take the queue from zodbjobs.get_queue() with an open one"
         )
     if queue._pauses and not is_inner:
@@ -110,18 +111,18 @@ def checked(queue: Queue, job: Job | Callable[..., Any], said: Options) -> Job:
         renew(job)
     if job._key is not None or job._finished is not None:  # the latter if called by hand
         raise BadStatus(
-            f"{job!r} is {job.status}, only a new one can be put into queue "
-            f"{queue.name!r}; make another job"
+            f"{job!r} is {job.status}, only a new one can be put into "
+            f"{spoken(queue.name)}; make another job"
         )
     if job._callback_of is not None:
         raise BadStatus(
             f"{job!r} is a callback of {job._callback_of!r}, whose end puts it; put another job "
-            f"into queue {queue.name!r}"
+            f"into {spoken(queue.name)}"
         )
     if job._is_part:
         raise BadStatus(
-            f"{job!r} belongs to a composition, which puts it; put another job into queue "
-            f"{queue.name!r}"
+            f"{job!r} belongs to a composition, which puts it; put another job into "
+            f"{spoken(queue.name)}"
         )
     if job._callbacks:
         followers.check_all(job, queue._p_jar)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zodbjobs.insights import JobInfo, job_details, job_info
-from zodbjobs.web import outcome, responses, sentences
+from zodbjobs.web import outcome, responses, sentences, words
 from zodbjobs.web.inside import Inside, inside_of
 from zodbjobs.web.outcome import FileShown
 from zodbjobs.web.pages import deeds
@@ -44,7 +44,7 @@ class JobShown:
 def job(visit: Visit) -> Response:
     """The page of one job."""
     found = visit.job
-    info = job_info(found)
+    info = sentences.with_pause(visit.connection, job_info(found))
     is_operator = visit.may_in_realm("view")
     language = visit.language
     shown = JobShown(
@@ -52,7 +52,7 @@ def job(visit: Visit) -> Response:
         id=info.id,
         title=sentences.title_of(language, info),
         has_ended=info.outcome is not None,
-        word=sentences.word(language, info.state),
+        word=words.for_reader(visit, info),
         look=sentences.look(info.state),
         sentence=sentences.sentence(language, info),
         percent=sentences.percent_of(info),
@@ -60,7 +60,7 @@ def job(visit: Visit) -> Response:
         files=outcome.files(visit, found),
         result=outcome.short_result(visit, found),
         traceback=_traceback(visit, info),
-        owner=None if info.owner == visit.rights.principal else info.owner,
+        owner=None if is_operator or info.owner == visit.rights.principal else info.owner,
         can_cancel=_can(visit, "cancel", info),
         can_discard=_can(visit, "discard", info),
         begins=info.begin_after if info.state == "scheduled" else None,
@@ -113,7 +113,9 @@ def _status_of(visit: Visit, info: JobInfo) -> dict[str, Any]:
         "outcome": info.outcome,
         "percent": sentences.percent_of(info),
         "message": info.message,
-        "sentence": sentences.sentence(visit.language, info),
+        "sentence": sentences.sentence(
+            visit.language, sentences.with_pause(visit.connection, info)
+        ),
         "created": _iso(info.created),
         "started": _iso(info.started),
         "finished": _iso(info.finished),

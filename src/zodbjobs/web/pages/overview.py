@@ -236,26 +236,26 @@ def _alerts(
             yield Alert(t(_TROUBLES[worker.state], worker=_name(worker)), *to_workers)
     now = clock.to_datetime(clock.now())
     for each in stats:
-        name = each.name or t("default queue")
+        queue = t("Queue {name}", name=each.name) if each.name else t("The default queue")
         to_queue = (visit.url("queues", filters.encoded(each.name)), t("Queue"))
         for pause in each.pauses:
             if pause.match is None:
-                text = t("Queue {name} is paused: {reason}", name=name, reason=pause.reason)
+                text = t("{queue} is paused: {reason}", queue=queue, reason=pause.reason)
             else:
                 text = t(
-                    "Of queue {name} what calls {match} is paused: {reason}",
-                    name=name,
+                    "{queue}: what calls {match} is paused: {reason}",
+                    queue=queue,
                     match=pause.match,
                     reason=pause.reason,
                 )
             yield Alert(text, *to_queue)
         if each.draining is not None:
-            text = t("Queue {name} takes no new jobs: {reason}", name=name, reason=each.draining)
+            text = t("{queue} takes no new jobs: {reason}", queue=queue, reason=each.draining)
             yield Alert(text, *to_queue)
         oldest = each.oldest_waiting
         if waiting and oldest is not None and now - oldest > _LONG and not each.pauses:
             age = visit.language.duration((now - oldest).total_seconds())
-            text = t("In queue {name} a job has waited for {age}.", name=name, age=age)
+            text = t("{queue}: a job has waited for {age}.", queue=queue, age=age)
             yield Alert(text, *to_queue)
 
 
@@ -276,7 +276,11 @@ def _name(worker: WorkerInfo) -> str:
 
 def _failures(visit: Visit) -> ShortList:
     return _short(
-        visit, "failures", visit.t("Latest failures"), visit.t("Nothing has failed."), FAILED
+        visit,
+        "failures",
+        visit.t("Latest failures"),
+        visit.t("There are none in the history."),
+        FAILED,
     )
 
 
