@@ -46,6 +46,15 @@ def answer(user: User, method: str, path: str, **form: str) -> Any:
 LISTS = ["/", "/jobs", "/jobs/mine", "/engineering", "/jobs/nowhere", "/jobs/static/style.css"]
 
 
+@pytest.mark.parametrize("namespace", ["attribute", "acquire"])
+def test_no_method_is_called_by_a_url(portal: Portal, enter: Enter, namespace: str) -> None:
+    path = f"/++{namespace}++__delitem__?key=engineering"
+    for user in (enter(), enter("ada"), enter("mia")):
+        assert answer(user, "GET", path).status in (302, 303, 404)
+    with portal.reading() as connection:
+        assert "engineering" in connection.root()["Application"]["portal"]
+
+
 @pytest.mark.promise(171)
 def test_anonymous_is_sent_to_log_in(portal: Portal, enter: Enter) -> None:
     job_id = put(portal, portal_jobs.leave_a_file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,9 @@ from zope.configuration import xmlconfig
 from zope.container.interfaces import IContainer
 from zope.event import notify
 from zope.processlifetime import DatabaseOpened
+from zope.publisher.browser import BrowserRequest
 from zope.security.interfaces import IPermission
+from zope.security.testing import Principal, interaction
 
 import zodbjobs
 from zodbjobs.grok import JobManager, JobManagerTraverser, ManageJobs, ViewJobs
@@ -130,9 +133,13 @@ def test_the_traverser_gives_the_job_or_none(portal: Any) -> None:
     manager = getUtility(IJobManager)
     job = zodbjobs.Job(sample.add, 1)
     job_id = manager.put(job)
-    traverser = JobManagerTraverser(manager, None)
-    assert traverser.traverse(job_id) is job
-    assert traverser.traverse("no-such-job") is None
+    request = BrowserRequest(io.BytesIO(), {})
+    traverser = JobManagerTraverser(manager, request)
+    for who, found in [("portal.viewer", job), ("portal.nobody", None)]:
+        request.setPrincipal(Principal(who))
+        with interaction(who):
+            assert traverser.traverse(job_id) is found
+            assert traverser.traverse("no-such-job") is None
     assert isinstance(traverser, grok.Traverser)
 
 

@@ -16,6 +16,7 @@ import webtest
 import zope.component.testing
 from grok_app import JobsLayout
 from storages import file_storage
+from ZODB.POSException import ConflictError
 from zope.app.publication.zopepublication import ZopePublication
 from zope.app.wsgi import WSGIPublisherApplication
 from zope.component import getGlobalSiteManager, getUtility
@@ -27,9 +28,11 @@ from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 
 import zodbjobs
-from zodbjobs import local
+from zodbjobs import insights, local
 from zodbjobs.grok import IJobsLayout, realm_of
 from zodbjobs.interfaces import IJobManager
+from zodbjobs.operations import deeds
+from zodbjobs.web import responses
 
 SITE_ZCML = """
 <configure
@@ -225,6 +228,62 @@ def test_a_manager_of_one_site_sees_nothing_of_another(browser: Browser, put: Pu
         assert browser.get(f"/other/jobs/jobs/{job_id}", who).status_int == status
 
 
+NAMESPACES = [
+    "++attribute++cancel",
+    "++attribute++remove?job_id={id}",
+    "++attribute++start_test_job?duration=1",
+    "++attribute++owner",
+    "++acquire++cancel",
+    "++acquire++start_test_job",
+    "++item++0",
+    "++adapter++x",
+    "++etc++site",
+    "++vh++http:jobs.example:80/++/++attribute++cancel",
+    "++vh++http:jobs.example:80/a/b/++/++attribute++start_test_job",
+    "++lang++de/++attribute++cancel",
+    "++debug++errors/++acquire++start_test_job",
+    "++++start_test_job",
+]
+
+
+@pytest.mark.promise(171)
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_no_method_is_called_by_a_url(
+    db: Any, browser: Browser, put: Put, portal: Any, name: str
+) -> None:
+    job_id = put()
+    before = db.lastTransaction()
+    paths = [f"/portal/jobs/{place}{name.format(id=job_id)}" for place in ("", f"{job_id}/")]
+    for who, status in [(None, 401), ("bob", 404), ("ada", 404), ("operator", 404)]:
+        for method in ("GET", "POST"):
+            assert {browser.get(path, who, method).status_int for path in paths} == {status}
+    assert db.lastTransaction() == before
+    transaction.begin()
+    assert list(dict(getUtility(IJobManager).jobs(portal))) == [job_id]
+
+
+@pytest.mark.promise(171)
+@pytest.mark.parametrize("name", ["absolute_url", "@@absolute_url", "status", "@@status", "lang"])
+@pytest.mark.parametrize("site", ["portal", "other"])
+def test_a_view_of_a_job_tells_of_none_that_one_may_not_see(
+    browser: Browser, put: Put, name: str, site: str
+) -> None:
+    job_id = put()
+    for who in (None, "bob"):
+        known, unknown = (
+            browser.get(f"/{site}/jobs/{each}/{name}", who) for each in (job_id, int(job_id) + 1)
+        )
+        assert (known.status_int, known.body) == (unknown.status_int, unknown.body)
+        assert known.status_int == (401 if who is None else 404)
+
+
+def test_the_job_of_another_site_is_not_led_to(browser: Browser, put: Put) -> None:
+    job_id = put()
+    for tail in ("", "/status", "/nowhere"):
+        assert browser.get(f"/other/jobs/{job_id}{tail}", "ada").status_int == 404
+    assert browser.get(f"/other/jobs/{job_id}/status", "operator").status_int == 200
+
+
 # Through the publication
 
 
@@ -266,6 +325,47 @@ def test_a_get_changes_nothing(db: Any, browser: Browser, put: Put) -> None:
     before = db.lastTransaction()
     for path in ("", "/mine", f"/{job_id}", f"/jobs/{job_id}.json", f"/jobs/{job_id}/cancel"):
         assert browser.get(f"/portal/jobs{path}").status_int < 400
+    assert db.lastTransaction() == before
+
+
+@pytest.mark.parametrize("at_commit", [False, True])
+def test_after_a_conflict_the_deed_is_done_once(
+    db: Any,
+    portal: Any,
+    browser: Browser,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    at_commit: bool,
+) -> None:
+    path = f"/portal/jobs/jobs/{put()}/cancel"
+    token, note, calls = browser.token(path), deeds.note, []
+
+    def fail() -> None:
+        raise ConflictError
+
+    def conflict(*args: Any) -> None:
+        note(*args)
+        calls.append(1)
+        if len(calls) == 1:
+            transaction.get().addBeforeCommitHook(fail) if at_commit else fail()
+
+    monkeypatch.setattr(deeds, "note", conflict)
+    assert browser.post(path, token=token).status_int == 303
+    transaction.begin()
+    assert (len(calls), len(insights.list_audit(portal))) == (2, 1)
+
+
+def test_of_a_post_that_fails_after_its_deed_nothing_remains(
+    db: Any, browser: Browser, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/portal/jobs/jobs/{put()}/cancel"
+    token, before = browser.token(path), db.lastTransaction()
+
+    def fail(path: str) -> Any:
+        raise ValueError("after the deed")
+
+    monkeypatch.setattr(responses, "see_other", fail)
+    assert browser.post(path, token=token).status_int == 500
     assert db.lastTransaction() == before
 
 

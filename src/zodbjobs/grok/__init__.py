@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from zodbjobs.grok.interfaces import IJobsLayout
 from zodbjobs.grok.manager import JobManager
+from zodbjobs.grok.namespaces import refuse_namespaces
 from zodbjobs.grok.permissions import ManageJobs, ViewJobs
 from zodbjobs.grok.rights import realm_of
 from zodbjobs.grok.traverser import JobManagerTraverser, JobTraverser
@@ -21,4 +22,5 @@ __all__ = [
     "ManageJobs",
     "ViewJobs",
     "realm_of",
+    "refuse_namespaces",
 ]

@@ -6,12 +6,15 @@ from typing import Any
 
 import grok
 from zope.component import queryMultiAdapter
+from zope.component.hooks import getSite
 from zope.publisher.defaultview import queryDefaultViewName
 from zope.publisher.interfaces import NotFound
 
 from zodbjobs.grok.pages import Pages
+from zodbjobs.grok.rights import rights_at
 from zodbjobs.interfaces import IJob, IJobManager
 from zodbjobs.stored.job import Job
+from zodbjobs.web.rights import may
 
 
 class _PagesTraverser(grok.Traverser):
@@ -62,9 +65,15 @@ class JobManagerTraverser(_PagesTraverser):
         return ["jobs", *name] if name and name[0].isdecimal() else list(name)
 
     def traverse(self, name: str) -> Job | None:
-        """The job with the id `name`, or None: then a view or a page is looked for."""
-        found: Job | None = self.context.get(name)
-        return found
+        """The job with the id `name`, for who may view it; else None, as where there is none: then
+        a view of the manager or a page is looked for. What answers for a job would tell, by its
+        answer to those who may not see it, which ids there are.
+        """
+        found = self.context.get(name)
+        if not IJob.providedBy(found):  # one of a class that is missing has a page
+            return None
+        rights = rights_at(getSite(), self.request.principal)
+        return found if may(rights, "view", found) else None
 
 
 class JobTraverser(_PagesTraverser):

@@ -111,13 +111,17 @@ def _listed(search: _Search, queues: Iterable[Queue], limit: int, late: float) -
     listed = JobList()
     listed.leaves_out = search.leaves_out
     is_late = False
-    for number, (micros, job) in enumerate(search.walk(queues), 1):
-        if is_late or len(listed) >= limit:
-            listed.looked_back_to = clock.to_datetime(micros + 1)
-            listed.cursor = str(Cursor.at(micros, job))
+    for number, placed in enumerate(search.walk(queues), 1):
+        job, is_full = placed[1], len(listed) >= limit
+        has_labels = search.wanted.has_labels(job)
+        if is_late or (is_full and has_labels):
+            next_one = placed if has_labels else search.next_that_may_be_told(placed)
+            if next_one is not None:
+                listed.looked_back_to = clock.to_datetime(next_one[0] + 1)
+                listed.cursor = str(Cursor.at(*next_one))
             break
         connection = job._p_jar
-        row = search.row(job)
+        row = search.row(job) if has_labels else None
         if row is not None:
             listed.append(row)
         else:
@@ -231,14 +235,23 @@ class _Search:
             unsuccessful=self.outcome not in (None, SUCCEEDED),
         )
 
+    def next_that_may_be_told(self, placed: tuple[int, Job]) -> tuple[int, Job] | None:
+        """Where a list goes on that has come to a job with other labels: at the next one of the
+        realm, or nowhere. Who sees only that realm isn't to learn id and time of the other.
+        """
+        micros, job = placed
+        shard, realm = completion.shard_of(job), self.wanted.realm
+        if realm is None or shard is None:
+            return placed
+        queues, name = [shard.queue.parent], listing.name_of_realm(realm)
+        return next(listing.newest(queues, name, self.span.since, micros + 1), None)
+
     def row(self, job: Job) -> JobInfo | None:
-        """The row of a job if it is wanted."""
+        """The row of a job if it is wanted, and has the labels."""
         if self._only is not None:
             shard = completion.shard_of(job)
             if shard is not None and shard.queue.name not in self._only:
                 return None  # a worker holds it
-        if not self.wanted.has_labels(job):
-            return None
         is_unreadable = unreadable_reason(job) is not None
         if not is_unreadable and not self._may_be(job):
             return None

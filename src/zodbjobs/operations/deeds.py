@@ -28,7 +28,7 @@ from zodbjobs.queue_names import spoken
 from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.audit import Record
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import again, auditing
+from zodbjobs.stored.lifecycle import again, auditing, calls
 from zodbjobs.stored.lifecycle.completion import shard_of
 from zodbjobs.stored.lifecycle.options import UNSAID, Unsaid
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -151,7 +151,7 @@ def reason(connection: Any, job_id: str, error: Exception) -> str:
     """
     if isinstance(error, ZodbjobsError):
         job = find_job(connection, job_id)
-        return str(error) if job is None else str(error).replace(repr(job), f"job {job_id}")
+        return str(error) if job is None else _without_arguments(str(error), job, job_id)
     if isinstance(error, ConflictError):
         return (
             f"job {job_id} was written by others at the same time, "
@@ -163,14 +163,22 @@ def reason(connection: Any, job_id: str, error: Exception) -> str:
     )
 
 
+def _without_arguments(text: str, job: Job, job_id: str) -> str:
+    """The text of an error that names a job, or one that is to be the same again."""
+    text = text.replace(repr(job), f"job {job_id}")
+    if unreadable_reason(job) is not None:
+        return text
+    shown = calls.show(state_of(job)["_call"], tuple(job.args), dict(job.kwargs))
+    return text.replace(shown, job.description)
+
+
 def _cancel(root: Any, queue: Queue, job: Job) -> None:
     job.cancel()
 
 
 def _retry(root: Any, queue: Queue, job: Job) -> None:
-    if job.description == ACTS_ON_MATCHING and job.outcome is not None:
-        # It would act as its owner, whatever who retries it may do, alone or among all that match.
-        raise BadStatus(f"{job!r} did something to all that matched then; ask for it anew")
+    if job.outcome is not None:
+        _refuse_acting(job)
     queue.retry(job)
 
 
@@ -241,11 +249,7 @@ def put_again(
     job = _found(connection, job_id)
     if (broken := unreadable_reason(job)) is not None:
         raise MissingCode(f"job {job_id} can't be put again: {broken}")
-    if job.description == ACTS_ON_MATCHING:
-        raise BadArgument(
-            f"job {job_id} does something to all jobs that matched then; ask for it anew, which "
-            "takes the right to do that"
-        )
+    _refuse_acting(job)
     queue = _queue_of(job)
     new = queue.put(again.made_again(job, args or {}, kwargs or {}, by))
     new_id = new.id
@@ -257,8 +261,17 @@ def put_again(
     return new
 
 
-#: What the jobs call that do a deed to all that match; not put again by who may not do that deed.
+#: What the jobs call that do a deed to all that match; not begun again by who may not do that.
 ACTS_ON_MATCHING = "zodbjobs.operations.matching:run"
+
+
+def _refuse_acting(job: Job) -> None:
+    if job.description == ACTS_ON_MATCHING:
+        raise BadArgument(
+            f"job {job.id} does something to all jobs that matched then; ask for it anew, which "
+            "takes the right to do that"
+        )
+
 
 # Queues
 

@@ -27,6 +27,9 @@ _MOST = 500
 
 _DEFAULT = "-"
 
+# A glob for what no job calls.
+_NOTHING = ""
+
 
 class BadFilter(Exception):
     """A filter that can't be; its argument says so in the reader's language."""
@@ -65,7 +68,8 @@ def decoded(text: str) -> str:
 def given(visit: Visit, source: Mapping[str, Any] | None = None) -> dict[str, str]:
     """The texts of the filters in the URL, or in a form."""
     source = visit.given if source is None else source
-    found = {name: str(source.get(name, "")).strip()[:_MOST] for name in NAMES}
+    names = [name for name in NAMES if name != "realm" or visit.rights.realm is None]
+    found = {name: str(source.get(name, "")).strip()[:_MOST] for name in names}
     return {name: text for name, text in found.items() if text}
 
 
@@ -86,20 +90,29 @@ def read(visit: Visit, texts: Mapping[str, str]) -> Filters:
         if state not in STATES:
             raise BadFilter(visit.t("There is no such state."))
         wanted["outcome" if state in OUTCOMES else "status"] = state
-    if (queue := texts.get("queue")) is not None:
-        wanted["queue"] = decoded(queue)
-        # The words of the error would name the queues that there are.
-        if wanted["queue"] not in get_queues(visit.connection):
-            raise BadFilter(visit.t("There is no such queue."))
     if (pattern := texts.get("callable")) is not None:
         is_glob = any(sign in pattern for sign in "*?[")
         wanted["callable"] = pattern if is_glob else f"*{pattern}*"
+    if (queue := texts.get("queue")) is not None:
+        wanted.update(_of_queue(visit, decoded(queue)))
     if (worker := texts.get("worker")) is not None:
         wanted["worker"] = worker
     for name in ("since", "until"):
         if name in texts:
             wanted[name] = moment(visit, texts[name])
     return Filters(dict(texts), wanted)
+
+
+def _of_queue(visit: Visit, name: str) -> dict[str, Any]:
+    """What finds the jobs of a queue. Raises BadFilter for who may know that there is no such one;
+    for others it looks like one without jobs of theirs.
+    """
+    if name in get_queues(visit.connection):
+        return {"queue": name}
+    if visit.rights.realm is None:
+        # The words of the error of `list_jobs` would name the queues that there are.
+        raise BadFilter(visit.t("There is no such queue."))
+    return {"callable": _NOTHING}
 
 
 def moment(visit: Visit, text: str) -> datetime:

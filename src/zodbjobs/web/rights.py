@@ -51,7 +51,8 @@ class Rights:
     `principal`: the id of the user, as in `job.owner`; None for nobody in particular, who may do
     nothing. `name`: how people call the user, the principal if left out. `realm`: the only realm
     of which they see anything; None for all, and for hosts that have no realms. `overall`: the
-    actions, of ACTIONS, that they may do to all jobs of the realm: those of a manager. `allows`:
+    actions, of ACTIONS, that they may do to all jobs of the realm: those of a manager; without
+    'view' all but 'view_audit' give nothing, for their pages show what they act on. `allows`:
     whether they have a permission, 'view' or 'manage', on a stored object.
 
     Raises BadArgument for an action that there isn't, which would silently permit nothing.
@@ -93,18 +94,15 @@ def may(rights: Rights, action: str, job: Any = None) -> bool:
     if not rights.is_known:
         return False
     if job is None:
-        return rights.realm is None and action in rights.overall
+        return rights.realm is None and _is_overall(rights, action)
     if action not in JOB_ACTIONS:
         return False
     if unreadable_reason(job) is not None:  # whose it is can't be told
-        return rights.realm is None and action in rights.overall
+        return rights.realm is None and _is_overall(rights, action)
     if rights.realm is not None and job.realm != rights.realm:
         return False
-    if action in rights.overall:
-        return True
-    if action in OWNER_ACTIONS and job.owner == rights.principal:
-        return True
-    return _is_permitted(rights, action, job)
+    # What is done to a job stands on pages that show it: who may not view it may do nothing to it.
+    return _may_here(rights, action, job) and (action == VIEW or _may_here(rights, VIEW, job))
 
 
 def may_in_realm(rights: Rights, action: str) -> bool:
@@ -114,7 +112,7 @@ def may_in_realm(rights: Rights, action: str) -> bool:
     """
     if action not in REALM_ACTIONS:
         return may(rights, action)
-    return rights.is_known and action in rights.overall
+    return rights.is_known and _is_overall(rights, action)
 
 
 def may_object(rights: Rights, action: str, obj: Any) -> bool:
@@ -125,6 +123,23 @@ def may_object(rights: Rights, action: str, obj: Any) -> bool:
         action in actions and rights.allows(permission, obj)
         for permission, actions in PERMITTED.items()
     )
+
+
+def _is_overall(rights: Rights, action: str) -> bool:
+    """Whether the host gives an action; one of those on pages of what one has to view, which shows
+    it, with the right to that alone.
+    """
+    needs_view = action != "view_audit"
+    return action in rights.overall and (not needs_view or "view" in rights.overall)
+
+
+def _may_here(rights: Rights, action: str, job: Any) -> bool:
+    """Whether who asks has an action on a job of their realm, by itself."""
+    if action in rights.overall:
+        return True
+    if action in OWNER_ACTIONS and job.owner == rights.principal:
+        return True
+    return _is_permitted(rights, action, job)
 
 
 def _is_permitted(rights: Rights, action: str, job: Any) -> bool:

@@ -89,12 +89,25 @@ def page_of(
     rows: list[JobRow] = []
     older = None
     for number, (micros, job) in enumerate(placed if before is None else before.go_on(placed)):
-        if len(rows) == PAGE_ROWS or number >= MOST_LOOKED_AT:
-            older = visit.url(*path, before=Cursor.at(micros, job))
+        is_shown = visit.may("view", job)
+        if number >= MOST_LOOKED_AT or (len(rows) == PAGE_ROWS and is_shown):
+            next_one = (micros, job) if is_shown else _next_of_realm(visit, micros, job)
+            if next_one is not None:
+                older = visit.url(*path, before=Cursor.at(*next_one))
             break
-        if visit.may("view", job) and is_wanted(job):
+        if is_shown and is_wanted(job):
             rows.append(row_of(visit, job_info(job)))
     return JobRows(tuple(rows), older, None if before is None else visit.url(*path))
+
+
+def _next_of_realm(visit: Visit, micros: int, job: Any) -> tuple[int, Any] | None:
+    """Where a list goes on that has come to a job that isn't shown: at the next one of the realm
+    of who asks, or nowhere. The link isn't to tell of another realm's.
+    """
+    if visit.rights.realm is None:
+        return micros, job
+    name = listing.name_of_realm(visit.rights.realm)
+    return next(listing.newest([get_queues(visit.connection)], name, 0, micros + 1), None)
 
 
 def _before(visit: Visit) -> Cursor | None:

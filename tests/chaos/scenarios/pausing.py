@@ -7,6 +7,7 @@ their queue, so they are still to be run when the first one is back.
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from zodbjobs import Job, get_queues
 
 READERS = 100
 AFTER = 20
+
+# In which others commit where nobody keeps them from it.
+_SECONDS_TO_COMMIT = 5
 
 # Results wait in memory as long as the thread is busy.
 FIRST = {"threads": 1, "group_commit": 3600.0}
@@ -52,7 +56,7 @@ def _round(row: Row, stage: Stage, first: WorkerProcess, folder: Path, aside: bo
     readers = stage.fill(range(READERS), make=books.read_job)
     stage.fill([begun], lambda c, ledger, n: Job(work.hang_once, c, ledger, n, str(folder)))
     stage.wait_for_file(folder / "began")
-    first.signal(signal.SIGSTOP)
+    _stop_between_commits(stage, first)
     with stage.books() as now:
         withheld = sum(job.finished is None for job in now.leased()) - 1
     second = stage.workers.start(options={"queues": ["aside"] if aside else None})
@@ -76,6 +80,26 @@ def _round(row: Row, stage: Stage, first: WorkerProcess, folder: Path, aside: bo
             if _results(now, readers) != results:
                 row.faults.append("results that were stored have been replaced")
     return withheld
+
+
+def _stop_between_commits(stage: Stage, worker: WorkerProcess) -> None:
+    """Stop the process where it holds no lock of the storage: nobody can commit beside one that is
+    stopped in a commit, as in its heartbeat's, until the server drops its connection.
+    """
+    while True:
+        worker.signal(signal.SIGSTOP)
+        looker = threading.Thread(target=_commit, args=(stage,))
+        looker.start()
+        looker.join(_SECONDS_TO_COMMIT)
+        if not looker.is_alive():
+            return
+        worker.signal(signal.SIGCONT)
+        looker.join()
+
+
+def _commit(stage: Stage) -> None:
+    with stage.db.transaction() as connection:
+        connection.root()["seen stopped"] = time.time()
 
 
 def _results(now: Books, readers: list[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ZODB.broken import Broken
+from ZODB.utils import u64
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, BadStatus, Cancelled, TimedOut
@@ -227,8 +228,11 @@ def retry(queue: Queue, job: Job) -> None:
 def _check_unique(queue: Queue, job: Job) -> None:
     holder = None if job.unique is None else unique_holder(queue, job.unique)
     if holder is not None and holder is not job:
+        # Who may know of this one may not know of one of another realm, nor of its arguments.
+        is_near = state_of(holder).get("_realm") == job.realm
+        shown = f"job {u64(holder._p_oid)}" if is_near and holder._p_oid else "another job"
         raise BadStatus(
-            f"{job!r} can't be retried: {holder!r} has its unique key {job.unique!r} in "
+            f"{job!r} can't be retried: {shown} has its unique key {job.unique!r} in "
             f"{spoken(queue.name)}; cancel that one first, or leave this one"
         )
 

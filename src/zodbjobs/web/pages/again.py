@@ -83,7 +83,7 @@ def put(visit: Visit) -> Response:
             why=visit.field("why") or None,
         )
     except ZodbjobsError as error:
-        return _page(visit, str(error))
+        return _page(visit, deeds.reason(visit.connection, visit.parts["job"], error))
     return responses.see_other(visit.url("jobs", new.id, **{DONE: "again"}))
 
 
