@@ -109,7 +109,7 @@ def test_a_queue_is_paused_and_goes_on(portal: Portal, enter: Enter) -> None:
     expect(mia.state).to_have_text("paused")
     ada = enter("ada")
     ada.start("engineering", "export", "Civil", "100")
-    expect(ada.state).to_have_text("waiting")
+    expect(ada.state).to_have_text("paused")
     with portal.reading() as connection:
         assert zodbjobs.get_queue(connection).paused == "the disk is exchanged"
     press(mia, "#resume-1")
