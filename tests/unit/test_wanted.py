@@ -53,7 +53,9 @@ def test_a_page_does_not_fail_for_what_a_job_is_about(
     monkeypatch.setattr(sample.Account, "__setstate__", refuse)
     account._p_invalidate()
     row = insights.job_info(job)
-    assert row.about == f"something that can't be loaded (StateLoadError), {u64(account._p_oid)}"
+    why = ("StateLoadError", "ValueError")  # as the ZODB of the day, or of Plone 6.0, raises it
+    about = [f"something that can't be loaded ({name}), {u64(account._p_oid)}" for name in why]
+    assert row.about in about
 
 
 def test_filters_by_label(db: Any, queue: Any, account: Any) -> None:

@@ -40,6 +40,7 @@ def make_server(app: Any, host: str, port: int, *, threads: int, prefix: str = "
         threads=threads,
         url_prefix=prefix,
         ident=None,
+        clear_untrusted_proxy_headers=True,  # as waitress 3 does anyway, and 2 warns of
         max_request_body_size=_MOST_BODY,
     )
     shown = f"[{host}]" if ":" in host else host
