@@ -269,10 +269,6 @@ LABEL_CHARACTERS = 500
 #: Characters of the title of a job, which is a line of a table.
 TITLE_CHARACTERS = 1_000
 
-#: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
-#: at once, and write to the same one, may conflict; a page of the index reads from all of them.
-INDEX_LANES = 32
-
 #: Files that a job may attach. They stand in its record, which each list that shows it loads, and
 #: on its page; a thousand are a page of 60 ms. More belong into one archive.
 MOST_ATTACHMENTS = 1_000
