@@ -14,7 +14,7 @@ import transaction
 import zodbjobs
 from zodbjobs import references
 from zodbjobs.errors import BadArgument, ObjectGone
-from zodbjobs.testing import run_jobs
+from zodbjobs.testing import assert_not_put, assert_put, recorded_puts, run_jobs
 
 
 @dataclasses.dataclass
@@ -189,3 +189,12 @@ def test_the_command_line_shows_the_place(queue: Any, account: Any) -> None:
 def test_a_kind_needs_a_name_and_functions() -> None:
     with pytest.raises(BadArgument, match="needs a name and functions"):
         references.register("", _load, _store, _load)
+
+
+def test_a_test_finds_what_was_put_by_what_it_was_given(queue: Any, account: Any) -> None:
+    with recorded_puts():
+        job = queue.put(zodbjobs.Job(names, [Placed(account, "a bank")]))
+        method = queue.put(Placed(account, "a bank").name)
+        assert assert_put(names, args=([Placed(account, "a bank")],)) is job
+        assert assert_put(Placed(account, "a bank").name) is method
+        assert_not_put(names, args=([Placed(account, "a shop")],))
