@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "zope.md"
+HERE = Path(__file__).parent
+
+PAGE = HERE.parents[1] / "docs" / "how-to" / "zope.md"
 
 #: Where the programs of this environment are.
 BIN = Path(sys.executable).parent
@@ -101,8 +103,8 @@ class Instance:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.processes: list[Process] = []
-        self.env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path[1:]])}
-        self.env.pop("ZODBJOBS_HOME", None)
+        paths = [str(folder), str(HERE), os.environ.get("PYTHONPATH", "")]
+        self.env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
     @property
     def zope_conf(self) -> str:
@@ -190,9 +192,10 @@ class Instance:
         worker.says("Serving ")
         return worker
 
-    def close(self) -> None:
-        """Kill all processes."""
-        for process in reversed(self.processes):
+    def close(self, but: int = 0) -> None:
+        """End all processes but the first ones."""
+        while len(self.processes) > but:
+            process = self.processes.pop()
             if process.popen.poll() is None:
                 # One that has children stops them.
                 process.popen.terminate()
