@@ -15,6 +15,9 @@ from zodbjobs.errors import NotStored
 #: The name of the application in the root of its database.
 ROOT = "Application"
 
+# Of the server, where it isn't known.
+_URL = "http://nohost"
+
 
 def application(connection: Any, request: Any = None) -> Any:
     """The application that a connection leads to, within `request`, which may be None.
@@ -37,16 +40,31 @@ def _bare(connection: Any) -> Any:
     )
 
 
-def make_request(url: str = "http://nohost", accepts: str = "") -> Any:
-    """A request of nobody, for a server of that URL, which accepts languages as the header
-    Accept-Language says it.
-    """
+def addresses_of(request: Any) -> dict[str, str]:
+    """What the URLs that a request makes depend on: that of the server, and the virtual host."""
+    root = request.other.get("VirtualRootPhysicalPath", ("",))
+    return {
+        "url": request.get("SERVER_URL") or "",
+        "script": "/".join(request._script),
+        "root": "/".join(root),
+    }
+
+
+def set_addresses(request: Any, stored: dict[str, str]) -> None:
+    """Let a request make URLs as the one did of which these are the addresses."""
+    request.other["SERVER_URL"] = stored.get("url", _URL)
+    request._script[:] = [name for name in stored.get("script", "").split("/") if name]
+    request.other["VirtualRootPhysicalPath"] = tuple(stored.get("root", "").split("/"))
+    request._resetURLS()
+
+
+def make_request(accepts: str = "") -> Any:
+    """A request of nobody, which accepts languages as the header Accept-Language says it."""
     environ = {"SERVER_NAME": "nohost", "SERVER_PORT": "80", "REQUEST_METHOD": "GET"}
     environ["HTTP_ACCEPT_LANGUAGE"] = accepts
     request = HTTPRequest(BytesIO(), environ, HTTPResponse(stdout=BytesIO()))
     request._steps = ["job"]  # else its URL can't be told
-    request.other["SERVER_URL"] = url
-    request._resetURLS()
+    set_addresses(request, {})
     request["ACTUAL_URL"] = request["URL"]
     setDefaultSkin(request)
     return request

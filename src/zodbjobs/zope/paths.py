@@ -36,7 +36,7 @@ def at(app: Any, path: Path, obj: Any = None) -> Any:
 
 
 def find(app: Any, obj: Any, path: Path, uid: str | None) -> Any:
-    """A bare object with its acquisition context: at its path, or where it was moved; else None."""
+    """A bare object with its acquisition context, at its path or where it was moved; or None."""
     for candidate in _candidates(app, obj, path, uid):
         found = at(app, candidate, obj)
         if found is not None:

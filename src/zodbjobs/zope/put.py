@@ -85,6 +85,8 @@ def accepted(request: Any, job: Job) -> str:
     response.setHeader("Cache-Control", "no-store")
 
     def tell_that_there_is_none() -> None:
+        if response.getStatus() != 202:
+            return  # it tells of an error already
         response.setStatus(500)
         response.headers.pop("location", None)
         response.setBody(

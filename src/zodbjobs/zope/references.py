@@ -1,16 +1,16 @@
-"""Content in the arguments of a job: stored as the object and its path, loaded with its acquisition
-context.
+"""Content in the arguments of a job: stored as the object and its path, and loaded with its
+acquisition context.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from AccessControl.interfaces import IUser
 from Acquisition import aq_base, aq_inner, aq_parent
 from OFS.interfaces import IItem
 from persistent import Persistent
-from Products.ZCatalog.interfaces import ICatalogBrain
 from ZODB.POSException import POSKeyError
 from zope.globalrequest import getRequest
 from zope.publisher.interfaces import IRequest
@@ -29,7 +29,7 @@ def recognizes(value: Any) -> bool:
     return (
         aq_base(value) is not value
         or IItem.providedBy(value)
-        or ICatalogBrain.providedBy(value)
+        or _is_brain(value)
         or isinstance(value, BaseRequest)
         or IRequest.providedBy(value)
     )
@@ -64,15 +64,21 @@ def _refuse_what_passes(value: Any) -> None:
             "a request is over when the job runs; pass what you need of its form, and in the job "
             "call zope.globalrequest.getRequest(): it has one of its own"
         )
-    if ICatalogBrain.providedBy(value):
+    if _is_brain(value):
         raise BadArgument(
             "a result of a catalog is of use in its transaction only; pass the content, "
             "brain.getObject(), or its UID or path"
         )
-    if IUser.providedBy(value) or hasattr(aq_base(value), "getUserId"):
+    if IUser.providedBy(value) or hasattr(aq_base(value), "getUserName"):
         raise BadArgument(
             "a user or member can't be kept; pass the id, getId(), and look it up in the job"
         )
+
+
+def _is_brain(value: Any) -> bool:
+    """Whether it is a result of a catalog, if this process has any."""
+    catalog: Any = sys.modules.get("Products.ZCatalog.interfaces")
+    return catalog is not None and bool(catalog.ICatalogBrain.providedBy(value))
 
 
 def _top(value: Any) -> Any:

@@ -22,7 +22,7 @@ from zope.traversing.interfaces import BeforeTraverseEvent
 from zodbjobs.errors import SiteGone
 from zodbjobs.runtime import local
 from zodbjobs.zope import paths, sites, users
-from zodbjobs.zope.application import application, make_request
+from zodbjobs.zope.application import addresses_of, application, make_request, set_addresses
 
 #: What is stored: texts by name. Never cookies, Authorization, the form or the body.
 Stored = dict[str, str]
@@ -42,11 +42,8 @@ def capture() -> Stored | None:
 
 
 def _of_request(request: Any) -> Stored:
-    root = request.other.get("VirtualRootPhysicalPath", ("",))
     found = {
-        "url": request.get("SERVER_URL") or "",
-        "script": "/".join(request._script),
-        "root": "/".join(root),
+        **addresses_of(request),
         "language": request.get("LANGUAGE") or "",
         "accepts": request.get_header("Accept-Language") or "",
         "layers": " ".join(
@@ -62,9 +59,7 @@ def restore(stored: Stored) -> Iterator[None]:
 
     Raises SiteGone and UserGone.
     """
-    request = make_request(
-        stored.get("url", "http://nohost"), stored.get("language") or stored.get("accepts", "")
-    )
+    request = make_request(stored.get("language") or stored.get("accepts", ""))
     try:
         setRequest(request)
         app = application(local.get_connection(), request)
@@ -87,9 +82,7 @@ def restore(stored: Stored) -> Iterator[None]:
 def _dress(request: Any, app: Any, stored: Stored) -> None:
     """Let the request have the addresses and the layers of the one that has put the job."""
     request["PARENTS"] = [app]
-    request._script[:] = [name for name in stored.get("script", "").split("/") if name]
-    request.other["VirtualRootPhysicalPath"] = tuple(stored.get("root", "").split("/"))
-    request._resetURLS()
+    set_addresses(request, stored)
     for name in stored.get("layers", "").split():
         with contextlib.suppress(ImportError, AttributeError):  # one that was uninstalled
             alsoProvides(request, resolve(name))

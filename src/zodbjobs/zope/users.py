@@ -6,7 +6,7 @@ from typing import Any
 
 from AccessControl import getSecurityManager
 from AccessControl.SecurityManagement import newSecurityManager
-from AccessControl.SpecialUsers import emergency_user, nobody, system
+from AccessControl.users import emergency_user, nobody, system
 from Acquisition import aq_base, aq_inner, aq_parent
 
 from zodbjobs.errors import BadArgument, UserGone
@@ -56,9 +56,9 @@ def named(user_id: str, site: Any) -> str:
     while place is not None:
         folder = getattr(aq_base(place), "acl_users", None)
         if folder is not None:
-            user = _in_folder(folder.__of__(place), user_id)
-            if user is not None:
-                return f"{'/'.join(folder.__of__(place).getPhysicalPath())}/{user_id}"
+            folder = aq_base(folder).__of__(place)
+            if _in_folder(folder, user_id) is not None:
+                return f"{'/'.join(folder.getPhysicalPath())}/{user_id}"
         place = aq_parent(aq_inner(place))
     raise BadArgument(
         f"there is no user {user_id!r} in the site or above it; run_as takes the id of one, or "

@@ -74,10 +74,6 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
     """What to store for `function`; TypeError or BadArgument if it can't be."""
     if type(function) is FunctionType:
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
-    stored = referring.storable_form(function, "the callable")
-    if type(stored) is Referring:
-        return stored
-    check_context(function, "the callable")
     if not callable(function):
         raise TypeError(f"a job needs a callable, not {function!r}")
     owner = getattr(function, "__self__", None)
@@ -92,7 +88,9 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
         return owner, name
     if inspect.isroutine(function) or isinstance(function, type):
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
-    return function
+    stored: StoredCall = referring.storable_form(function, "the callable")
+    check_context(stored, "the callable")
+    return stored
 
 
 def _dotted(function: Callable[..., Any], path: str) -> str:
