@@ -29,7 +29,7 @@ PAGE = HOW_TO / "zope.md"
 BIN = Path(sys.executable).parent
 
 #: Seconds after which what should have happened has failed its test.
-PATIENCE = 120
+PATIENCE = 300
 
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?:# |<!-- )([\w./-]+\.(?:py|zcml|conf|pt))(?: -->)?\n")
