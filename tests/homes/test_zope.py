@@ -208,7 +208,7 @@ def test_sigterm_lets_a_running_job_end(site: Instance, tmp_path: Path) -> None:
     job.let_go()
     assert worker.popen.wait(PATIENCE) == 0
     assert site.show(job.id)["state"] == "succeeded"
-    assert site.show(later)["state"] == "pending"
+    assert site.show(later)["state"] == "waiting"
     site.start_worker()
     site.watch(later)
 
@@ -265,7 +265,7 @@ def test_a_file_that_is_in_use_is_refused_with_the_cure(alone: Instance) -> None
         assert f"Data.fs is held by process {web.popen.pid}" in refused
         assert "have a ZEO server share the file" in refused
         assert "Traceback" not in alone.command(command, status=2)
-    assert alone.command("jobs", "--read-only") == "no jobs\n"
+    assert alone.command("jobs", "--read-only") == "no such jobs\n"
 
 
 def test_a_file_has_no_room_for_several_workers(alone: Instance) -> None:
@@ -296,7 +296,7 @@ def test_a_job_in_the_web_process_may_end(
     assert web.popen.wait(PATIENCE) == 0
     shown = alone.show(job.id)
     assert (shown["state"], shown["interruptions"]) == ("succeeded", 0)
-    assert alone.show(later)["state"] == "pending"
+    assert alone.show(later)["state"] == "waiting"
 
 
 WORKER = '<include package="zodbjobs" file="worker.zcml" />'

@@ -222,12 +222,15 @@ class Instance:
 
     def show(self, job_id: str) -> Any:
         """What the command `show` tells of a job."""
-        return json.loads(self.command("show", job_id, "--json"))
+        return _first_json(self.command("show", job_id, "--json"))
 
     def watch(self, job_id: str, status: int = 0) -> Any:
         """What it tells of a job when that has ended."""
-        written = self.command("watch", job_id, "--json", status=status)
-        return json.loads(written[written.index("{") :])
+        return _first_json(self.command("watch", job_id, "--json", status=status))
+
+
+def _first_json(text: str) -> Any:
+    return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
 
 
 @contextlib.contextmanager
