@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import contextlib
 import json
@@ -227,6 +228,11 @@ class Instance:
     def watch(self, job_id: str, status: int = 0) -> Any:
         """What it tells of a job when that has ended."""
         return _first_json(self.command("watch", job_id, "--json", status=status))
+
+
+def result_of(shown: Any) -> Any:
+    """The result of a job, which commands show as Python writes it."""
+    return ast.literal_eval(shown["result"])
 
 
 def _first_json(text: str) -> Any:
