@@ -168,7 +168,7 @@ def test_a_user_can_do_in_a_job_what_the_user_may(site: Instance) -> None:
     done, refused = put(site, "add_folder", "made"), put(site, "add_folder", "not", user=None)
     assert result_of(site.watch(done)) == f"http://127.0.0.1:{site.port}/made"
     failed = site.watch(refused, status=1)
-    assert "Unauthorized" in failed["error"]
+    assert "Unauthorized" in failed["traceback"]
     assert site.get("/made/manage_main").status == 200
     assert site.get("/not/manage_main").status == 404
 
