@@ -1,4 +1,5 @@
-"""An application by whose configuration a command finds its databases: ``--zope-conf FILE``.
+"""An application by whose configuration a command finds its databases: ``--zope-conf FILE``,
+``--paste FILE``.
 
 Each kind of application has a module of two functions, which is loaded when it is asked for:
 
@@ -25,12 +26,18 @@ class Kind(NamedTuple):
 
     module: str
     help: str
+    metavar: str = "FILE"
 
 
 #: The kinds, by option.
 KINDS = {
     "--zope-conf": Kind(
         "zodbjobs.cli.zope_conf", "In place of DATABASE: the configuration of a Zope instance."
+    ),
+    "--paste": Kind(
+        "zodbjobs.cli.paste",
+        "In place of DATABASE: the ini file of a Pyramid application.",
+        "FILE[#NAME]",
     ),
 }
 
