@@ -74,7 +74,9 @@ def pause(database: Database, queue: str, reason: str, match: str | None, as_jso
 @_match
 @options.why
 @options.json
-def resume(database: Database, queue: str, match: str | None, why: str | None, as_json: bool) -> None:
+def resume(
+    database: Database, queue: str, match: str | None, why: str | None, as_json: bool
+) -> None:
     """Begin jobs of a queue again, and let it take new ones."""
     with opened(database) as db:
         was_paused = operations.resume(db, queue, match, by=options.me(), why=why)
