@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from zodbjobs import cures
 from zodbjobs.errors import BadArgument, MissingCode
 
 log = logging.getLogger("zodbjobs")
@@ -31,12 +32,6 @@ class Part(NamedTuple):
     required: bool
     value: Any
 
-
-# What a worker needs that lacks the pair of an application of that kind.
-_CURES = {
-    "zope": "such a job needs a worker started with --zope-conf, or Zope's own process",
-    "pyramid": "such a job needs a worker started with --paste, or the application's own process",
-}
 
 #: Replaced, not changed, for threads are reading it.
 _pairs: dict[str, Pair] = {}
@@ -173,13 +168,10 @@ def restored(parts: Sequence[tuple[str, bool, Any]]) -> ExitStack:
     pairs = _pairs
     missing = [name for name, required, _ in parts if required and name not in pairs]
     if missing:
-        cures = [_CURES[name] for name in missing if name in _CURES] or [
-            "import what registers it with zodbjobs.context.register, or remember, restart the "
-            "worker"
-        ]
+        needs = ", and ".join(dict.fromkeys(map(cures.of_missing, missing)))
         raise MissingCode(
             f"the job was put in a run context of which this worker lacks "
-            f"{', '.join(map(repr, missing))}; {', '.join(cures)}, then retry the job"
+            f"{', '.join(map(repr, missing))}; {needs}, then retry the job"
         )
     values = {name: value for name, _, value in parts}
     with ExitStack() as stack:
