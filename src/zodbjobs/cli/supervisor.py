@@ -94,7 +94,7 @@ class _Supervisor:
         """
         with opened(database, wait_seconds=SERVER_SECONDS) as db:
             _check_shared(database, db)
-            work = make_queues(db, self._queues)
+            work = make_queues(db, database, self._queues)
         with self._signals(), self._children_stopped():
             self._start_workers(database)
             shown = served_text(database)
@@ -118,7 +118,7 @@ class _Supervisor:
             leftovers.callback(_unlink, path, listening)
             uri = _write_uri(path, listening)
             with opened(uri) as db:
-                work = make_queues(db, self._queues)
+                work = make_queues(db, path, self._queues)
             self._start_workers(uri)
             self._print_server(path, uri, work)
             set_up_logging()

@@ -10,9 +10,12 @@ from zodbjobs.cli.database import reading
 from zodbjobs.cli.errors import without_passwords
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.insights import all_queue_stats
-from zodbjobs.installer import job_container_installer, queue_installer
+from zodbjobs.installer import install
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.stored.lifecycle.root import get_queues
+
+# The database that multidb.zcml is for.
+_APART = "async"
 
 #: How to stop a worker or a supervisor, for people.
 HOW_TO_STOP = "Ctrl-C or SIGTERM stops it in order, another one a second later at once."
@@ -25,7 +28,7 @@ def run_worker(db: Any, database: Database, queues: list[str] | None, threads: i
 
     Raises UnknownQueue, and what the storage raises.
     """
-    work = make_queues(db, queues)
+    work = make_queues(db, database, queues)
     terminal.console(stderr=True).print(
         f"Serving {served_text(database)} with {threads_text(threads)}: {work}\n{HOW_TO_STOP}",
         soft_wrap=True,
@@ -35,14 +38,14 @@ def run_worker(db: Any, database: Database, queues: list[str] | None, threads: i
     return Worker(db, queues, threads).run()
 
 
-def make_queues(db: Any, queues: list[str] | None) -> str:
+def make_queues(db: Any, database: Database, queues: list[str] | None) -> str:
     """Make the queues of a database that has none, and commit; returns what there is to do.
 
-    Raises UnknownQueue for one of `queues` that isn't there, ReadOnlyError on a read-only
-    storage.
+    Those of an application with a database named ``async`` are made in that one. Raises
+    UnknownQueue for one of `queues` that isn't there, ReadOnlyError on a read-only storage.
     """
-    queue_installer.install(db)
-    job_container_installer.install(db)
+    apart = isinstance(database, Application) and _APART in db.databases
+    install(db, _APART if apart else None)
     with reading(db) as connection:
         stored = get_queues(connection)
         names = [stored[name].name for name in queues or stored]
