@@ -95,7 +95,7 @@ def is_of_the_job() -> bool:
     """Whether the request has the connection and the transaction of the job, also a subrequest."""
     request = get_current_request()
     return (
-        get_connection(request) is local.get_job()._p_jar
+        get_connection(request) is local.get_connection()
         and request.tm.get() is transaction.get()
         and request.tm is get_connection(request).transaction_manager
     )

@@ -17,36 +17,33 @@ from zodbjobs.terminal import one_line
 
 log = logging.getLogger("zodbjobs")
 
-# What `zodbjobs.pyramid` has in the registry of an application: the database of its queues.
+# What `zodbjobs.pyramid` has in the registry of an application: its database.
 _DB = "zodbjobs.db"
 
-# The setting with its name.
-_DATABASE = "zodbjobs.database"
+# The name of the database at zodbconn.uri.
+_PRIMARY = ""
 
 
 @contextlib.contextmanager
 def opened(path: str, *, read_only: bool, wait_seconds: int | None) -> Iterator[Any]:
-    """The database of the queues, with the others that the settings of the application name in its
+    """The primary database, with the others that the settings of the application name in its
     `databases`. The application isn't made.
     """
-    settings = _read(path, _loader(path).get_wsgi_app_settings)
-    name = settings.get(_DATABASE) or ""
-    uris = _uris(path, settings)
-    if name not in uris:
-        setting = f"zodbconn.uri.{name}" if name else "zodbconn.uri"
-        raise CommandError(f"the application of {path} has no setting {setting}; add it")
+    uris = _uris(path, _read(path, _loader(path).get_wsgi_app_settings))
+    if _PRIMARY not in uris:
+        raise CommandError(f"the application of {path} has no setting zodbconn.uri; add it")
     databases: dict[str, Any] = {}
     with _all_closed(databases):
-        for each, uri in uris.items():
+        for name, uri in uris.items():
             if read_only and uri.startswith("file:"):
                 uri = f"{uri}{'&' if '?' in uri else '?'}read_only=1"
-            open_uri(uri, wait_seconds, database_name=each, databases=databases)
-        yield databases[name]
+            open_uri(uri, wait_seconds, database_name=name, databases=databases)
+        yield databases[_PRIMARY]
 
 
 @contextlib.contextmanager
 def started(path: str) -> Iterator[Any]:
-    """The database of the queues of the application, which is made in this process."""
+    """The primary database of the application, which is made in this process."""
     loader = _loader(path)
     if "loggers" in _read(path, loader.get_sections):
         _read(path, loader.setup_logging)
@@ -129,7 +126,7 @@ def _the_one(path: str, found: set[Any]) -> Any:
         )
     if len(found) > 1:
         raise CommandError(
-            f"the applications of {path} have {len(found)} databases with queues, and a worker is "
+            f"the applications of {path} have {len(found)} databases, and a worker is "
             "for one; name the application: FILE#NAME"
         )
     return found.pop()

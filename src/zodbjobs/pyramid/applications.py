@@ -1,4 +1,4 @@
-"""The applications of this process that have jobs, and the databases that they are in."""
+"""The applications of this process that have jobs, and their databases."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import weakref
 from typing import Any
 
 from pyramid.exceptions import ConfigurationError
-from pyramid_zodbconn import get_connection
 
-#: The name of the primary database of pyramid_zodbconn.
-PRIMARY = ""
+#: The setting with the name of an application.
+NAME = "zodbjobs.application"
 
-#: The settings.
-NAME, DATABASE = "zodbjobs.application", "zodbjobs.database"
+# The name of the primary database of pyramid_zodbconn.
+_PRIMARY = ""
 
-# What the registry of an application has under this name is the database of its queues. The
-# command line finds it there.
+# What the registry of an application has under this name is its database. The command line
+# finds it there.
 DB = "zodbjobs.db"
 
 #: Replaced, not changed, for threads are reading it; the newest first.
@@ -58,17 +57,10 @@ def databases(registry: Any) -> dict[str, Any]:
 
 
 def set_database(registry: Any) -> None:
-    """Note the database of the queues. Raises ConfigurationError if there is none."""
-    name = registry.settings.get(DATABASE) or PRIMARY
-    db = databases(registry).get(name)
+    """Note the database. Raises ConfigurationError if there is none."""
+    db = databases(registry).get(_PRIMARY)
     if db is None:
-        setting = f"zodbconn.uri.{name}" if name else "zodbconn.uri"
         raise ConfigurationError(
-            f"zodbjobs.pyramid finds no database; include pyramid_zodbconn, and set {setting}"
+            "zodbjobs.pyramid finds no database; include pyramid_zodbconn, and set zodbconn.uri"
         )
     registry[DB] = db
-
-
-def connection_of(request: Any) -> Any:
-    """The connection of a request to the database of the queues, in its transaction."""
-    return get_connection(request, request.registry.settings.get(DATABASE) or None)

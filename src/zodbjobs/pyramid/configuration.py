@@ -8,7 +8,7 @@ from pyramid.events import ApplicationCreated
 from pyramid.exceptions import ConfigurationError
 from pyramid.interfaces import IRequestExtensions
 
-from zodbjobs.installer import queue_installer
+from zodbjobs.installer import install
 from zodbjobs.pyramid import applications, run_context
 from zodbjobs.pyramid.jobs import Jobs
 from zodbjobs.pyramid.pages import add_jobs_pages
@@ -17,12 +17,16 @@ from zodbjobs.pyramid.run_context import set_jobs_login
 # After all that others configure, in whichever order it was included.
 _LATE = 100
 
+# The database that the queues are in, in an application that has one of that name.
+_APART = "async"
+
 
 def includeme(config: Any) -> None:
     """Give requests their `jobs`, and the configurator what else there is.
 
-    Makes the queues in a database that has none, when the application is made. Raises
-    ConfigurationError, at its commit, without pyramid_zodbconn or pyramid_tm.
+    When the application is made, its database gets queues if it has none: in the database
+    ``zodbconn.uri.async``, if there is one. Raises ConfigurationError, at the commit of the
+    configuration, without pyramid_zodbconn or pyramid_tm.
     """
     registry = config.registry
     applications.add(registry)
@@ -46,4 +50,4 @@ def _check(registry: Any) -> None:
 def _install(event: Any) -> None:
     db = event.app.registry[applications.DB]
     if not db.storage.isReadOnly():
-        queue_installer.install(db)
+        install(db, _APART if _APART in db.databases else None)

@@ -8,11 +8,12 @@ from typing import Any
 
 from pyramid.response import Response
 from pyramid_tm import is_tm_active
+from pyramid_zodbconn import get_connection
 
 from zodbjobs import insights, web
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.search import JobList
-from zodbjobs.pyramid import applications, mounts
+from zodbjobs.pyramid import mounts
 from zodbjobs.pyramid.rights import owner_of
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.root import get_queue
@@ -36,8 +37,8 @@ class Jobs:
 
     @property
     def connection(self) -> Any:
-        """The connection to the database of the queues, in the transaction of the request."""
-        return applications.connection_of(self._request)
+        """The connection of the request, in its transaction."""
+        return get_connection(self._request)
 
     @property
     def owner(self) -> str | None:

@@ -10,8 +10,9 @@ from pyramid.httpexceptions import HTTPForbidden
 from pyramid.request import Request
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid_tm import is_tm_active
+from pyramid_zodbconn import get_connection
 
-from zodbjobs.pyramid import applications, mounts
+from zodbjobs.pyramid import mounts
 from zodbjobs.pyramid.rights import rights_of
 from zodbjobs.web import Inside, make_app
 from zodbjobs.web.app import Application
@@ -43,7 +44,7 @@ def add_jobs_pages(
     page did that answers with a status of 400 or more isn't committed.
     """
     app = make_app(
-        lambda request: applications.connection_of(_outer(request)),
+        lambda request: get_connection(_outer(request)),
         lambda request: rights_of(_outer(request), permission),
         login=_forbidden,
         title=title,

@@ -96,25 +96,18 @@ def _restored(value: dict[str, Any]) -> Iterator[None]:
 def _request(registry: Any, value: dict[str, Any], connection: Any) -> Any:
     """A request for the first page of the application, on the job's connection."""
     make = registry.queryUtility(IRequestFactory, default=Request)
-    primary = _primary(connection)
     environ = {
         **dict(value["address"]),
         "REMOTE_ADDR": "127.0.0.1",
         # As pyramid_tm leaves word of it, so that nothing begins another transaction.
         "tm.active": True,
-        "tm.manager": primary.transaction_manager,
+        "tm.manager": connection.transaction_manager,
     }
     request = make.blank("/", environ)
     request.registry = registry
     request.locale_name = value["locale"]
-    request._primary_zodb_conn = primary  # noqa: SLF001 - where pyramid_zodbconn looks for it
+    request._primary_zodb_conn = connection  # noqa: SLF001 - where pyramid_zodbconn looks for it
     return request
-
-
-def _primary(connection: Any) -> Any:
-    """The connection to the primary database of pyramid_zodbconn, if the worker has that."""
-    name = applications.PRIMARY
-    return connection.get_connection(name) if name in connection.db().databases else connection
 
 
 def _log_in(request: Any, userid: Any) -> None:
