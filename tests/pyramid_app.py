@@ -218,3 +218,10 @@ def make_app(global_config: Any = None, **settings: Any) -> Any:
             layout=in_layout if "test.layout" in settings else None,
         )
     return config.make_wsgi_app()
+
+
+def make_app_without_jobs(global_config: Any = None, **settings: Any) -> Any:
+    """Another application of the same database."""
+    with Configurator(settings=settings) as config:
+        config.include("pyramid_zodbconn")
+    return config.make_wsgi_app()

@@ -47,6 +47,7 @@ def started(path: str) -> Iterator[Any]:
     loader = _loader(path)
     if "loggers" in _read(path, loader.get_sections):
         _read(path, loader.setup_logging)
+    _read(path, loader.get_wsgi_app_settings)  # which says in a line what is wrong with the file
     from pyramid.config import global_registries
 
     before = list(global_registries)

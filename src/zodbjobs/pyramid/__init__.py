@@ -6,7 +6,8 @@ Beside pyramid_zodbconn, which has the database, and pyramid_tm, which commits. 
 What is put in a request runs in a request of the same application, at the same address, in the
 same language and as the same user: ``get_current_request()`` has it.
 
-The queues are in ``zodbconn.uri.async`` if there is such a database, else in ``zodbconn.uri``. The
+``registry["zodbjobs.db"]`` is its database, for tests: ``run_jobs(registry["zodbjobs.db"])``. The
+queues are in ``zodbconn.uri.async`` if there is such a database, else in ``zodbconn.uri``. The
 setting ``zodbjobs.application`` is a name for the application, if a worker has several of them.
 """
 

@@ -99,6 +99,13 @@ class Jobs:
             return JobList()
         return insights.list_jobs(self.connection, owner=owner, limit=limit, before=before)
 
+    def path_of(self, job: Job) -> str:
+        """The path of a job's page, as the browser sees it.
+
+        Raises BadArgument for a job that wasn't put, and without pages of `add_jobs_pages`.
+        """
+        return web.path_of(job, mounts.path_of(self._request))
+
     def accepted(self, job: Job, mount: str | None = None) -> Response:
         """The response `202 Accepted`, for the view that has put `job`: the work goes on.
 
