@@ -6,13 +6,14 @@ from typing import Any
 
 import sample
 import transaction
-from pyramid.authentication import AuthTktCookieHelper
+from pyramid.authentication import AuthTktCookieHelper, SessionAuthenticationHelper
 from pyramid.authorization import ACLHelper, Allow, Authenticated, Everyone
 from pyramid.config import Configurator
 from pyramid.csrf import CookieCSRFStoragePolicy
 from pyramid.httpexceptions import HTTPFound, HTTPServerError
 from pyramid.response import Response
 from pyramid.security import remember
+from pyramid.session import SignedCookieSessionFactory
 from pyramid.threadlocal import get_current_request
 from pyramid_zodbconn import get_connection
 from ZODB.POSException import ConflictError
@@ -171,6 +172,20 @@ def never(request: Any) -> bool:
     return False
 
 
+class SessionPolicy(Policy):
+    """Users by the session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session = SessionAuthenticationHelper()
+
+    def authenticated_userid(self, request: Any) -> Any:
+        return self._session.authenticated_userid(request)
+
+    def remember(self, request: Any, userid: str, **said: Any) -> Any:
+        return self._session.remember(request, userid, **said)
+
+
 class HeaderPolicy(Policy):
     """Users whom a proxy names in a header, and whom nobody can log in."""
 
@@ -198,6 +213,9 @@ def make_app(global_config: Any = None, **settings: Any) -> Any:
         config.include("pyramid_zodbconn")
         if "test.headers" in settings:
             config.set_security_policy(HeaderPolicy())
+        elif "test.session" in settings:
+            config.set_session_factory(SignedCookieSessionFactory("secret"))
+            config.set_security_policy(SessionPolicy())
         else:
             config.set_security_policy(Policy())
         if "test.login" in settings:

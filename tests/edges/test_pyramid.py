@@ -354,6 +354,15 @@ def test_a_user_who_is_gone_ends_the_job(browser: Browser, db: Any) -> None:
     assert "set_jobs_login" in found["error"]
 
 
+def test_a_policy_that_goes_by_the_session(make: Callable[..., Any]) -> None:
+    app = make(**{"test.session": "yes"})
+    db = database_of(app)
+    job_id = Browser(app).as_user("head").post("/put").json["id"]
+    run_jobs(db)
+    told = details(db, job_id)["result"]
+    assert (told["user"], told["manages"], told["cookies"]) == ("head", True, [])
+
+
 def test_an_application_says_how_to_log_in(make: Callable[..., Any]) -> None:
     app = make(**{"test.headers": "yes", "test.login": "yes"})
     db = database_of(app)
@@ -499,8 +508,11 @@ def test_links_go_below_the_prefix(browser: Browser, path: str) -> None:
 
 
 def test_a_path_that_begins_alike_is_none_of_the_pages(browser: Browser) -> None:
-    assert "There is nothing here" not in browser.get("/jobsite").text
-    assert browser.get("/jobsite").status_int == 404
+    answer = browser.get("/jobsite")
+    assert answer.status_int == 404
+    assert "There is nothing here" not in answer.text
+    for path in ("/jobs/%0a", "/jobs//evil.example", "/jobs/..%2f"):
+        assert browser.get(path).status_int == 404
 
 
 def test_head_has_the_headers_alone(browser: Browser) -> None:

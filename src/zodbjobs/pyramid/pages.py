@@ -53,7 +53,7 @@ def add_jobs_pages(
     )
     mount = "/" + prefix.strip("/")
     route = f"zodbjobs.pages {mount}"
-    below = f"{mount.rstrip('/')}/{{rest:.*}}"
+    below = rf"{mount.rstrip('/')}/{{rest:[\s\S]*}}"  # also the end of a line
     for name, pattern in ((route, below), (f"{route} itself", mount)):
         if pattern == "/" and name != route:
             continue
