@@ -111,7 +111,7 @@ def test_a_worker_has_the_application(
         with asked.app.registry["zodbjobs.db"].transaction() as connection:
             job = insights.find_job(connection, second)
             assert job is not None
-            assert job.result["home"] == "http://localhost:80/shop/"
+            assert job.result["home"] == "http://localhost/shop/"
         assert asked.get(f"/jobs/jobs/{second}").status_int == 200
     process.send_signal(signal.SIGTERM)
     assert ended(process) == 0
