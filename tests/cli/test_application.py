@@ -38,7 +38,7 @@ def conf(monkeypatch: pytest.MonkeyPatch, path: Path) -> Path:
 
     vars(module)["opened"] = opened
     monkeypatch.setitem(sys.modules, "made_application", module)
-    kind = application.Kind("made_application", "")
+    kind = application.KINDS["--zope-conf"]._replace(module="made_application")
     monkeypatch.setitem(application.KINDS, "--zope-conf", kind)
     made = path.parent / "zope.conf"
     made.touch()
