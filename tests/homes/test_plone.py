@@ -25,6 +25,11 @@ from zodbjobs import insights
 
 PAGE = HOW_TO / "plone.md"
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("ZODBJOBS_HOME") == "plone-6.1",
+    reason="the time is spent on the oldest and the newest Plone",
+)
+
 _ID = r'"id": "(\d+)"'
 
 
