@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import plone_work
@@ -18,8 +19,16 @@ from zodbjobs.plone import put
 #: How many folders there are, and documents in each.
 FOLDERS, DOCUMENTS = 10, 50
 
+#: How many of the first jobs wait for their worker to be killed.
+HELD = 3
+
 #: Of each folder: the numbers of those that are renamed, moved and deleted.
 RENAMED, MOVED, DELETED = range(5), range(5, 10), range(10, 15)
+
+
+def held(number: int) -> Path:
+    """The file by which the job of a folder waits, as long as it is there."""
+    return Path.cwd() / f"hold{number}"
 
 
 def site_of(app: Any, user: str = "admin") -> Any:
@@ -62,7 +71,9 @@ def put_all(app: Any) -> None:
 def _put(site: Any, folders: int) -> Iterator[Any]:
     for number in range(folders):
         folder = site[f"f{number}"]
-        yield put(plone_work.publish, folder)
+        yield put(
+            plone_work.publish, folder, str(hold) if (hold := held(number)).exists() else None
+        )
         yield put(plone_work.rename, folder, _names(RENAMED))
         yield put(plone_work.move, folder, _names(MOVED), site.archive[f"f{number}"])
         yield put(plone_work.delete, folder, _names(DELETED))
