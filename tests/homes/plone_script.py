@@ -26,11 +26,6 @@ HELD = 3
 RENAMED, MOVED, DELETED = range(5), range(5, 10), range(10, 15)
 
 
-def held(number: int) -> Path:
-    """The file by which the job of a folder waits, as long as it is there."""
-    return Path.cwd() / f"hold{number}"
-
-
 def site_of(app: Any, user: str = "admin") -> Any:
     """The site, as in a request of a user."""
     app = makerequest(app)
@@ -61,19 +56,18 @@ def fill(app: Any) -> None:
 def put_all(app: Any) -> None:
     """Put the jobs of the member and of the editor; prints their ids."""
     ids: dict[str, list[str]] = {}
-    for user in ("mem", "ed"):
+    for user, folders, held in (("mem", 1, 0), ("ed", FOLDERS, HELD)):
         site = site_of(app, user)
-        ids[user] = [job.id for job in _put(site, FOLDERS if user == "ed" else 1)]
+        ids[user] = [job.id for job in _put(site, folders, held)]
         transaction.commit()
     print(json.dumps(ids))
 
 
-def _put(site: Any, folders: int) -> Iterator[Any]:
+def _put(site: Any, folders: int, held: int) -> Iterator[Any]:
     for number in range(folders):
+        hold = str(Path.cwd() / f"hold{number}") if number < held else None
         folder = site[f"f{number}"]
-        yield put(
-            plone_work.publish, folder, str(hold) if (hold := held(number)).exists() else None
-        )
+        yield put(plone_work.publish, folder, hold=hold)
         yield put(plone_work.rename, folder, _names(RENAMED))
         yield put(plone_work.move, folder, _names(MOVED), site.archive[f"f{number}"])
         yield put(plone_work.delete, folder, _names(DELETED))

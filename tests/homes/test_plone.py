@@ -128,8 +128,6 @@ def test_killed_workers_leave_a_catalog_that_agrees_with_the_content(plone: Inst
     """Publish, rename, move and delete, by an editor and by a member who may not."""
     script(plone, "fill")
     holds = [plone.folder / f"hold{number}" for number in range(plone_script.HELD)]
-    for hold in holds:
-        hold.touch()
     ids = script(plone, "put_all")
     plone.start_worker("--processes", "2", "--threads", "2")
     with database(plone) as connection:
@@ -141,17 +139,17 @@ def test_killed_workers_leave_a_catalog_that_agrees_with_the_content(plone: Inst
         assert failures == ["AccessControl.unauthorized.Unauthorized"] * 4
         assert [job.failure for job in jobs["ed"]] == [None] * len(ids["ed"])
         interruptions = [job.interruptions for job in jobs["ed"]]
-        assert sum(interruptions) == plone_script.HELD
+        assert sum(interruptions) >= plone_script.HELD
     checked = script(plone, "check")
     assert checked["wrong"] == []
     assert [path for path in checked["paths"] if is_ours(path)] == sorted(expected())
 
 
 def kill_who_works(hold: Path) -> None:
-    """Kill the worker process that is in the middle of a job, and let that go on in the next."""
-    pid = int(until(hold.read_text))
-    hold.unlink()
+    """Kill the worker process that is in the middle of a job, and let the next one go on."""
+    pid = int(until(lambda: hold.exists() and hold.read_text()))
     os.kill(pid, signal.SIGKILL)
+    hold.with_suffix(".go").touch()
 
 
 def found(connection: Any, job_id: str) -> Any:
