@@ -10,6 +10,7 @@ from typing import Any
 import plone_jobs
 import pytest
 import transaction
+import ZODB
 from plone.app.testing import (
     SITE_OWNER_NAME,
     SITE_OWNER_PASSWORD,
@@ -32,6 +33,7 @@ from zope.globalrequest import getRequest
 from zope.i18n import translate
 from zope.i18nmessageid import Message
 from zope.interface import Interface
+from zope.processlifetime import DatabaseOpenedWithRoot
 from ZPublisher.HTTPRequest import HTTPRequest
 
 import zodbjobs
@@ -39,6 +41,7 @@ from zodbjobs import operations
 from zodbjobs.errors import BadArgument
 from zodbjobs.plone import put, put_view
 from zodbjobs.plone.interfaces import IJobsLayer
+from zodbjobs.plone.opening import install_queues
 from zodbjobs.plone.testing import run_jobs
 from zodbjobs.testing import run_jobs as run_jobs_of
 
@@ -368,6 +371,22 @@ def test_what_users_read_is_in_their_language(portal: Any) -> None:
     english = [translate(Message(each, "zodbjobs"), target_language="en") for each in texts]
     assert english == texts
     assert action.i18n_domain == "zodbjobs"
+
+
+@pytest.mark.parametrize("name", ["main", "async"])
+def test_the_queues_are_made_in_the_database_for_them(name: str) -> None:
+    databases: dict[str, Any] = {}
+    for each in {"main", name}:
+        ZODB.DB(None, database_name=each, databases=databases)
+    try:
+        for _ in range(2):  # as at each start
+            install_queues(DatabaseOpenedWithRoot(databases["main"]))
+        connection = databases["main"].open()
+        assert zodbjobs.get_queues(connection)._p_jar.db() is databases[name]
+        connection.close()
+    finally:
+        for db in databases.values():
+            db.close()
 
 
 def test_the_user_of_a_job_is_found_again(portal: Any) -> None:
