@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Labelled(Persistent):
     """The labels of a job, and where that makes it stand in lists."""
 
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
     _owner: str | None = None
     _about: AboutName | None = None
     _v_about: Any = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 from Products.Five.browser import BrowserView
@@ -18,19 +20,24 @@ POLICY = (
     "frame-ancestors 'none'; base-uri 'self'"
 )
 
+_TITLE = re.compile(r"<title\b.*?</title>", re.DOTALL | re.IGNORECASE)
+
 
 def in_main_template(context: Any, request: Any, inside: Inside) -> str | None:
     """The HTML of a page in the main template of a site; None if the site has none."""
     found = queryMultiAdapter((context, request), name="main_template")
     if found is None:
         found = getattr(context, "main_template", None)
-    macros = getattr(found, "macros", None)
-    if macros is None or "master" not in macros:
+    try:
+        master = found.macros["master"]
+    except (AttributeError, KeyError):
         return None
     for column in ("leftcolumn", "rightcolumn"):  # tables have many columns
         request.set(f"disable_plone.{column}", 1)
-    text: str = _Page(context, request, macros["master"], inside)()
-    return text
+    text: str = _Page(context, request, master, inside)()
+    # It has the title of the context, and no slot for another one.
+    title = f"<title>{html.escape(inside.title)}</title>"
+    return _TITLE.sub(lambda found: title, text, count=1)
 
 
 class _Page(BrowserView):

@@ -27,6 +27,8 @@ from zodbjobs.zope.rights import rights_at
 #: The name of the view.
 NAME = "@@jobs"
 
+_VERBS = frozenset({"GET", "HEAD", "POST"})
+
 # Where a request of the pages has the view that it came to.
 _VIEW = "zodbjobs.zope.pages"
 
@@ -54,7 +56,12 @@ class Jobs(BrowserView):
 
     @security.private
     def __before_publishing_traverse__(self, here: Any, request: Any) -> None:
-        """Take all names that are left of the URL."""
+        """Take all names that are left of the URL. Raises NotFound for what no page is asked with:
+        Zope looks for other things in a place then.
+        """
+        is_rpc = type(request.response).__module__ == "ZPublisher.xmlrpc"
+        if request.method not in _VERBS or is_rpc:
+            raise NotFound(NAME)
         stack = request["TraversalRequestNameStack"]
         names = list(reversed(stack))
         del stack[:]
@@ -65,8 +72,6 @@ class Jobs(BrowserView):
 
     def __call__(self) -> Any:
         """Answer the request. Raises Unauthorized for nobody in particular."""
-        if self.request.response.__class__.__module__ == "ZPublisher.xmlrpc":
-            raise NotFound(NAME)
         if not _is_where_it_is(self.context):
             raise NotFound(NAME)
         answer = Request(self._environ()).get_response(_app)
