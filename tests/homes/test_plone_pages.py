@@ -28,6 +28,7 @@ import zodbjobs
 import zodbjobs.zope
 from zodbjobs.web.responses import DATA_POLICY
 from zodbjobs.zope.main_template import POLICY
+from zodbjobs.zope.pages import Jobs
 
 OWNER = f"/plone/acl_users/{TEST_USER_ID}"
 
@@ -109,7 +110,7 @@ def test_a_page_is_in_the_main_template(put: Any) -> None:
     assert page.html.title.text == "Something <b>bold</b> · Jobs"
     assert len(page.html.select("h1")) == len(page.html.select("main")) == 1
     assert page.html.select_one("head link[href^='/plone/@@jobs/static/style.css']")
-    assert page.html.select_one("#portal-header")
+    assert page.html.select_one("#portal-footer-wrapper, #portal-footer")
     assert page.headers["Content-Security-Policy"] == POLICY
     # What Plone loads there comes by that policy.
     assert not [each for each in page.html.select("script") if each.get_text().strip()]
@@ -120,10 +121,13 @@ def test_a_page_is_in_the_main_template(put: Any) -> None:
 
 
 def test_what_is_asked_for_while_it_is_open_is_left_as_it_is(put: Any) -> None:
-    page = member().get(f"/plone/@@jobs/jobs/{put()}/cancel?live=1")
-    assert page.text.startswith("<main id=")
-    assert "_authenticator" not in page
-    assert "protect.js" not in page
+    job_id = put()
+    form = member().get(f"/plone/@@jobs/jobs/{job_id}/cancel?live=1")
+    page = member().get(f"/plone/@@jobs/jobs/{job_id}?live=1")
+    for each in (page, form):
+        assert each.text.startswith("<main id=")
+        assert "_authenticator" not in each
+        assert "protect.js" not in each
     etag = page.headers["ETag"]
     path = page.request.path_qs
     member().get(path, headers={"If-None-Match": etag}, status=304)
@@ -155,11 +159,21 @@ def test_our_posts_need_our_token_and_no_other(put: Any, database: Any, caplog: 
     assert "It was cancelled." in member().get(answer.headers["Location"])
 
 
-def test_another_write_in_the_site_is_protected_as_before(database: Any) -> None:
-    """What is marked is the one request, not the session, nor the site."""
-    answer = member().get("/plone/@@jobs/mine")
-    assert answer.status_int == 200
-    manager().post("/plone/manage_addFolder", {"id": "x"}, status=403)
+def test_a_post_that_is_not_marked_is_refused_by_plone(
+    put: Any, database: Any, monkeypatch: Any
+) -> None:
+    """Its protection is on here: what lets our POSTs through is that we say so. It aborts the
+    transaction, whatever the answer says.
+    """
+    monkeypatch.setattr(Jobs, "_mark", lambda self, status: None)
+    job_id = put()
+    page = member().get(f"/plone/@@jobs/jobs/{job_id}/cancel")
+    form = next(each for each in page.forms.values() if each.action.endswith("/cancel"))
+    fields = dict(form.submit_fields())
+    del fields["_authenticator"]
+    member().post(form.action, fields)
+    with database.transaction() as connection:
+        assert zodbjobs.insights.find_job(connection, job_id).outcome is None
 
 
 def test_nobody_is_sent_to_the_form_of_the_site(put: Any) -> None:

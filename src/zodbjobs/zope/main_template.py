@@ -25,6 +25,9 @@ _TITLE = re.compile(r"<title\b.*?</title>", re.DOTALL | re.IGNORECASE)
 
 def in_main_template(context: Any, request: Any, inside: Inside) -> str | None:
     """The HTML of a page in the main template of a site; None if the site has none."""
+    # Where Plone is, each place has the view, which needs the tools of a site.
+    if getattr(context, "portal_url", None) is None:
+        return None
     found = queryMultiAdapter((context, request), name="main_template")
     if found is None:
         found = getattr(context, "main_template", None)
