@@ -1,4 +1,4 @@
-"""The pages in Plone: in its main template, beside its theme, its login and its CSRF protection."""
+"""The pages in Plone: in its main template, beside its login and its CSRF protection."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from zope.component import queryMultiAdapter
 
 from zodbjobs.web import Inside
 
-#: What a page in the main template may load: what Plone's own scripts and styles need, from the same
-#: origin, and no script that stands in the page.
+#: What a page in the main template may load: what Plone's own scripts and styles need, from the
+#: same origin, and no script that stands in the page.
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; object-src 'none'; form-action 'self'; "
