@@ -10,15 +10,20 @@ from zodbjobs.interfaces import NEW
 from zodbjobs.stored.lifecycle import labels
 
 if TYPE_CHECKING:
-    from zodbjobs.stored.lifecycle.labels import AboutName
+    from zodbjobs.stored.lifecycle.labels import AboutName, AboutPlace
 
 
 class Labelled(Persistent):
     """The labels of a job, and where that makes it stand in lists."""
 
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
     _owner: str | None = None
     _about: AboutName | None = None
     _v_about: Any = None
+    #: Only of what has a place beside its name.
+    _about_place: AboutPlace | None = None
     _title: str | None = None
     _realm: str | None = None
     #: None unless it has an owner, an object or a realm; then where it stands in the job index, or
@@ -47,9 +52,10 @@ class Labelled(Persistent):
     def about(self) -> Any:
         """The stored object that it is about, also one of another database of the process.
 
-        None if there is none, or if that is gone. Settable while NEW, else BadStatus; BadArgument
-        for what isn't stored. The job names it, and doesn't refer to it: to keep it is the
-        application's affair. Inherited as `owner` is.
+        None if there is none, or if that is gone. Content of Zope comes with its acquisition
+        context, if it was given with it, and is None if it isn't in its site any more. Settable
+        while NEW, else BadStatus; BadArgument for what isn't stored. The job names it, and doesn't
+        refer to it: to keep it is the application's affair. Inherited as `owner` is.
         """
         return labels.object_of(self)
 
