@@ -1,0 +1,83 @@
+"""Services: plone.restapi's own ``@copy``, ``@move`` and ``@workflow``, which do their work in
+jobs if the request would like that: `Prefer: respond-async`. Without it they are what they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plone.restapi.deserializer import json_body
+from plone.restapi.services.copymove import copymove
+from plone.restapi.services.workflow.transition import WorkflowTransition
+
+from zodbjobs import Job
+from zodbjobs.plone.restapi import work
+from zodbjobs.plone.restapi.accepting import accept
+from zodbjobs.plone.restapi.prefer import wants_async
+from zodbjobs.plone.restapi.sources import Source, sources_of
+
+
+class Copy(copymove.Copy):
+    """``@copy``."""
+
+    def reply(self) -> Any:
+        """What the request is answered."""
+        if not wants_async(self.request):
+            return super().reply()
+        sources = sources_of(self)
+        return accept(self, _title("Copy", sources, self.context), _jobs(work.copy, self, sources))
+
+
+class Move(copymove.Move):
+    """``@move``."""
+
+    def reply(self) -> Any:
+        """What the request is answered."""
+        if not wants_async(self.request):
+            return super().reply()
+        sources = sources_of(self)
+        return accept(self, _title("Move", sources, self.context), _jobs(work.move, self, sources))
+
+
+def _jobs(function: Any, service: Any, sources: list[Source]) -> list[Job]:
+    return [Job(function, service.context, source.obj, source.path) for source in sources]
+
+
+def _title(verb: str, sources: list[Source], target: Any) -> str:
+    what = f"“{_name(sources[0].obj)}”" if len(sources) == 1 else f"{len(sources):,} items"
+    return f"{verb} {what} to “{_name(target)}”"
+
+
+def _name(obj: Any) -> str:
+    name = obj.Title() or obj.getId()
+    return name if len(name) <= _MOST_NAME else f"{name[:_MOST_NAME]}…"
+
+
+_MOST_NAME = 60
+
+
+class Transition(WorkflowTransition):
+    """``@workflow``."""
+
+    def reply(self) -> Any:
+        """What the request is answered."""
+        if self.transition is None or not wants_async(self.request):
+            return super().reply()
+        body = json_body(self.request)
+        refused = self._refused(body)
+        if refused is not None:
+            self.request.response.setStatus(400)
+            return {"error": {"type": "WorkflowException", "message": refused}}
+        job = Job(work.transition, self.context, self.transition, body)
+        return accept(self, f"{self.transition}: “{_name(self.context)}”", [job])
+
+    def _refused(self, body: dict[str, Any]) -> str | None:
+        """Why the workflow would refuse it now, in its own words, or None."""
+        workflows = self.wftool.getWorkflowsFor(self.context)
+        if not workflows:  # what is in it may have one
+            return None if body.get("include_children") else "No workflows found."
+        if any(each.isActionSupported(self.context, self.transition) for each in workflows):
+            return None
+        if self.is_same_state(self.context):
+            return None
+        return f"No workflow provides the '{self.transition}' action."
