@@ -73,7 +73,8 @@ class Client(requests.Session):
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> Any:
         if not url.startswith("http"):
             url = f"{self.base}/{url.lstrip('/')}"
-        return super().request(method, url, *args, timeout=60, allow_redirects=False, **kwargs)
+        kwargs.update(timeout=60, allow_redirects=False)
+        return super().request(method, url, *args, **kwargs)
 
 
 @pytest.fixture(scope="module")

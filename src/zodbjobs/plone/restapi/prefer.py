@@ -7,8 +7,9 @@ from typing import Any
 
 RESPOND_ASYNC = "respond-async"
 
-# A preference ends at a comma, its name at its value or its parameters; but for those in quotes.
-_PREFERENCES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+# A preference ends at a comma, its name at its value or its parameters; but for those in quotes, which
+# may not end.
+_PREFERENCES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+')
 _NAME = re.compile(r"\s*([^\s=;]+)\s*(?:=\s*([^\s;]*))?\s*(?:;|$)")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from plone.restapi.services.copymove import copymove
 from plone.restapi.services.workflow.transition import WorkflowTransition
 from Products.CMFCore.utils import getToolByName
+from Products.Five.browser import BrowserView
 from zExceptions import Unauthorized
 from zope.globalrequest import getRequest
 
@@ -60,6 +61,9 @@ def report(*jobs: Job) -> list[Any]:
     return [answer for job in jobs for answer in job.result]
 
 
+# The directive that registers a service makes a view of it, and so do these.
+
+
 class _SourceInHand:
     """A service that is given its source."""
 
@@ -69,15 +73,15 @@ class _SourceInHand:
         return self.source
 
 
-class _CopyOne(_SourceInHand, copymove.Copy):
+class _CopyOne(_SourceInHand, copymove.Copy, BrowserView):
     pass
 
 
-class _MoveOne(_SourceInHand, copymove.Move):
+class _MoveOne(_SourceInHand, copymove.Move, BrowserView):
     pass
 
 
-class _Transition(WorkflowTransition):
+class _Transition(WorkflowTransition, BrowserView):
     """Tells how many of the objects are done, and can be left in between."""
 
     #: Whether all were done. What has no workflow itself is answered with an error all the same.
