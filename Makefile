@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo portal quick test test-all test-floors test-weather promises catalogues chaos bench bench-peers lint format clean
+.PHONY: help demo portal quick test test-all test-floors test-homes test-weather promises catalogues chaos bench bench-peers lint format clean
 
 PYTHONS := python3 python3.13 python3.12 python3.11
 RUNS := 5
@@ -15,6 +15,7 @@ help:
 	@echo "make promises list what docs/promises.md promises, with the tests that show it"
 	@echo "make catalogues enter new texts of the pages into the catalogues of the languages, and compile them"
 	@echo "make test-floors the suite and each extra with the dependencies of Plone 6.0 (FLOORS=3.12 chooses the Python)"
+	@echo "make test-homes the tests in Zope, Plone and Pyramid, each with an environment of its own (HOMES=zope-6 chooses)"
 	@echo "make test-weather the suite in random order on one core, beside a busy process, on a fast and a slow disk"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
 	@echo "make bench    measure against the storage's own floor"
@@ -64,6 +65,9 @@ test-all: .venv/made.stamp
 
 test-floors: .venv/made.stamp
 	.venv/bin/python tests/all_pythons.py --floors $(FLOORS)
+
+test-homes: .venv/made.stamp
+	.venv/bin/python tests/homes/run.py $(HOMES)
 
 test-weather: .venv/test.stamp
 	.venv/bin/python tests/weather/run.py --runs $(RUNS) $(WEATHER)

@@ -75,6 +75,18 @@ class ContextGone(ZodbjobsError, LookupError):
     """
 
 
+class UserGone(ContextGone):
+    """The user as whom a job was to run isn't there any more."""
+
+
+class SiteGone(ContextGone):
+    """The site in which a job was put isn't there any more."""
+
+
+class ObjectGone(ContextGone):
+    """An object that was given to a job isn't there any more, or isn't where it can be found."""
+
+
 class Snooze(ZodbjobsError):
     """Raised by a job that wants to be run again later: ``raise zodbjobs.Snooze(when)``.
 

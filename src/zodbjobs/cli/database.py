@@ -1,4 +1,4 @@
-"""Opens the database that a command is given: the path of a FileStorage, or a URI."""
+"""Opens the database that a command is given: the path of a FileStorage, a URI, an application."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ZODB.FileStorage import FileStorage, packed_version
 from ZODB.POSException import POSError
 
 from zodbjobs.cli import zeo_address
+from zodbjobs.cli.application import Application, Database
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.errors import NotInstalled
 from zodbjobs.terminal import one_line
@@ -39,37 +40,45 @@ class FileInUse(CommandError):
 
 @contextlib.contextmanager
 def opened(
-    database: str,
+    database: Database,
     *,
     create: bool = False,
     read_only: bool = False,
     alone: bool = False,
     wait_seconds: int | None = None,
 ) -> Iterator[Any]:
-    """The open ZODB.DB of a path or a URI, closed at the end.
+    """The open ZODB.DB of a path, a URI or an application, closed at the end.
 
     A file that a supervisor serves is opened through its server. `create`: make the file if
     it is missing. `read_only`: look at a file that another process has open. `alone`: have
     the file itself, or nothing. These are for paths. `wait_seconds`: how long to wait for a
-    ZEO server. Raises CommandError if it can't be opened, and in place of NotInstalled.
+    ZEO server. An application isn't started for it. Raises CommandError if it can't be opened,
+    and in place of NotInstalled.
     """
+    with _open(database, create, read_only, alone, wait_seconds) as db:
+        try:
+            yield db
+        except NotInstalled as error:
+            raise CommandError(
+                f"{database} has no queues yet; zodbjobs.install(db) makes them, and so does "
+                f"`zodbjobs worker {database}`"
+            ) from error
+
+
+def _open(
+    database: Database, create: bool, read_only: bool, alone: bool, wait_seconds: int | None
+) -> contextlib.AbstractContextManager[Any]:
+    if isinstance(database, Application):
+        if create:
+            raise CommandError(f"--create is for paths; {database} says what is made")
+        return database.opened(read_only=read_only, wait_seconds=wait_seconds)
     if is_uri(database):
         if create or read_only:
             raise CommandError(
                 "--create and --read-only are for paths; add ?create=1 or ?read_only=1 to the URI"
             )
-        db = _open_uri(database, wait_seconds or WAIT_SECONDS)
-    else:
-        db = _open_path(database, create, read_only, alone)
-    try:
-        yield db
-    except NotInstalled as error:
-        raise CommandError(
-            f"{database} has no queues yet; zodbjobs.install(db) makes them, and so does "
-            f"`zodbjobs worker {database}`"
-        ) from error
-    finally:
-        db.close()
+        return contextlib.closing(_open_uri(database, wait_seconds or WAIT_SECONDS))
+    return contextlib.closing(_open_path(database, create, read_only, alone))
 
 
 @contextlib.contextmanager

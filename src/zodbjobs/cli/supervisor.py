@@ -14,6 +14,7 @@ from typing import Any
 
 from zodbjobs import clock, terminal
 from zodbjobs.cli import zeo_address
+from zodbjobs.cli.application import Application, Database
 from zodbjobs.cli.child_process import ChildExited, ChildOutput, ChildProcess, exit_text
 from zodbjobs.cli.database import (
     SERVER_SECONDS,
@@ -43,7 +44,7 @@ class _Signalled:
 
 
 def supervise(
-    database: str,
+    database: Database,
     queues: list[str] | None,
     threads: int,
     processes: int,
@@ -54,13 +55,13 @@ def supervise(
     """Run `processes` workers until a signal; returns the status to exit with.
 
     A file is served by ZEO meanwhile, at `address`: HOST:PORT, or the path of a Unix socket.
-    Raises CommandError if the database can't be opened or served.
+    Each worker of an application starts that by itself. Raises CommandError if the database can't be opened or served.
     """
     supervisor = _Supervisor(queues, threads, processes)
-    if is_uri(database):
+    if isinstance(database, Application) or is_uri(database):
         if create or address:
             raise CommandError("--create and --address are for paths; a URI has a server already")
-        return supervisor.run_on_uri(database)
+        return supervisor.run_on_server(database)
     listen_at = zeo_address.parse(address) if address else zeo_address.beside(database)
     check_path(database, create)
     if address:
@@ -85,22 +86,17 @@ class _Supervisor:
 
     # Its two modes
 
-    def run_on_uri(self, uri: str) -> int:
+    def run_on_server(self, database: Database) -> int:
         """Run workers on a database that has a server; returns the status to exit with.
 
         Raises CommandError if it can't be opened, or is for one process.
         """
-        with opened(uri, wait_seconds=SERVER_SECONDS) as db:
-            alone = uri.startswith(("file:", "memory:", "demo:"))
-            if alone or abilities.is_for_one_process(db):
-                raise CommandError(
-                    f"{uri} is for one process; --processes takes the path of a file, or the "
-                    "URI of a server, such as zeo://HOST:PORT"
-                )
+        with opened(database, wait_seconds=SERVER_SECONDS) as db:
+            _check_shared(database, db)
             work = make_queues(db, self._queues)
         with self._signals(), self._children_stopped():
-            self._start_workers(uri)
-            shown = without_passwords(uri)
+            self._start_workers(database)
+            shown = without_passwords(str(database))
             _print(f"Serving {shown} with {self._workers_text()}: {work}", HOW_TO_STOP)
             set_up_logging()
             self._loop()
@@ -153,9 +149,12 @@ class _Supervisor:
             self._handle(event)
         return None
 
-    def _start_workers(self, uri: str) -> None:
+    def _start_workers(self, database: Database) -> None:
+        where: dict[str, Any] = {"database": database}
+        if isinstance(database, Application):
+            where = {"application": [database.option, database.path]}
         for number in range(1, self._processes + 1):
-            settings: dict[str, Any] = {"name": f"worker {number}", "database": uri}
+            settings: dict[str, Any] = {"name": f"worker {number}", **where}
             settings |= {"queues": self._queues, "threads": self._threads}
             settings["pipes"] = self._pipes.for_worker()
             worker = ChildProcess(
@@ -286,6 +285,22 @@ class _Supervisor:
             "find it there.",
             HOW_TO_STOP,
         )
+
+
+def _check_shared(database: Database, db: Any) -> None:
+    """Raise CommandError if the database is for one process."""
+    alone = isinstance(database, str) and database.startswith(("file:", "memory:", "demo:"))
+    if not alone and not abilities.is_for_one_process(db):
+        return
+    if isinstance(database, Application):
+        raise CommandError(
+            f"the database of {database} is for one process; have a ZEO server share it, and say "
+            "<zeoclient> there, or leave --processes out"
+        )
+    raise CommandError(
+        f"{database} is for one process; --processes takes the path of a file, or the URI of a "
+        "server, such as zeo://HOST:PORT"
+    )
 
 
 def _print(*lines: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import threading
+from typing import Any
 
 from zodbjobs.cli import shutdown_pipes
+from zodbjobs.cli.application import Application
 from zodbjobs.cli.database import SERVER_SECONDS, opened
 from zodbjobs.cli.errors import CommandError, errors_in_one_line, without_passwords
 from zodbjobs.cli.log_output import set_up_logging
@@ -34,13 +37,19 @@ def main() -> None:
             # A second one, from a terminal or an init system that signals all processes of a
             # service, changes nothing: the supervisor kills those that are to end at once.
             signals.taken(lambda number: stop.set()),
-            opened(settings["database"], wait_seconds=SERVER_SECONDS) as db,
+            _database(settings) as db,
         ):
             status = Worker(db, settings["queues"], settings["threads"]).run_until(stop)
     except CommandError as error:
         log.error("%s", without_passwords(one_line(error.message)))
         sys.exit(CommandError.exit_code)
     sys.exit(status)
+
+
+def _database(settings: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
+    if "application" in settings:
+        return Application(*settings["application"]).started()
+    return opened(settings["database"], wait_seconds=SERVER_SECONDS)
 
 
 if __name__ == "__main__":

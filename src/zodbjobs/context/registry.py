@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from zodbjobs import cures
 from zodbjobs.errors import BadArgument, MissingCode
 
 log = logging.getLogger("zodbjobs")
@@ -167,10 +168,10 @@ def restored(parts: Sequence[tuple[str, bool, Any]]) -> ExitStack:
     pairs = _pairs
     missing = [name for name, required, _ in parts if required and name not in pairs]
     if missing:
+        needs = ", and ".join(dict.fromkeys(map(cures.of_missing, missing)))
         raise MissingCode(
             f"the job was put in a run context of which this worker lacks "
-            f"{', '.join(map(repr, missing))}; import what registers it with "
-            "zodbjobs.context.register, or remember, restart the worker, then retry the job"
+            f"{', '.join(map(repr, missing))}; {needs}, then retry the job"
         )
     values = {name: value for name, _, value in parts}
     with ExitStack() as stack:

@@ -31,7 +31,8 @@ class Attempt:
     """
 
     __slots__ = (
-        *("agent", "annotations", "cancelled", "changes", "deadline", "job", "key", "log"),
+        *("agent", "annotations", "cancelled", "changes", "connection", "deadline", "job"),
+        *("key", "log"),
         *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
     )
 
@@ -45,6 +46,8 @@ class Attempt:
         self.policy = policy
         #: The agent that it runs for, as its connection has that.
         self.agent: Any = None
+        #: That of the database that the worker was given.
+        self.connection: Any = None
         self.annotations: dict[str, Any] | None = None
         self.log: deque[str] | None = None
         self.cancelled = False

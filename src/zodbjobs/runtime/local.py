@@ -56,6 +56,23 @@ def get_agent() -> Agent:
     return agent
 
 
+def get_connection(name: str | None = None) -> Any:
+    """The connection in which the job runs, to the database of the application, also if the queue
+    is in another one; by name that to another database of the process.
+
+    What is changed in it is committed with the job. Raises BadArgument for an unknown name.
+    """
+    connection = _attempt().connection
+    if name is None:
+        return connection
+    names = connection.db().databases
+    if name not in names:
+        raise BadArgument(
+            f"there is no database {name!r} here; there are {', '.join(map(repr, sorted(names)))}"
+        )
+    return connection.get_connection(name)
+
+
 def set_progress(percent: float, message: str | None = None) -> None:
     """Report how far the job is: `percent` from 0 to 100, and a text for people.
 

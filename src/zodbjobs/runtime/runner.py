@@ -37,6 +37,7 @@ from zodbjobs.stored.lifecycle import (
     calls,
     completion,
     pausing,
+    referring,
     surroundings,
     telling,
 )
@@ -240,12 +241,15 @@ class Runner:
         finally:
             current.reset(token)
 
-    def _enter_context(self, parts: surroundings.Parts) -> str | None:
+    def _enter_context(self, attempt: Attempt, parts: surroundings.Parts) -> str | None:
         """Restore what the job was put in; why that can't be done here, or None."""
+        token = current.set(attempt)
         try:
             self._context = restored(parts)
         except (MissingCode, POSKeyError) as error:
             return str(error)
+        finally:
+            current.reset(token)
         return None
 
     def _leave_context(self, context: ExitStack) -> None:
@@ -280,9 +284,10 @@ class Runner:
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         record = self._thread_session.session.record
         attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
+        attempt.connection = self._thread_session.session.connection
         try:
             telling.started(job, record)
-            if parts and (why := self._enter_context(parts)) is not None:
+            if parts and (why := self._enter_context(attempt, parts)) is not None:
                 log.error("%r is parked: %s", job, why)
                 return attempt_result.parked(claim, why, now)
             value = self._call(attempt, function, args, kwargs)
@@ -291,7 +296,8 @@ class Runner:
                 return self._returned(claim, attempt, value, conflicts)
             portable = is_simple(value)
             if not portable:
-                value, portable = portable_copy(value, f"the result of {job!r}")
+                what = f"the result of {job!r}"
+                value, portable = portable_copy(referring.storable_form(value, what), what)
             untouched = self._thread_session.is_untouched()
             if not untouched:
                 self._thread_session.check_joined()

@@ -42,6 +42,7 @@ from zodbjobs.stored.lifecycle import (
     keys,
     labels,
     location,
+    referring,
     surroundings,
 )
 from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
@@ -173,9 +174,9 @@ class Job(Labelled):
         function, all_args, all_kwargs = calls.unfold(callable, args, kwargs)
         self._call = calls.to_stored(function)
         if all_args:
-            self._args = all_args
+            self._args = calls.storable_args(self._call, all_args)
         if all_kwargs:
-            self._kwargs = all_kwargs
+            self._kwargs = calls.storable_kwargs(self._call, all_kwargs)
         if function is not callable:
             self._bound = calls.brought(all_args, all_kwargs, args, kwargs)
 
@@ -206,7 +207,8 @@ class Job(Labelled):
         kwargs = {name: v for name, v in (self._kwargs or {}).items() if name not in names}
         function, all_args, all_kwargs = calls.unfold(value, args, kwargs)
         self._call = calls.to_stored(function)
-        self._args, self._kwargs = all_args, all_kwargs or None
+        self._args = calls.storable_args(self._call, all_args)
+        self._kwargs = calls.storable_kwargs(self._call, all_kwargs) or None
         self._bound = calls.brought(all_args, all_kwargs, args, kwargs)
 
     @property
@@ -216,9 +218,10 @@ class Job(Labelled):
 
     @args.setter
     def args(self, values: Any) -> None:
-        values = tuple(values)
-        for number, value in enumerate(values, 1):
+        values = tuple(
             self._check_argument(value, f"argument {number}")
+            for number, value in enumerate(values, 1)
+        )
         self._change_arguments()
         self._args = values
 
@@ -229,9 +232,10 @@ class Job(Labelled):
 
     @kwargs.setter
     def kwargs(self, values: Any) -> None:
-        values = dict(values)
-        for name, value in values.items():
-            self._check_argument(value, f"argument {name!r}")
+        values = {
+            name: self._check_argument(value, f"argument {name!r}")
+            for name, value in dict(values).items()
+        }
         self._change_arguments()
         self._kwargs = values or None
 
@@ -241,10 +245,14 @@ class Job(Labelled):
         if self._bound is not None:
             self._bound = None  # they are the job's own from now on
 
-    def _check_argument(self, value: object, what: str) -> None:
+    def _check_argument(self, value: Any, what: str) -> Any:
+        """What is to be stored for an argument; BadArgument if it can't be."""
         queue = self.queue
         jar = self._p_jar if queue is None or self._p_jar is not None else queue._p_jar
-        check_storable(value, f"{what} of {self.description}", jar)
+        what = f"{what} of {self.description}"
+        value = referring.storable_form(value, what)
+        check_storable(value, what, jar)
+        return value
 
     def _check(self, jar: Any) -> None:
         """Raise BadArgument if a queue of the connection `jar` can't store what it has, BadStatus
@@ -796,11 +804,13 @@ class Job(Labelled):
         try:
             kwargs = {**(self._kwargs or {}), **kwargs}
             own_args, kwargs = calls.with_results(self._args, kwargs)
+            function, own_args, kwargs = calls.loaded(self._call, own_args, kwargs)
             if hooks is not None:
                 hooks.set_up()
-            result = calls.run(self.callable, (*own_args, *args), kwargs)
+            result = calls.run(function, (*own_args, *args), kwargs)
             while isinstance(result, Job):
                 result = result._result_by_hand(self)
+            result = referring.storable_form(result, f"the result of {self!r}")
             check_storable(result, f"the result of {self!r}", self._p_jar)
         except BaseException as error:
             savepoint.rollback()

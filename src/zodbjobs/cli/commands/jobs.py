@@ -10,6 +10,7 @@ import click
 
 from zodbjobs import operations, terminal
 from zodbjobs.cli import tables
+from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened, reading
 from zodbjobs.cli.errors import CommandError
@@ -35,7 +36,7 @@ from zodbjobs.stored.lifecycle.root import get_queues
 _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
 
 
-@click.command()
+@options.command()
 @options.database
 @click.option(
     "--status",
@@ -63,7 +64,7 @@ _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
 @options.read_only
 @options.json
 def jobs(
-    database: str,
+    database: Database,
     queue: str | None,
     worker: str | None,
     agent: int | None,
@@ -117,7 +118,7 @@ def jobs(
         tables.print_pauses(pauses)
 
 
-def _print_tree(database: str, root: str, read_only: bool, as_json: bool) -> None:
+def _print_tree(database: Database, root: str, read_only: bool, as_json: bool) -> None:
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         _found(connection, database, root)
         rows = job_tree(connection, root)
@@ -127,12 +128,12 @@ def _print_tree(database: str, root: str, read_only: bool, as_json: bool) -> Non
         tables.print_tree(rows)
 
 
-@click.command()
+@options.command()
 @options.database
 @click.argument("id")
 @options.read_only
 @options.json
-def show(database: str, id: str, read_only: bool, as_json: bool) -> None:
+def show(database: Database, id: str, read_only: bool, as_json: bool) -> None:
     """Show all about one job: times, result, log, traceback."""
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         found = job_details(_found(connection, database, id))
@@ -142,11 +143,11 @@ def show(database: str, id: str, read_only: bool, as_json: bool) -> None:
         tables.print_job(found)
 
 
-@click.command("watch")
+@options.command("watch")
 @options.database
 @click.argument("id")
 @options.json
-def watch_(database: str, id: str, as_json: bool) -> None:
+def watch_(database: Database, id: str, as_json: bool) -> None:
     """Follow one job until it ends. The status is 0 if it succeeded, else 1.
 
     A worker of another process must be able to run it, so this is for ZEO and the like.
@@ -168,47 +169,47 @@ def watch_(database: str, id: str, as_json: bool) -> None:
         sys.exit(1)
 
 
-@click.command()
+@options.command()
 @options.database
 @options.ids
 @options.why
 @options.json
-def cancel(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
+def cancel(database: Database, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Cancel jobs that wait or run; what a running one did is dropped."""
     _operate(operations.cancel, "cancelled", database, ids, why, as_json)
 
 
-@click.command()
+@options.command()
 @options.database
 @options.ids
 @options.why
 @options.json
-def retry(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
+def retry(database: Database, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Put jobs that are parked, or ended without success, in again."""
     _operate(operations.retry, "put in again", database, ids, why, as_json)
 
 
-@click.command()
+@options.command()
 @options.database
 @options.ids
 @options.why
 @options.json
-def remove(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
+def remove(database: Database, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Take jobs that wait or are parked out of their queue."""
     _operate(operations.remove, "removed", database, ids, why, as_json)
 
 
-@click.command()
+@options.command()
 @options.database
 @options.ids
 @options.why
 @options.json
-def forget(database: str, ids: Sequence[str], why: str | None, as_json: bool) -> None:
+def forget(database: Database, ids: Sequence[str], why: str | None, as_json: bool) -> None:
     """Drop jobs that have ended from the history."""
     _operate(operations.forget, "forgotten", database, ids, why, as_json)
 
 
-def _found(connection: Any, database: str, job_id: str) -> Job:
+def _found(connection: Any, database: Database, job_id: str) -> Job:
     job = find_job(connection, job_id)
     if job is None:
         raise CommandError(
@@ -220,7 +221,7 @@ def _found(connection: Any, database: str, job_id: str) -> Job:
 def _operate(
     operation: Callable[..., list[OperationResult]],
     done: str,
-    database: str,
+    database: Database,
     ids: Sequence[str],
     why: str | None,
     as_json: bool,

@@ -9,6 +9,7 @@ import click
 import transaction
 
 from zodbjobs.cli import tables
+from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.job_parser import delay_of, make_job
@@ -23,7 +24,7 @@ from zodbjobs.stored.lifecycle.root import get_queue
 _PUT_ATTEMPTS = 5
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@options.command(context_settings={"ignore_unknown_options": True})
 @options.database
 @click.argument("function", metavar="MODULE:FUNCTION")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARG | NAME=VALUE]...")
@@ -39,7 +40,7 @@ _PUT_ATTEMPTS = 5
 @click.option("--progress", is_flag=True, help="Make it a ProgressableJob.")
 @options.json
 def put(
-    database: str,
+    database: Database,
     function: str,
     args: tuple[str, ...],
     queue: str,

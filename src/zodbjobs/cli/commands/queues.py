@@ -9,6 +9,7 @@ import click
 
 from zodbjobs import operations
 from zodbjobs.cli import tables
+from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened, reading
 from zodbjobs.cli.errors import CommandError
@@ -26,11 +27,11 @@ from zodbjobs.runtime.storage import abilities
 _DRAIN_SECONDS = 0.25
 
 
-@click.command()
+@options.command()
 @options.database
 @options.read_only
 @options.json
-def stats(database: str, read_only: bool, as_json: bool) -> None:
+def stats(database: Database, read_only: bool, as_json: bool) -> None:
     """Count the jobs of each queue, tell how long they wait and take, and list the workers."""
     with opened(database, read_only=read_only) as db, reading(db) as connection:
         queues, workers = all_queue_stats(connection), list_workers(connection)
@@ -51,13 +52,13 @@ _match = click.option(
 )
 
 
-@click.command()
+@options.command()
 @options.database
 @_queue
 @click.option("--reason", required=True, metavar="TEXT", help="Why, for who will ask.")
 @_match
 @options.json
-def pause(database: str, queue: str, reason: str, match: str | None, as_json: bool) -> None:
+def pause(database: Database, queue: str, reason: str, match: str | None, as_json: bool) -> None:
     """Begin no jobs of a queue until it is resumed.
 
     What runs goes on, and jobs can be put.
@@ -67,13 +68,15 @@ def pause(database: str, queue: str, reason: str, match: str | None, as_json: bo
     tables.print_queue_state("paused", queue, match, as_json)
 
 
-@click.command()
+@options.command()
 @options.database
 @_queue
 @_match
 @options.why
 @options.json
-def resume(database: str, queue: str, match: str | None, why: str | None, as_json: bool) -> None:
+def resume(
+    database: Database, queue: str, match: str | None, why: str | None, as_json: bool
+) -> None:
     """Begin jobs of a queue again, and let it take new ones."""
     with opened(database) as db:
         was_paused = operations.resume(db, queue, match, by=options.me(), why=why)
@@ -81,7 +84,7 @@ def resume(database: str, queue: str, match: str | None, why: str | None, as_jso
     tables.print_queue_state(state, queue, match, as_json)
 
 
-@click.command()
+@options.command()
 @options.database
 @_queue
 @click.option(
@@ -89,7 +92,7 @@ def resume(database: str, queue: str, match: str | None, why: str | None, as_jso
     help="Why, for who will ask.",
 )  # fmt: skip
 @options.json
-def drain(database: str, queue: str, reason: str, as_json: bool) -> None:
+def drain(database: Database, queue: str, reason: str, as_json: bool) -> None:
     """Let a queue take no new jobs, and wait until it is empty.
 
     Puts into it raise an error that names the reason. Jobs that were put go on to their end, and
@@ -116,7 +119,7 @@ def drain(database: str, queue: str, reason: str, as_json: bool) -> None:
     tables.print_queue_state("empty", queue, None, as_json)
 
 
-@click.command()
+@options.command()
 @options.database
 @click.option("--by", metavar="WHO", help="What this one did.")
 @click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
@@ -124,7 +127,7 @@ def drain(database: str, queue: str, reason: str, as_json: bool) -> None:
 @options.read_only
 @options.json
 def audit(
-    database: str,
+    database: Database,
     by: str | None,
     until: datetime | None,
     limit: int,

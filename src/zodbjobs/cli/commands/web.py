@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
@@ -27,7 +28,7 @@ _NEEDED = ("chameleon", "waitress", "webob")
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
-@click.command()
+@options.command()
 @options.database
 @click.option(
     "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT",
@@ -51,7 +52,7 @@ _LOOPBACK = ("127.0.0.1", "::1")
     help="Requests that are answered at a time.",
 )  # fmt: skip
 def web(
-    database: str,
+    database: Database,
     listen: str,
     password_file: Path | None,
     user_header: str | None,

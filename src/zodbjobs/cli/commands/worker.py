@@ -10,6 +10,7 @@ import click
 
 from zodbjobs import defaults, operations
 from zodbjobs.cli import supervisor, tables
+from zodbjobs.cli.application import Application, Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import SERVER_SECONDS, opened, reading
 from zodbjobs.cli.errors import CommandError
@@ -20,7 +21,7 @@ from zodbjobs.insights import (
 )
 
 
-@click.command()
+@options.command()
 @options.database
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="Only this; repeatable.")
 @click.option(
@@ -37,7 +38,7 @@ from zodbjobs.insights import (
 )  # fmt: skip
 @click.option("--create", is_flag=True, help="Make the file if it is missing.")
 def worker(
-    database: str,
+    database: Database,
     queues: tuple[str, ...],
     threads: int,
     processes: int,
@@ -58,6 +59,16 @@ def worker(
     there by themselves. Who can open the socket, or reach the port, can change the database.
     """
     names = list(queues) or None
+    if isinstance(database, Application):
+        if create or address:
+            raise CommandError(
+                f"--create and --address are for paths; {database} says where its data are"
+            )
+        if processes > 1:
+            sys.exit(supervisor.supervise(database, names, threads, processes))
+        with database.started() as db:
+            status = run_worker(db, str(database), names, threads)
+        sys.exit(status)
     if processes > 1 or address:
         sys.exit(
             supervisor.supervise(
@@ -69,11 +80,11 @@ def worker(
     sys.exit(status)
 
 
-@click.command()
+@options.command()
 @options.database
 @options.read_only
 @options.json
-def workers(database: str, read_only: bool, as_json: bool) -> None:
+def workers(database: Database, read_only: bool, as_json: bool) -> None:
     """List the workers: their state, what they have, and when they gave a sign of life.
 
     The state is running; stuck: threads don't return from jobs that have timed out; silent: its
@@ -87,7 +98,7 @@ def workers(database: str, read_only: bool, as_json: bool) -> None:
         tables.print_workers(found)
 
 
-@click.command()
+@options.command()
 @options.database
 @click.option("--worker", metavar="ID", help="Those of this worker; a part of its id.")
 @click.option("--queue", metavar="NAME", help="Change those for this queue alone.")
@@ -103,7 +114,7 @@ def workers(database: str, read_only: bool, as_json: bool) -> None:
 @options.read_only
 @options.json
 def agents(
-    database: str,
+    database: Database,
     worker: str | None,
     queue: str | None,
     number: int | None,

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
 
-from zodbjobs import redaction
+from zodbjobs import redaction, references
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode
 from zodbjobs.interrupt import is_ctrl_c
-from zodbjobs.stored.lifecycle import surroundings
+from zodbjobs.stored.lifecycle import referring, surroundings
 from zodbjobs.stored.lifecycle.storable import (
     can_be_stored,
     check_context,
@@ -34,6 +34,7 @@ from zodbjobs.stored.lifecycle.storable import (
     missing_class,
     portable_copy,
 )
+from zodbjobs.stored.reference import Reference, Referring
 from zodbjobs.stored.result_of import ResultOf
 
 if TYPE_CHECKING:
@@ -73,7 +74,6 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
     """What to store for `function`; TypeError or BadArgument if it can't be."""
     if type(function) is FunctionType:
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
-    check_context(function, "the callable")
     if not callable(function):
         raise TypeError(f"a job needs a callable, not {function!r}")
     owner = getattr(function, "__self__", None)
@@ -82,11 +82,15 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
         if isinstance(owner, type):
             check_named(owner, f"the callable {owner.__qualname__}.{name}")
             return _dotted(function, f"{owner.__module__}:{owner.__qualname__}.{name}")
-        check_context(owner, f"the object of the method {name!r}")
+        what = f"the object of the method {name!r}"
+        owner = referring.storable_form(owner, what)
+        check_context(owner, what)
         return owner, name
     if inspect.isroutine(function) or isinstance(function, type):
         return _dotted(function, f"{function.__module__}:{function.__qualname__}")
-    return function
+    stored: StoredCall = referring.storable_form(function, "the callable")
+    check_context(stored, "the callable")
+    return stored
 
 
 def _dotted(function: Callable[..., Any], path: str) -> str:
@@ -108,6 +112,26 @@ def _dotted(function: Callable[..., Any], path: str) -> str:
     return path
 
 
+def storable_args(stored: StoredCall, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What is to be stored for positional arguments; BadArgument for what can't be."""
+    if not references.kinds:
+        return args
+    return tuple(
+        referring.storable_form(value, f"argument {number} of {describe(stored)}")
+        for number, value in enumerate(args, 1)
+    )
+
+
+def storable_kwargs(stored: StoredCall, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The same for keyword arguments."""
+    if not references.kinds:
+        return kwargs
+    return {
+        name: referring.storable_form(value, f"argument {name!r} of {describe(stored)}")
+        for name, value in kwargs.items()
+    }
+
+
 def from_stored(stored: StoredCall) -> Callable[..., Any]:
     """The callable of what `to_stored` gave; MissingCode if it isn't there."""
     if isinstance(stored, str):
@@ -123,15 +147,20 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
                 ) from error
         return function
     owner, name = stored if isinstance(stored, tuple) else (stored, "__call__")
+    owner = referring.loaded(owner)
     check_whole(owner)
     try:
         method: Callable[..., Any] = getattr(owner, name)
     except AttributeError as error:
-        raise MissingCode(
-            f"{type(owner).__name__} has no method {name!r} in this process; "
-            "install the code that defines it, restart the worker, then retry the job"
-        ) from error
+        raise _no_method(owner, name) from error
     return method
+
+
+def _no_method(owner: object, name: str) -> MissingCode:
+    return MissingCode(
+        f"{type(owner).__name__} has no method {name!r} in this process; "
+        "install the code that defines it, restart the worker, then retry the job"
+    )
 
 
 def run(
@@ -207,8 +236,15 @@ def hooks_of(job: Job) -> Hooks | None:
 def owner_of(job: Job | None) -> Persistent | None:
     """The object whose method a job calls, if it is one of a database."""
     stored = getattr(job, "_call", None)
-    found = stored[0] if isinstance(stored, tuple) else stored
+    found = _target(stored[0] if isinstance(stored, tuple) else stored)
     return found if isinstance(found, Persistent) else None
+
+
+def _target(owner: Any) -> Any:
+    """The object itself, where a reference to it is stored."""
+    if type(owner) is Referring:
+        owner = owner.value
+    return owner.obj if type(owner) is Reference else owner
 
 
 def check_whole(value: object) -> None:
@@ -236,12 +272,13 @@ def _look_up(path: str) -> Callable[..., Any]:
 def resolve(
     job: Job, context: surroundings.Parts
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """What a job calls, and with what; `context` is its run context.
+    """What a job calls, and with what; `context` is its run context. References are loaded by
+    the call itself, for that needs the run context.
 
     Raises MissingCode if any of it isn't there in this process, or if the job couldn't be
     stored again with the code that is here.
     """
-    function = from_stored(job._call)
+    function = _checked_callable(job._call)
     args, kwargs = job._args, job._kwargs or {}
     policy = job.retry_policy
     plain = policy is None and (not context or surroundings.has_plain_values(context))
@@ -252,6 +289,8 @@ def resolve(
         if type(value) is ResultOf:
             refers = True
             continue
+        if type(value) is Referring:
+            referring.check_known(value)
         check_whole(value)
         plain = plain and (is_simple(value) or isinstance(value, Persistent))
     for _, _, value in context:
@@ -268,7 +307,37 @@ def resolve(
             args, kwargs = with_results(args, kwargs)
         except BadStatus as error:
             return functools.partial(_refuse, error), (), {}
+    if function is None or any(type(each) is Referring for each in (*args, *kwargs.values())):
+        return functools.partial(_call_loaded, job._call), args, kwargs
     return function, args, kwargs
+
+
+def _checked_callable(stored: StoredCall) -> Callable[..., Any] | None:
+    """What a job calls; None if it is to be loaded by way of a reference. MissingCode if it isn't
+    there in this process.
+    """
+    owner, name = stored if isinstance(stored, tuple) else (stored, "__call__")
+    if type(owner) is not Referring:
+        return from_stored(stored)
+    referring.check_known(owner)
+    check_whole(owner)
+    if not hasattr(type(_target(owner)), name):
+        raise _no_method(_target(owner), name)
+    return None
+
+
+def _call_loaded(stored: StoredCall, /, *args: Any, **kwargs: Any) -> Any:
+    function, args, kwargs = loaded(stored, args, kwargs)
+    return function(*args, **kwargs)
+
+
+def loaded(
+    stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """A callable and its arguments, with what they refer to. Raises ObjectGone, MissingCode."""
+    function = from_stored(stored)
+    args = tuple(map(referring.loaded, args))
+    return function, args, {name: referring.loaded(value) for name, value in kwargs.items()}
 
 
 def with_results(
@@ -293,6 +362,8 @@ def _value(value: Any) -> Any:
     if job.outcome is None:
         raise BadStatus(f"{job!r} is {job.status}; it has no result to be an argument")
     result = job.result
+    if type(result) is Referring:
+        referring.check_known(result)
     # A copy, for the call may change it, and the other job is not to change.
     return result if is_simple(result) else portable_copy(result, f"the result of {job!r}")[0]
 
@@ -377,5 +448,5 @@ def describe(stored: StoredCall) -> str:
         return stored
     if isinstance(stored, tuple):
         owner, name = stored
-        return f"{type(owner).__qualname__}.{name}"
-    return type(stored).__qualname__
+        return f"{type(_target(owner)).__qualname__}.{name}"
+    return type(_target(stored)).__qualname__

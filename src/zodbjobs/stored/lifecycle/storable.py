@@ -110,8 +110,8 @@ class _Probe(pickle.Pickler):
 
 _WRAPPED = (
     "it is wrapped for acquisition, and acquisition context isn't stored; pass its path "
-    "(getPhysicalPath()) and look it up in the job, or pass aq_base() of it, which has no "
-    "context; the coming zodbjobs.zope will store and restore the context"
+    "(getPhysicalPath()) and look it up in the job, or include zodbjobs.zope, which stores and "
+    "restores the context"
 )
 _FOREIGN = (
     "there is an object of another database in it, to which the database of the queue can't "
@@ -293,14 +293,15 @@ def _probe(value: object, what: str, jar: Any = None) -> _Probe:
     return probe
 
 
-def check_immutable(value: object, what: str) -> None:
-    """Raise BadArgument unless `value` is made of plain immutable values."""
+def check_immutable(value: object, what: str) -> object:
+    """Return `value`; raise BadArgument unless it is made of plain immutable values."""
     for part in _parts(value):
         if not is_simple(part) and type(part) not in (tuple, frozenset):
             raise BadArgument(
                 f"{what} must be immutable (text, number, tuple of those, date or time in UTC "
                 f"or a zone of zoneinfo, ...), not {type(part).__name__}"
             )
+    return value
 
 
 def _parts(value: object) -> Iterator[object]:

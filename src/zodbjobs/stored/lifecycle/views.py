@@ -18,14 +18,15 @@ class Progress(NamedTuple):
     message: str | None
 
 
-Check = Callable[[object, str], object]
+Check = Callable[[Any, str], Any]
 Guard = Callable[[], object]
 
 
 class ListView(MutableSequence[Any]):
     """A sequence attribute of a persistent object.
 
-    `check` sees each new value, `guard` is called before each change; either may raise.
+    `check` returns what is stored for a new value, `guard` is called before each change; either
+    may raise.
     """
 
     def __init__(self, owner: Persistent, attribute: str, check: Check, guard: Guard) -> None:
@@ -50,16 +51,16 @@ class ListView(MutableSequence[Any]):
         return len(self._values())
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._check(value, f"argument {index}")
-        self._change(lambda values: values.__setitem__(index, value))
+        stored = self._check(value, f"argument {index}")
+        self._change(lambda values: values.__setitem__(index, stored))
 
     def __delitem__(self, index: Any) -> None:
         self._change(lambda values: values.__delitem__(index))
 
     def insert(self, index: int, value: Any) -> None:
         """Insert `value` before `index`."""
-        self._check(value, f"argument {index}")
-        self._change(lambda values: values.insert(index, value))
+        stored = self._check(value, f"argument {index}")
+        self._change(lambda values: values.insert(index, stored))
 
     def clear(self) -> None:
         """Remove all values."""
@@ -77,7 +78,8 @@ class ListView(MutableSequence[Any]):
 class DictView(MutableMapping[str, Any]):
     """A dict attribute of a persistent object, None when empty; `overlay` is only read.
 
-    `check` sees each new value, `guard` is called before each change; either may raise.
+    `check` returns what is stored for a new value, `guard` is called before each change; either
+    may raise.
     """
 
     def __init__(
@@ -108,10 +110,10 @@ class DictView(MutableMapping[str, Any]):
         return len(self._values())
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._check(value, repr(name))
+        stored = self._check(value, repr(name))
         self._guard()
         values = getattr(self._owner, self._attribute) or {}
-        setattr(self._owner, self._attribute, {**values, name: value})
+        setattr(self._owner, self._attribute, {**values, name: stored})
 
     def __delitem__(self, name: str) -> None:
         self._guard()

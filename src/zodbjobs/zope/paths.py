@@ -1,0 +1,80 @@
+"""Finds an object by its path, and makes sure that it is that object."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from Acquisition import aq_base, aq_inner
+from zope.component.hooks import getSite
+
+#: The names from the application to an object, the first one "".
+Path = tuple[str, ...]
+
+
+def path_of(obj: Any) -> Path | None:
+    """The path of a wrapped object, from its containers; None if it has none."""
+    get_path = getattr(aq_inner(obj), "getPhysicalPath", None)
+    path = None if get_path is None else tuple(get_path())
+    return path if path and path[0] == "" else None
+
+
+def at(app: Any, path: Path, obj: Any = None) -> Any:
+    """What is at a path below the application, without asking whether anybody may; None if there
+    is nothing, or something else than the bare object `obj`, or only by acquisition.
+    """
+    found = app
+    if len(path) > 1:
+        try:
+            found = app.unrestrictedTraverse(path[1:], None)
+        except Exception:  # whatever the traversal of some object raises
+            return None
+    if found is None or (obj is not None and aq_base(found) is not obj):
+        return None
+    return found if path_of(found) == path else None
+
+
+def find(app: Any, obj: Any, path: Path, uid: str | None) -> Any:
+    """A bare object with its acquisition context, at its path or where it was moved; or None."""
+    for candidate in _candidates(app, obj, path, uid):
+        found = at(app, candidate, obj)
+        if found is not None:
+            return found
+    return None
+
+
+def _candidates(app: Any, obj: Any, path: Path, uid: str | None) -> Iterator[Path]:
+    yield path
+    if uid is not None:
+        yield from _by_uid(app, uid)
+    own = _by_parents(obj)
+    if own is not None:
+        yield own
+
+
+def uid_of(obj: Any) -> str | None:
+    """The id of content that it keeps when it is moved, as Plone gives it; None for others."""
+    uuid: Any = sys.modules.get("plone.uuid.interfaces")
+    found = None if uuid is None else uuid.IUUID(obj, None)
+    return None if found is None else str(found)
+
+
+def _by_uid(app: Any, uid: str) -> Iterator[Path]:
+    """Where the catalog of the site says that content with that id is."""
+    site = getSite()
+    catalog = getattr(site, "portal_catalog", None)
+    if catalog is None:
+        return
+    for brain in catalog.unrestrictedSearchResults(UID=uid):
+        yield tuple(brain.getPath().split("/"))
+
+
+def _by_parents(obj: Any) -> Path | None:
+    """The path by the parents that an object and those above it store themselves."""
+    names: list[str] = []
+    while (above := vars(aq_base(obj)).get("__parent__")) is not None and len(names) < 100:
+        names.append(str(obj.getId()))
+        obj = aq_base(above)
+    is_top = bool(names) and getattr(obj, "isTopLevelPrincipiaApplicationObject", False)
+    return ("", *reversed(names)) if is_top else None

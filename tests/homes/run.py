@@ -1,0 +1,102 @@
+"""Runs the tests of each home in an environment of its own: ``make test-homes``.
+
+A home is a file of frozen pins, NAME.txt, beside this one. The tests of the home `zope-6` are
+those of test_zope*.py, and so on. Environments are in .venvs; they are made anew if the pins
+have changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+
+from all_pythons import ENVIRONMENTS, find  # noqa: E402
+
+#: The Pythons that the pins are for, the first that is installed is taken.
+VERSIONS = ["3.11", "3.12"]
+
+#: Seconds for the tests of all homes together.
+SECONDS = 600.0
+
+
+def homes() -> list[str]:
+    """The names of all homes."""
+    return sorted(path.stem for path in HERE.glob("*.txt"))
+
+
+def environment(python: str, name: str) -> Path:
+    """The Python of the home's environment, which is made if it isn't there."""
+    place = ENVIRONMENTS / f"home-{name}"
+    own = place / "bin" / "python"
+    pins = (HERE / f"{name}.txt").read_text()
+    made = place / "pins.txt"
+    if made.is_file() and made.read_text() == pins:
+        return own
+    subprocess.run([python, "-m", "venv", "--clear", str(place)], check=True)
+    pip = [str(own), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    # Everything is named there, so nothing is left to choose.
+    subprocess.run([*pip, "--no-deps", "--requirement", str(HERE / f"{name}.txt")], check=True)
+    subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], check=True)
+    made.write_text(pins)
+    return own
+
+
+def run(own: Path, name: str, seconds: float) -> str:
+    """Run the tests of a home for `seconds` at most; returns "passed", or what went wrong."""
+    tests = sorted(map(str, HERE.glob(f"test_{name.partition('-')[0]}*.py")))
+    if not tests:
+        return "FAILED: there are no tests"
+    try:
+        done = subprocess.run(
+            [str(own), "-m", "pytest", *tests],
+            cwd=ROOT,
+            env={**os.environ, "ZODBJOBS_HOME": name},
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return f"FAILED: it took more than the {seconds:.0f} s that were left"
+    return "passed" if done.returncode == 0 else "FAILED"
+
+
+def run_each(names: Sequence[str]) -> dict[str, str]:
+    """How it went in each home."""
+    python = next((found for found in map(find, VERSIONS) if found), None)
+    if python is None:
+        return {"homes": f"not run: needs Python {' or '.join(VERSIONS)}"}
+    left = SECONDS
+    results: dict[str, str] = {}
+    for name in names:
+        try:
+            own = environment(python, name)
+        except subprocess.CalledProcessError as error:
+            results[name] = f"FAILED: no environment ({' '.join(error.cmd[:4])} ...)"
+            continue
+        started = time.monotonic()
+        results[name] = run(own, name, max(1.0, left))
+        took = time.monotonic() - started
+        left -= took
+        results[name] += f" in {took:.0f} s"
+    return results
+
+
+def main() -> int:
+    """Run what is asked for; the status is 1 if something failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these homes alone")
+    results = run_each(parser.parse_args().names or homes())
+    for name, result in results.items():
+        print(f"{name:>15}  {result}")
+    return 1 if any(result.startswith("FAILED") for result in results.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""Jobs in Zope: the user, the site, the request and the content that they were put with."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import homes_jobs as jobs
+import pytest
+import transaction
+from AccessControl import getSecurityManager
+from AccessControl.SecurityManagement import newSecurityManager, noSecurityManager
+from AccessControl.users import system
+from Acquisition import aq_base
+from OFS.Folder import Folder, manage_addFolder
+from OFS.SimpleItem import SimpleItem
+from Testing.ZopeTestCase import ZopeLite
+from zope.component.globalregistry import base
+from zope.component.hooks import getSite, setSite
+from zope.globalrequest import clearRequest, getRequest, setRequest
+from zope.interface import alsoProvides
+from zope.security.management import endInteraction
+
+import zodbjobs
+import zodbjobs.zope
+from zodbjobs.errors import BadArgument, ContextGone
+from zodbjobs.testing import run_jobs
+from zodbjobs.zope.application import application, make_request
+
+
+class Site(Folder):
+    """A site with the registry of the process."""
+
+    def getSiteManager(self) -> Any:
+        return base
+
+
+@pytest.fixture(scope="module")
+def database() -> Any:
+    app = ZopeLite.app()
+    db = app._p_jar.db()
+    app._p_jar.close()
+    zodbjobs.install(db)
+    zodbjobs.zope.load()
+    yield db
+    zodbjobs.zope.unload()
+
+
+@pytest.fixture
+def app(database: Any) -> Iterator[Any]:
+    """The application, with a request of Ada's below a virtual host, in a site of hers."""
+    from zope.component.interfaces import ISite
+
+    connection = database.open()
+    request = make_request("de")
+    request.setServerURL("https", "example.org")
+    app = application(connection, request)
+    request["PARENTS"] = [app]
+    request.setVirtualRoot("zope")
+    app._setObject("site", Site("site"))
+    alsoProvides(app.site, ISite)
+    app.site.manage_addUserFolder()
+    app.site.acl_users.userFolderAddUser("ada", "secret", ["Manager"], [])
+    manage_addFolder(app.site, "docs")
+    manage_addFolder(app.site.docs, "one")
+    transaction.commit()
+    enter(app, request)
+    yield app
+    leave()
+    transaction.abort()
+    app._delObject("site")
+    transaction.commit()
+    zodbjobs.testing.run_jobs(database)
+    connection.close()
+
+
+def enter(app: Any, request: Any) -> None:
+    setRequest(request)
+    setSite(app.site)
+    newSecurityManager(None, app.site.acl_users.getUserById("ada").__of__(app.site.acl_users))
+
+
+def leave() -> None:
+    noSecurityManager()
+    setSite(None)
+    clearRequest()
+    endInteraction()
+
+
+def run(database: Any, job: Any) -> Any:
+    """Run a job as a worker would; its result."""
+    transaction.commit()
+    run_jobs(database)
+    transaction.begin()
+    return job.result
+
+
+def test_a_job_runs_as_the_user_in_the_site_with_a_request(database: Any, app: Any) -> None:
+    alsoProvides(app.REQUEST, jobs.ILayer)
+    app.REQUEST.set("LANGUAGE", "de")
+    job = zodbjobs.zope.put(jobs.look_around, app.site.docs)
+    assert (job.owner, job.realm) == ("/site/acl_users/ada", "/site")
+    found = run(database, job)
+    assert found == {
+        "user": "ada",
+        "roles": ["Manager", "Authenticated"],
+        "site": "/site",
+        "url": "https://example.org/zope/site/docs",
+        "path": "/site/docs",
+        "request": True,
+        "language": "de",
+        "layer": True,
+        "form": {},
+        "permitted": True,
+    }
+
+
+def test_nothing_of_it_stays_in_the_thread(database: Any, app: Any) -> None:
+    leave()
+    assert run(database, zodbjobs.get_queue(app._p_jar).put(jobs.who)) == ["Anonymous User", None]
+    assert getRequest() is None
+    assert getSite() is None
+
+
+def test_content_comes_back_wrapped_wherever_it_is(database: Any, app: Any) -> None:
+    docs, one = app.site.docs, app.site.docs.one
+    job = zodbjobs.zope.put(jobs.paths_of, [docs, {"it": one}], more=(one, "text", [1]))
+    assert run(database, job) == "/site/docs /site/docs/one /site/docs/one text 1"
+
+
+def test_a_method_of_content_is_called_on_it_wrapped(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(app.site.docs.one.getPhysicalPath)
+    assert run(database, job) == ("", "site", "docs", "one")
+    assert job.description == "Folder.getPhysicalPath"
+
+
+def test_new_content_is_found_after_the_commit(database: Any, app: Any) -> None:
+    manage_addFolder(app.site, "new")
+    job = zodbjobs.zope.put(jobs.paths_of, [app.site.new])
+    assert run(database, job) == "/site/new"
+
+
+def test_content_that_is_returned_is_kept_with_its_place(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.add_folder, app.site, "made")
+    result = run(database, job)
+    assert repr(result) == "<Folder at /site/made>"
+    assert result.load().absolute_url() == "https://example.org/zope/site/made"
+
+
+def test_a_job_changes_content_in_one_commit_with_its_end(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.retitle, app.site.docs, "New")
+    run(database, job)
+    assert (job.outcome, app.site.docs.title) == ("succeeded", "New")
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "moved"])
+def test_what_is_gone_fails_the_job_and_is_never_called(database: Any, app: Any, how: str) -> None:
+    job = zodbjobs.zope.put(jobs.retitle, app.site.docs.one, "New")
+    transaction.commit()
+    bare = aq_base(app.site.docs.one)
+    app.site.docs._delObject("one")
+    if how == "replaced":
+        manage_addFolder(app.site.docs, "one")
+    if how == "moved":
+        app.site._setObject("two", bare)
+        bare.id = "two"
+    failure = run(database, job)
+    assert failure.type == "zodbjobs.errors.ObjectGone", failure
+    assert "/site/docs/one" in str(failure)
+    assert bare.title == ""
+    assert job.attempts == 1
+
+
+def test_content_in_another_database_than_the_queue(database: Any, app: Any) -> None:
+    assert run(database, zodbjobs.zope.put(jobs.root_of_the_application)) is True
+
+
+def test_a_user_who_is_gone_fails_the_job(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.who)
+    transaction.commit()
+    app.site.acl_users.userFolderDelUsers(["ada"])
+    failure = run(database, job)
+    assert failure.type == "zodbjobs.errors.UserGone"
+    assert "/site/acl_users/ada" in str(failure)
+
+
+def test_a_site_that_is_gone_fails_the_job(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.who, run_as=zodbjobs.zope.SYSTEM)
+    transaction.commit()
+    setSite(None)
+    app._delObject("site")
+    failure = run(database, job)
+    assert failure.type == "zodbjobs.errors.SiteGone"
+    app._setObject("site", Site("site"))
+    transaction.commit()
+
+
+def test_roles_are_those_of_when_it_runs(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.look_around, app.site.docs)
+    transaction.commit()
+    app.site.acl_users.userFolderEditUser("ada", None, ["Member"], [])
+    assert run(database, job)["permitted"] is False
+
+
+def test_run_as(database: Any, app: Any) -> None:
+    app.site.acl_users.userFolderAddUser("bob", "secret", ["Member"], [])
+    assert run(database, zodbjobs.zope.put(jobs.who, run_as="bob")) == ["bob", "bob"]
+    job = zodbjobs.zope.put(jobs.who, run_as=zodbjobs.zope.SYSTEM)
+    assert job.owner == "/site/acl_users/ada"
+    assert run(database, job) == ["System Processes", None]
+    with pytest.raises(BadArgument, match="no user 'eve'"):
+        zodbjobs.zope.put(jobs.who, run_as="eve")
+
+
+def test_what_trusted_code_puts_as_the_system_runs_as_the_system(database: Any, app: Any) -> None:
+    newSecurityManager(None, system)
+    assert run(database, zodbjobs.zope.put(jobs.who)) == ["System Processes", None]
+
+
+class Loose(SimpleItem):
+    """Content that is in no container."""
+
+    id = "loose"
+
+
+@pytest.mark.parametrize(
+    ("make", "cure"),
+    [
+        (lambda app: app.REQUEST, "getRequest"),
+        (lambda app: [app.REQUEST], "getRequest"),
+        (lambda app: getSecurityManager().getUser(), "pass the id"),
+        (lambda app: Loose(), "from its container"),
+        (lambda app: Loose().__of__(app.site), "add a new one to its container first"),
+        (lambda app: {"it": [Loose().__of__(app.site)]}, "add a new one to its container first"),
+        (lambda app: aq_base(app.site.docs), "from its container"),
+    ],
+)
+def test_what_can_not_work_is_refused(database: Any, app: Any, make: Any, cure: str) -> None:
+    with pytest.raises(BadArgument, match=cure) as raised:
+        zodbjobs.zope.put(jobs.paths_of, make(app))
+    assert "argument 1 of homes_jobs:paths_of" in str(raised.value)
+
+
+def test_acquired_content_is_found_where_it_is(database: Any, app: Any) -> None:
+    """By its own containers, not by the way on which it was reached."""
+    job = zodbjobs.zope.put(jobs.paths_of, [app.site.docs.one.docs])
+    assert run(database, job) == "/site/docs"
+
+
+def test_without_zope_it_is_parked(
+    database: Any, app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    job = zodbjobs.zope.put(jobs.who)
+    bare = zodbjobs.get_queue(app._p_jar).put(
+        zodbjobs.Job(jobs.paths_of, [app.site.docs]), context=False
+    )
+    zodbjobs.zope.unload()
+    try:
+        run(database, job)
+    finally:
+        zodbjobs.zope.load()
+    assert "needs a worker started with --zope-conf" in job.parked
+    assert "needs a worker started with --zope-conf" in bare.parked
+    for each in (job, bare):
+        each.queue.retry(each)
+    assert run(database, bare) == "/site/docs"
+
+
+def test_a_job_fails_as_the_user_who_may_not(database: Any, app: Any) -> None:
+    app.site.acl_users.userFolderAddUser("bob", "secret", ["Member"], [])
+    job = zodbjobs.zope.put(jobs.delete_restricted, app.site, "docs", run_as="bob")
+    assert run(database, job).type.endswith("Unauthorized")
+    assert "docs" in app.site.objectIds()
+
+
+def test_accepted_is_202_of_a_job_that_is_committed(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.who)
+    body = zodbjobs.zope.accepted(app.REQUEST, job)
+    transaction.commit()
+    response = app.REQUEST.response
+    assert response.getStatus() == 202
+    url = f"https://example.org/zope/site/@@jobs/jobs/{zodbjobs.get_job_id(job)}"
+    assert response.getHeader("Location") == url
+    assert url in body
+
+
+def test_accepted_is_500_of_a_request_that_is_aborted(database: Any, app: Any) -> None:
+    zodbjobs.zope.accepted(app.REQUEST, zodbjobs.zope.put(jobs.who))
+    transaction.abort()
+    response = app.REQUEST.response
+    assert response.getStatus() == 500
+    assert response.getHeader("Location") is None
+
+
+def test_errors_are_errors_of_the_context() -> None:
+    from zodbjobs import errors
+
+    for name in ("UserGone", "SiteGone", "ObjectGone"):
+        assert issubclass(getattr(errors, name), ContextGone)
+    with contextlib.suppress(ContextGone):
+        raise errors.ObjectGone
