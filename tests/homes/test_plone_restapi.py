@@ -14,7 +14,6 @@ from plone import api
 from plone.app.contenttypes.testing import PLONE_APP_CONTENTTYPES_FIXTURE
 from plone.app.testing import (
     FunctionalTesting,
-    PloneSandboxLayer,
     applyProfile,
     login,
     setRoles,
@@ -26,27 +25,25 @@ from ZPublisher.pubevents import PubBeforeCommit
 
 import zodbjobs
 from zodbjobs.plone.restapi.prefer import wants_async
+from zodbjobs.plone.testing import JobsLayer
 from zodbjobs.testing import run_jobs
 
 PASSWORD = "correct horse battery"
 ASYNC = {"Prefer": "respond-async"}
 
 
-class RestLayer(PloneSandboxLayer):
+class RestLayer(JobsLayer):
     defaultBases = (PLONE_APP_CONTENTTYPES_FIXTURE,)
 
     def setUpZope(self, app: Any, configurationContext: Any) -> None:
         import plone.restapi
 
-        import zodbjobs.plone
-
-        self.loadZCML(package=plone.restapi)
-        self.loadZCML(package=zodbjobs.plone)
-        zodbjobs.install(app._p_jar.db())
+        self.loadZCML(package=plone.restapi, context=configurationContext)
+        super().setUpZope(app, configurationContext)
 
     def setUpPloneSite(self, portal: Any) -> None:
         applyProfile(portal, "plone.restapi:default")
-        applyProfile(portal, "zodbjobs.plone:default")
+        super().setUpPloneSite(portal)
         portal.portal_workflow.setDefaultChain("simple_publication_workflow")
         for name, roles in (
             ("ada", ["Member", "Editor", "Contributor", "Reviewer"]),
@@ -556,6 +553,7 @@ def test_urls_are_those_of_the_browser(site: Site) -> None:
     ada = site.client("ada", base=base)
     given = [f"{public}/inbox/page0", "/inbox/page1"]
     answer = ada.post("archive/@move", json={"source": given}, headers=ASYNC)
+    assert answer.status_code == 202, answer.text
     place = answer.headers["Location"]
     assert place.startswith(f"{public}/@jobs/")
     site.run()

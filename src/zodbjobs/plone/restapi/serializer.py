@@ -48,7 +48,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 def _user_id(owner: str | None) -> str | None:
     """The id of a user as Plone tells it, without the user folder that it is in."""
-    return None if owner is None else owner.rpartition("/acl_users/")[2]
+    return None if owner is None else owner.partition("/acl_users/")[2] or owner
 
 
 def _url_of_context(asking: Asking, job: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Protection: plone.protect is told that a request means to write, as plone.restapi's own
+"""Allowing: plone.protect is told that a request means to write, as plone.restapi's own
 services tell it. What a service is sent, a form of another site can't send.
 """
 
