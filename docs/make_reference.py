@@ -30,7 +30,7 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 """
 
 _MODULES = (
-    *("local", "context", "events", "cleanup", "testing", "insights", "operations"),
+    *("local", "context", "references", "events", "cleanup", "testing", "insights", "operations"),
     *("operations.deeds", "redaction", "load_guard", "errors", "web_worker"),
 )
 
@@ -42,6 +42,7 @@ def reference() -> str:
     for name in (
         "local",
         "context",
+        "references",
         "cleanup",
         "testing",
         "insights",

@@ -10,7 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zodbjobs import context, errors, events, insights, interfaces, redaction, testing
+    from zodbjobs import (
+        context,
+        errors,
+        events,
+        insights,
+        interfaces,
+        redaction,
+        references,
+        testing,
+    )
     from zodbjobs.errors import Snooze
     from zodbjobs.installer import (
         JobContainerInstaller,
@@ -76,6 +85,7 @@ _MODULES = {
     "interfaces": "zodbjobs.interfaces",
     "local": "zodbjobs.runtime.local",
     "redaction": "zodbjobs.redaction",
+    "references": "zodbjobs.references",
     "testing": "zodbjobs.testing",
 }
 
@@ -115,6 +125,7 @@ __all__ = [
     "parallel",
     "queue_installer",
     "redaction",
+    "references",
     "result_of",
     "serial",
     "testing",

@@ -25,6 +25,7 @@ from zope.security.management import endInteraction, newInteraction
 import zodbjobs
 from zodbjobs import defaults, operations
 from zodbjobs.operations import deeds
+from zodbjobs.stored.reference import Reference, Referring
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
@@ -57,6 +58,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.put(zodbjobs.Job(sample.identity, _refer_to(account)))
         queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
@@ -120,6 +122,11 @@ def _use_a_filter(db: Any, queue: Any) -> None:
     assert job._shard.refused is not None
 
 
+def _refer_to(account: Any) -> Any:
+    """What an argument is stored as that is more than the account; see `zodbjobs.references`."""
+    return Referring(("place",), Reference("place", account, "a bank"))
+
+
 def _use_what_follows(queue: Any) -> None:
     """Callbacks, what is put after others, compositions."""
     job = queue.put(zodbjobs.Job(sample.identity, 1))
@@ -157,9 +164,15 @@ def stored_classes(db: Any) -> dict[str, list[str]]:
         state = unpickler.load()
         note(kind[0] if isinstance(kind, tuple) else kind, state)
         for value in parts(state):
-            if not isinstance(value, type) and hasattr(value, "__dict__"):
-                note(type(value), vars(value))
+            if not isinstance(value, type):
+                note(type(value), state_of(value))
     return {path: sorted(names) for path, names in sorted(found.items())}
+
+
+def state_of(value: Any) -> dict[str, Any]:
+    """The attributes of an object that is in a record."""
+    names = getattr(type(value), "__slots__", ())
+    return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in names}}
 
 
 def parts(state: Any) -> list[Any]:
@@ -169,7 +182,7 @@ def parts(state: Any) -> list[Any]:
         found += value.values() if isinstance(value, dict) else ()
         found += value if isinstance(value, tuple) else ()
         found.append(value)
-    return found
+    return [*found, *(value.value for value in found if type(value) is Referring)]
 
 
 def find_class(module: str, name: str) -> Any:

@@ -61,6 +61,10 @@ _alone = threading.Lock()
 _giving_up = threading.Lock()
 
 
+class _CantRunHere(Exception):
+    """Something that a job needs isn't there in this process."""
+
+
 class Runner:
     """Runs the jobs of one worker in the thread that makes it.
 
@@ -241,16 +245,27 @@ class Runner:
         finally:
             current.reset(token)
 
-    def _enter_context(self, attempt: Attempt, parts: surroundings.Parts) -> str | None:
-        """Restore what the job was put in; why that can't be done here, or None."""
+    def _prepare(
+        self,
+        attempt: Attempt,
+        parts: surroundings.Parts,
+        function: Callable[..., Any] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Restore what the job was put in, and load what it refers to: what is to be called, and
+        with what. Raises _CantRunHere.
+        """
         token = current.set(attempt)
         try:
             self._context = restored(parts)
+            if function is None:
+                return calls.loaded(attempt.job, args, kwargs)
         except (MissingCode, POSKeyError) as error:
-            return str(error)
+            raise _CantRunHere(error) from error
         finally:
             current.reset(token)
-        return None
+        return function, args, kwargs
 
     def _leave_context(self, context: ExitStack) -> None:
         """Undo what was restored; what fails in that is logged, and the cleaner does the rest."""
@@ -287,9 +302,12 @@ class Runner:
         attempt.connection = self._thread_session.session.connection
         try:
             telling.started(job, record)
-            if parts and (why := self._enter_context(attempt, parts)) is not None:
-                log.error("%r is parked: %s", job, why)
-                return attempt_result.parked(claim, why, now)
+            if parts or function is None:
+                try:
+                    function, args, kwargs = self._prepare(attempt, parts, function, args, kwargs)
+                except _CantRunHere as error:
+                    log.error("%r is parked: %s", job, error)
+                    return attempt_result.parked(claim, str(error), now)
             value = self._call(attempt, function, args, kwargs)
             attempt.check_time()
             if isinstance(value, Job) and not completion.has_own_end(job):

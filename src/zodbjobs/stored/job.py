@@ -804,7 +804,7 @@ class Job(Labelled):
         try:
             kwargs = {**(self._kwargs or {}), **kwargs}
             own_args, kwargs = calls.with_results(self._args, kwargs)
-            function, own_args, kwargs = calls.loaded(self._call, own_args, kwargs)
+            function, own_args, kwargs = calls.loaded(self, own_args, kwargs)
             if hooks is not None:
                 hooks.set_up()
             result = calls.run(function, (*own_args, *args), kwargs)

@@ -19,9 +19,6 @@ class Reference:
         self.obj = obj
         self.place = place
 
-    def __reduce__(self) -> Any:
-        return Reference, (self.kind, self.obj, self.place)
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reference):
             return NotImplemented
@@ -43,9 +40,6 @@ class Referring:
     def __init__(self, kinds: tuple[str, ...], value: Any) -> None:
         self.kinds = kinds
         self.value = value
-
-    def __reduce__(self) -> Any:
-        return Referring, (self.kinds, self.value)
 
     def __eq__(self, other: object) -> bool:
         return self.value == other.value if isinstance(other, Referring) else NotImplemented

@@ -131,11 +131,13 @@ def _puts() -> list[_Put]:
 
 
 def _matching(callable: Any, args: Any, queue: str | None, due_in: timedelta | None) -> list[_Put]:
+    # What jobs have in place of content, for one.
+    wanted = None if args is None else calls.storable_args("what is looked for", tuple(args))
     return [
         put
         for put in _puts()
         if _calls(put, callable)
-        and (args is None or _are_same(put.args, tuple(args)))
+        and (wanted is None or _are_same(put.args, wanted))
         and (queue is None or put.queue == queue)
         and (due_in is None or abs(put.due_in - due_in) < _TOLERANCE)
     ]

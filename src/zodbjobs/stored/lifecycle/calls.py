@@ -86,10 +86,10 @@ def to_stored(function: Callable[..., Any]) -> StoredCall:
         owner = referring.storable_form(owner, what)
         check_context(owner, what)
         return owner, name
-    if inspect.isroutine(function) or isinstance(function, type):
-        return _dotted(function, f"{function.__module__}:{function.__qualname__}")
     stored: StoredCall = referring.storable_form(function, "the callable")
     check_context(stored, "the callable")
+    if inspect.isroutine(stored) or isinstance(stored, type):
+        return _dotted(stored, f"{stored.__module__}:{stored.__qualname__}")
     return stored
 
 
@@ -152,15 +152,11 @@ def from_stored(stored: StoredCall) -> Callable[..., Any]:
     try:
         method: Callable[..., Any] = getattr(owner, name)
     except AttributeError as error:
-        raise _no_method(owner, name) from error
+        raise MissingCode(
+            f"{type(owner).__name__} has no method {name!r} in this process; "
+            "install the code that defines it, restart the worker, then retry the job"
+        ) from error
     return method
-
-
-def _no_method(owner: object, name: str) -> MissingCode:
-    return MissingCode(
-        f"{type(owner).__name__} has no method {name!r} in this process; "
-        "install the code that defines it, restart the worker, then retry the job"
-    )
 
 
 def run(
@@ -271,9 +267,9 @@ def _look_up(path: str) -> Callable[..., Any]:
 
 def resolve(
     job: Job, context: surroundings.Parts
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """What a job calls, and with what; `context` is its run context. References are loaded by
-    the call itself, for that needs the run context.
+) -> tuple[Callable[..., Any] | None, tuple[Any, ...], dict[str, Any]]:
+    """What a job calls, and with what; `context` is its run context. None if there are references:
+    these are to be `loaded` once the run context is restored.
 
     Raises MissingCode if any of it isn't there in this process, or if the job couldn't be
     stored again with the code that is here.
@@ -307,8 +303,8 @@ def resolve(
             args, kwargs = with_results(args, kwargs)
         except BadStatus as error:
             return functools.partial(_refuse, error), (), {}
-    if function is None or any(type(each) is Referring for each in (*args, *kwargs.values())):
-        return functools.partial(_call_loaded, job._call), args, kwargs
+    if any(type(each) is Referring for each in (*args, *kwargs.values())):
+        function = None
     return function, args, kwargs
 
 
@@ -316,26 +312,21 @@ def _checked_callable(stored: StoredCall) -> Callable[..., Any] | None:
     """What a job calls; None if it is to be loaded by way of a reference. MissingCode if it isn't
     there in this process.
     """
-    owner, name = stored if isinstance(stored, tuple) else (stored, "__call__")
+    owner = stored[0] if isinstance(stored, tuple) else stored
     if type(owner) is not Referring:
         return from_stored(stored)
     referring.check_known(owner)
     check_whole(owner)
-    if not hasattr(type(_target(owner)), name):
-        raise _no_method(_target(owner), name)
     return None
 
 
-def _call_loaded(stored: StoredCall, /, *args: Any, **kwargs: Any) -> Any:
-    function, args, kwargs = loaded(stored, args, kwargs)
-    return function(*args, **kwargs)
-
-
 def loaded(
-    stored: StoredCall, args: tuple[Any, ...], kwargs: dict[str, Any]
+    job: Job, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """A callable and its arguments, with what they refer to. Raises ObjectGone, MissingCode."""
-    function = from_stored(stored)
+    """What a job calls, and these arguments, with what they refer to. Raises ObjectGone and
+    MissingCode.
+    """
+    function = from_stored(job._call)
     args = tuple(map(referring.loaded, args))
     return function, args, {name: referring.loaded(value) for name, value in kwargs.items()}
 
