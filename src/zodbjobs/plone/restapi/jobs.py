@@ -11,9 +11,9 @@ from zope.publisher.interfaces import IPublishTraverse
 
 from zodbjobs.operations import deeds
 from zodbjobs.plone.restapi.accepting import answer_accepted
+from zodbjobs.plone.restapi.allowing import allow_writing
 from zodbjobs.plone.restapi.asking import Asking
 from zodbjobs.plone.restapi.listing import batch_of
-from zodbjobs.plone.restapi.allowing import allow_writing
 from zodbjobs.plone.restapi.serializer import details
 
 

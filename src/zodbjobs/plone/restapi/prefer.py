@@ -7,8 +7,8 @@ from typing import Any
 
 RESPOND_ASYNC = "respond-async"
 
-# A preference ends at a comma, its name at its value or its parameters; but for those in quotes, which
-# may not end.
+# A preference ends at a comma, its name at its value or its parameters. What is in quotes doesn't
+# count, also where these don't end.
 _PREFERENCES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+')
 _NAME = re.compile(r"\s*([^\s=;]+)\s*(?:=\s*([^\s;]*))?\s*(?:;|$)")
 

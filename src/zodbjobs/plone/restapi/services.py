@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from plone.restapi.deserializer import json_body
 from plone.restapi.services.copymove import copymove
 from plone.restapi.services.workflow.transition import WorkflowTransition
 
 from zodbjobs import Job
 from zodbjobs.plone.restapi import work
 from zodbjobs.plone.restapi.accepting import accept
+from zodbjobs.plone.restapi.body import body_of
 from zodbjobs.plone.restapi.prefer import wants_async
 from zodbjobs.plone.restapi.sources import Source, sources_of
 
@@ -63,7 +63,7 @@ class Transition(WorkflowTransition):
         """What the request is answered."""
         if self.transition is None or not wants_async(self.request):
             return super().reply()
-        body = json_body(self.request)
+        body = body_of(self.request)
         refused = self._refused(body)
         if refused is not None:
             self.request.response.setStatus(400)

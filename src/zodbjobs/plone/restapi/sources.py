@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from Acquisition import aq_base, aq_inner, aq_parent
 from OFS.CopySupport import CopyError, sanity_check
-from plone.restapi.deserializer import json_body
 from zExceptions import BadRequest, Forbidden, ResourceLockedError, Unauthorized
 from zope.security import checkPermission
+
+from zodbjobs.plone.restapi.body import body_of
 
 
 class Source(NamedTuple):
@@ -31,7 +32,7 @@ def sources_of(service: Any) -> list[Source]:
     twice.
     """
     _check_target(service)
-    given = json_body(service.request).get("source", None)
+    given = body_of(service.request).get("source", None)
     if not given:
         raise BadRequest("Property 'source' is required")
     found = [_found(service, key) for key in (given if isinstance(given, list) else [given])]
