@@ -87,6 +87,10 @@ class ObjectGone(ContextGone):
     """An object that was given to a job isn't there any more, or isn't where it can be found."""
 
 
+class ViewFailed(ZodbjobsError):
+    """A view that was called in a job answered with a status of an error."""
+
+
 class Snooze(ZodbjobsError):
     """Raised by a job that wants to be run again later: ``raise zodbjobs.Snooze(when)``.
 

@@ -1,0 +1,27 @@
+"""What GenericSetup calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plone.base.interfaces import INonInstallable
+from zope.component.hooks import getSite
+from zope.interface import implementer
+
+#: Those of zodbjobs.zope, which the profile maps to roles.
+_PERMISSIONS = ("zodbjobs: View jobs", "zodbjobs: Manage jobs")
+
+
+@implementer(INonInstallable)
+class HiddenProfiles:
+    """What isn't offered in the list of add-ons."""
+
+    def getNonInstallableProfiles(self) -> list[str]:
+        """The profile that the button "uninstall" stands for."""
+        return ["zodbjobs.plone:uninstall"]
+
+
+def give_permissions_back(setup_tool: Any) -> None:
+    """Let the site say nothing any more of who may see and manage jobs: what is said above counts."""
+    for permission in _PERMISSIONS:
+        getSite().manage_permission(permission, roles=[], acquire=1)
