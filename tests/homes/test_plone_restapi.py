@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import transaction
+import ZEO
 from homes_layers import for_a_test, set_up
 from plone import api
 from plone.app.contenttypes.testing import PLONE_APP_CONTENTTYPES_FIXTURE
@@ -18,17 +23,21 @@ from plone.app.testing import (
     login,
     setRoles,
 )
+from plone.dexterity.interfaces import IDexterityContent
 from plone.testing.zope import WSGI_SERVER_FIXTURE
 from Products.SiteAccess.VirtualHostMonster import manage_addVirtualHostMonster
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
-from zodbjobs.plone.testing import JobsLayer
 from zope.component import getGlobalSiteManager
+from zope.lifecycleevent.interfaces import IObjectMovedEvent
 from ZPublisher.pubevents import PubBeforeCommit
 
 import zodbjobs
 from zodbjobs.errors import WaitTimeout
 from zodbjobs.plone.restapi.prefer import wants_async
+from zodbjobs.plone.testing import JobsLayer
 from zodbjobs.testing import run_jobs
+from zodbjobs.zope.application import application, make_request
 
 PASSWORD = "correct horse battery"
 ASYNC = {"Prefer": "respond-async"}
@@ -353,8 +362,9 @@ def test_a_transition_that_is_not_possible_is_refused_alike(site: Site, ada: Any
     for client, name in ((ada, "nonsense"), (bob, "publish")):
         now = client.post(f"inbox/page0/@workflow/{name}")
         later = client.post(f"inbox/page0/@workflow/{name}", headers=ASYNC)
-        assert (now.status_code, now.json()) == (400, later.json())
-        assert later.status_code == 400
+        assert now.status_code == later.status_code == 400
+        assert now.json()["error"]["type"] == later.json()["error"]["type"] == "WorkflowException"
+        assert f"'{name}'" in later.json()["error"]["message"]
     missing = ada.post("inbox/page0/@workflow", headers=ASYNC)
     assert missing.status_code == 400
     assert site.jobs() == []
@@ -574,9 +584,100 @@ def test_urls_are_those_of_the_browser(site: Site) -> None:
     }
 
 
-def test_a_thousand_sources(site: Site, ada: Any) -> None:
+def test_a_thousand_sources(site: Site, ada: Any, record_property: Any) -> None:
+    began = time.monotonic()
     job = put(ada, "archive/@copy", {"source": ["/inbox/page0"] * 1000})
-    site.run()
+    record_property("seconds of the request", time.monotonic() - began)
+    began = time.monotonic()
+    run_jobs(site.db)
+    record_property("seconds of the jobs", time.monotonic() - began)
+    began = time.monotonic()
     done = asked(ada, job)
+    record_property("seconds of the answer", time.monotonic() - began)
     assert (done["outcome"], len(done["result"])) == ("succeeded", 1000)
     assert len(site.ids("archive")) == 1000
+
+
+# Killed workers
+
+
+@pytest.mark.parametrize("what", ["@copy", "@move"])
+def test_killed_workers_do_each_source_once(
+    site: Site, ada: Any, tmp_path: Path, what: str
+) -> None:
+    """Killed as they have moved something, and not committed it; and as they have committed it,
+    and not booked it.
+    """
+    job = put(ada, f"archive/{what}", {"source": sources(site, 0, 1, 2)})
+    job_id = job["@id"].rpartition("/")[2]
+    path = str(tmp_path / "Data.fs")
+    with contextlib.closing(FileStorage(path)) as copy:
+        copy.copyTransactionsFrom(site.db.storage)
+    address, stop = ZEO.server(path)
+    try:
+        for point in ("moved", "committed", "moved", "committed"):
+            assert killed_worker(address, point) == signal.SIGKILL
+        with contextlib.closing(ZEO.DB(address)) as db:
+            with zodbjobs.Worker(db, heartbeat_seconds=1):
+                wait_for(db, job_id)
+            check_what_is_there(db, job_id, [] if what == "@move" else ["page0", "page1", "page2"])
+    finally:
+        stop()
+
+
+def killed_worker(address: Any, point: str) -> int:
+    """Run a worker in a process of its own until it kills itself; returns the signal."""
+    pid = os.fork()
+    if not pid:
+        try:
+            commit_suicide_when(point)
+            zodbjobs.Worker(ZEO.DB(address), threads=1, heartbeat_seconds=1).run()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) * -1
+
+
+def commit_suicide_when(point: str) -> None:
+    """As soon as something was copied or moved, or as soon as that was committed."""
+
+    def die(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def has_moved(obj: Any, event: Any) -> None:
+        if event.newParent is None:
+            return
+        if point == "moved":
+            die()
+        transaction.get().addAfterCommitHook(die)
+
+    getGlobalSiteManager().registerHandler(has_moved, (IDexterityContent, IObjectMovedEvent))
+
+
+def wait_for(db: Any, job_id: str) -> None:
+    """Until a job has ended."""
+    deadline = time.monotonic() + 60
+    with db.transaction() as connection:
+        while zodbjobs.insights.find_job(connection, job_id).outcome is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            connection.transaction_manager.begin()
+
+
+def check_what_is_there(db: Any, job_id: str, left: list[str]) -> None:
+    """Each source once, also in the catalog, and in the result."""
+    with db.transaction() as connection:
+        whole = zodbjobs.insights.find_job(connection, job_id)
+        assert (whole.outcome, len(whole.result)) == ("succeeded", 3)
+        assert sum(part.interruptions for part in whole.args) > 0
+        app = application(connection, make_request())
+        portal = app.plone
+        assert list(portal.archive.objectIds()) == ["page0", "page1", "page2"]
+        assert list(portal.inbox.objectIds()) == left
+        expected = {
+            "/".join(each.getPhysicalPath()): each.UID()
+            for folder in (portal.inbox, portal.archive)
+            for each in folder.objectValues()
+        }
+        brains = portal.portal_catalog.unrestrictedSearchResults(portal_type="Document")
+        assert {brain.getPath(): brain.UID for brain in brains} == expected
+        assert len(brains) == len(set(expected.values()))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from zExceptions import NotFound, Unauthorized
-from zodbjobs.zope.rights import rights_at
 from zope.component.hooks import getSite
 
 from zodbjobs.insights import find_job
 from zodbjobs.web.language import LANGUAGES, Language, language
 from zodbjobs.web.rights import Rights, may
+from zodbjobs.zope.rights import rights_at
 
 
 class Asking:
