@@ -157,7 +157,7 @@ class User:
     @property
     def state(self) -> Any:
         """What says how the job stands whose page is open."""
-        return self.page.locator("main .eyebrow .state")
+        return self.page.locator("main .zj-eyebrow .zj-state")
 
     @property
     def percent(self) -> float:

@@ -88,7 +88,7 @@ def test_another_officer_gets_404_and_sees_it_nowhere(portal: Portal, enter: Ent
     ada.go("/engineering")
     about = ada.page.get_attribute("text=Jobs about this faculty", "href")
     assert ada.go(str(about)) == 200
-    expect(ada.page.locator(f"#job-{job_id}")).to_be_visible()
+    expect(ada.page.locator(f"#zj-job-{job_id}")).to_be_visible()
     assert bola.go(str(about)) == 404
     assert portal.ask(job_id, lambda job: job.outcome) == "succeeded"
 
@@ -145,12 +145,12 @@ def test_markup_is_text(portal: Portal, enter: Enter) -> None:
             expect(user.page.locator("h1")).to_have_text(markup)
     ada.go(f"/jobs/{succeeded}")
     with ada.page.expect_download() as started:
-        ada.page.click("main .files a")
+        ada.page.click("main .zj-files a")
     assert started.value.suggested_filename.endswith(".csv")
-    file = ada.page.get_attribute("main .files a", "href")
+    file = ada.page.get_attribute("main .zj-files a", "href")
     got = ada.context.request.get(portal.url + str(file))
     assert got.headers["content-type"] == "application/octet-stream"
     assert got.headers["x-content-type-options"] == "nosniff"
     assert got.headers["content-disposition"].startswith("attachment; ")
     mia.go(f"/jobs/{failed}")
-    expect(mia.page.locator("#traceback pre")).to_contain_text(markup)
+    expect(mia.page.locator("#zj-traceback pre")).to_contain_text(markup)

@@ -41,10 +41,10 @@ def download(user: User, name: str) -> Download:
 
 
 def discard(user: User) -> None:
-    user.page.click("#discard")
-    user.page.click("main button.danger")
+    user.page.click("#zj-discard")
+    user.page.click("main button.zj-danger")
     expect(user.page.locator("main h1")).to_have_text("My jobs")
-    expect(user.page.locator("main .notice")).to_contain_text("It was discarded")
+    expect(user.page.locator("main .zj-notice")).to_contain_text("It was discarded")
 
 
 @pytest.mark.promise(173, 174, 176)
@@ -58,16 +58,16 @@ def test_an_export_from_the_button_to_the_end(portal: Portal, enter: Enter) -> N
     expect(ada.state).to_have_text("running")
     portal.take(0)
     expect(ada.state).to_have_text("finished")
-    expect(ada.page.locator("#said")).to_have_text("“Students of Engineering” is finished.")
+    expect(ada.page.locator("#zj-said")).to_have_text("“Students of Engineering” is finished.")
     assert ada.page.evaluate("window.isSamePage")
 
     rows = rows_of(download(ada, "students-engineering.csv"))
     assert [row["matric"] for row in rows] == matrics(portal, "engineering", "Civil", 100)
     assert {(row["department"], row["level"]) for row in rows} == {("Civil", "100")}
 
-    file = ada.page.get_attribute("main .files a", "href")
+    file = ada.page.get_attribute("main .zj-files a", "href")
     discard(ada)
-    assert ada.page.locator(f"#job-{job_id}").count() == 0
+    assert ada.page.locator(f"#zj-job-{job_id}").count() == 0
     assert ada.go(f"/jobs/jobs/{job_id}") == 404
     assert ada.go(str(file)) == 404
     assert portal.ask(job_id, lambda job: job.status) is None
@@ -96,7 +96,9 @@ def test_three_at_once_of_which_one_fails(portal: Portal, enter: Enter) -> None:
         for kind in ("export", "report", "fees")
     }
     ada.go("/jobs/mine")
-    states = {kind: ada.page.locator(f"#job-{job_id} .state") for kind, job_id in ids.items()}
+    states = {
+        kind: ada.page.locator(f"#zj-job-{job_id} .zj-state") for kind, job_id in ids.items()
+    }
     links = ada.page.locator("main tbody th a")
     assert links.all_text_contents()[:3] == [
         "Fees of Engineering", "Report on Engineering", "Students of Engineering",
@@ -113,9 +115,9 @@ def test_three_at_once_of_which_one_fails(portal: Portal, enter: Enter) -> None:
     assert document.startswith(b"%PDF-")
     ada.go(f"/jobs/{ids['fees']}")
     told = "It could not be finished; the administrators were told. Reference "
-    expect(ada.page.locator("main .lead")).to_have_text(f"{told}{ids['fees']}.")
+    expect(ada.page.locator("main .zj-lead")).to_have_text(f"{told}{ids['fees']}.")
     assert "KeyError" not in ada.page.content()
-    assert ada.page.locator("main .files").count() == 0
+    assert ada.page.locator("main .zj-files").count() == 0
 
 
 def test_cancelled_in_the_middle_nothing_of_it_remains(portal: Portal, enter: Enter) -> None:
@@ -123,10 +125,10 @@ def test_cancelled_in_the_middle_nothing_of_it_remains(portal: Portal, enter: En
     portal.take(SLOW)
     job_id = ada.start("engineering", "export", "Civil", "300")
     ada.sees_more_than(0)
-    ada.page.click("#cancel")
-    ada.page.click("main button.danger")
+    ada.page.click("#zj-cancel")
+    ada.page.click("main button.zj-danger")
     expect(ada.state).to_have_text("cancelled")
-    expect(ada.page.locator("main .lead")).to_have_text(
+    expect(ada.page.locator("main .zj-lead")).to_have_text(
         "It was cancelled. What it had done was undone."
     )
     portal.take(0)
@@ -135,7 +137,7 @@ def test_cancelled_in_the_middle_nothing_of_it_remains(portal: Portal, enter: En
     assert portal.ask(next_one, lambda job: list(job.attachments)) == ["students-engineering.csv"]
     assert portal.ask(job_id, lambda job: (job.outcome, len(job.attachments))) == ("cancelled", 0)
     ada.go(f"/jobs/{job_id}")
-    assert ada.page.locator("main .files").count() == 0
+    assert ada.page.locator("main .zj-files").count() == 0
 
 
 def test_the_worker_is_killed_and_the_same_bar_goes_on(portal: Portal, enter: Enter) -> None:
@@ -149,7 +151,7 @@ def test_the_worker_is_killed_and_the_same_bar_goes_on(portal: Portal, enter: En
     portal.start_worker()
     expect(ada.state).to_have_text("finished")
     assert ada.page.evaluate("window.isSamePage")
-    assert ada.page.locator("main .files a").count() == 1
+    assert ada.page.locator("main .zj-files a").count() == 1
     rows = rows_of(download(ada, "students-engineering.csv"))
     assert [row["matric"] for row in rows] == matrics(portal, "engineering", "Mechanical", 100)
     past = portal.ask(job_id, lambda job: [attempt.outcome for attempt in job.past_attempts])
@@ -165,7 +167,7 @@ def test_the_web_starts_anew_and_the_page_finds_the_job_again(
     ada.page.evaluate("window.isSamePage = true")
     percent = ada.sees_more_than(0)
     portal.kill(portal.web)
-    away = ada.page.locator("#away")
+    away = ada.page.locator("#zj-away")
     expect(away).to_be_visible()
     expect(away).to_contain_text("The server can’t be reached.")
     portal.web = portal.start_web()
@@ -197,7 +199,7 @@ def test_too_much_to_do(
     with other.page.expect_response(re.compile("/start$")) as answer:
         other.page.click("button[value=all]")
     assert (answer.value.status, int(answer.value.headers["retry-after"]) > 0) == (503, True)
-    expect(other.page.locator("main .notice")).to_contain_text("so nothing was started")
+    expect(other.page.locator("main .zj-notice")).to_contain_text("so nothing was started")
     with portal.reading() as connection:
         assert len(connection.root()["zodbjobs.jobs"]) == before
     other.go("/jobs/mine")
@@ -217,8 +219,8 @@ def test_without_javascript(portal: Portal, enter: Enter) -> None:
 
     ada.start("engineering", "export", "Civil", "100")
     reloaded_until("running")
-    ada.page.click("#cancel")
-    ada.page.click("main button.danger")
+    ada.page.click("#zj-cancel")
+    ada.page.click("main button.zj-danger")
     reloaded_until("cancelled")
     discard(ada)
     portal.take(0)

@@ -10,6 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from portal_site import ROOT, Portal, User
 
+from zodbjobs.web.static_files import static_files
+
 PICTURES = ROOT / "build" / "screenshots"
 
 #: How each page is looked at: the name, and what the context of the browser has for it.
@@ -75,8 +77,8 @@ def world(chromium: Browser, portal: Portal) -> dict[str, str]:
     expect(ada.state).to_have_text("finished")
     portal.take(1)
     ids["cancelled"] = ada.start("engineering", "export")
-    ada.page.click("#cancel")
-    ada.page.click("main button.danger")
+    ada.page.click("#zj-cancel")
+    ada.page.click("main button.zj-danger")
     expect(ada.state).to_have_text("cancelled")
     ids["running"] = ada.start("engineering", "export", "Civil", "200")
     ada.sees_more_than(1)
@@ -142,3 +144,51 @@ def test_a_page(
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= size["width"], (look, "it scrolls sideways")
     assert violations == []
+
+
+# What a host may say of everything, in ways that outweigh most.
+_HOSTILE = """
+  #content h1, #content p, #content a { color: rgb(1, 2, 3); text-transform: uppercase }
+  .host #content table, .host #content td { border: 7px solid red; font-size: 40px }
+  button, .button, .card, .state, .main { background: rgb(4, 5, 6); padding: 99px }
+"""
+
+_STYLES = """
+  Object.fromEntries([...document.querySelectorAll('.zj *')].map((each, n) => {
+    const s = getComputedStyle(each);
+    return [`${n} ${each.nodeName}`, [s.color, s.backgroundColor, s.padding, s.margin, s.border,
+      s.fontSize, s.fontWeight, s.textTransform, s.display].join('; ')];
+  }))
+"""
+
+_HOSTS = """
+  [...document.querySelectorAll('.hosts, .hosts *')].map((each) => {
+    const s = getComputedStyle(each);
+    return [each.nodeName, s.color, s.backgroundColor, s.padding, s.margin, s.border, s.fontSize,
+      s.fontFamily, s.boxSizing, s.display].join('; ');
+  })
+"""
+
+
+def test_the_style_stays_with_what_is_ours(
+    portal: Portal, world: dict[str, str], looked: Callable[..., Page], chromium: Browser
+) -> None:
+    """Neither does what a host says come in, nor does what we say get out."""
+    shown = looked("mia", "light")
+    shown.goto(portal.url + "/jobs/{failed}".format(**world))
+    ours = shown.evaluate("document.querySelector('.zj.zj-inside').outerHTML")
+    style = "".join(static_files()[name].body.decode() for name in ("style.css", "operate.css"))
+    around = (
+        '<body class="host"><div class="hosts card state"><h1>Host</h1><p class="button main">Text'
+        '<table class="jobs"><tr><th>1<td>2</table><button>B</button></div>'
+        '<div id="content">{}</div>'
+    )
+    page = chromium.new_page()
+    page.set_content(f"<style>{style}</style>{around.format(ours)}")
+    wanted = page.evaluate(_STYLES)
+    page.set_content(f"<style>{_HOSTILE}</style><style>{style}</style>{around.format(ours)}")
+    assert page.evaluate(_STYLES) == wanted
+    with_ours = page.evaluate(_HOSTS)
+    page.set_content(f"<style>{_HOSTILE}</style>{around.format(ours)}")
+    assert page.evaluate(_HOSTS) == with_ours
+    page.close()

@@ -446,8 +446,8 @@ def test_pages_in_the_layout_of_the_application(browser: Browser, put: Put) -> N
         page = browser.get(path)
         assert page.text.startswith("<!DOCTYPE html><html><head><title>An export · Jobs</title>")
         assert "style.css" in page.html.head.decode()
-        assert page.html.body.find(id="main")["data-live"] == "1"
-        assert page.html.body.find(id="said") is not None
+        assert page.html.body.find(id="zj-main")["data-live"] == "1"
+        assert page.html.body.find(id="zj-said") is not None
         assert "Content-Security-Policy" in page.headers
         part = browser.get(f"{path}?live=1").text
         assert part.lstrip().startswith("<main")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -281,3 +283,67 @@ def test_the_worker_stops_with_its_process(tmp_path: Path) -> None:
             assert sorted(results) == [3, 4]
     finally:
         db.close()
+
+
+@contextlib.contextmanager
+def _server(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A web process in which a job runs."""
+    script = Path(__file__).with_name("web_server.py")
+    server = subprocess.Popen(
+        [sys.executable, str(script), str(path)], stdout=subprocess.PIPE, text=True
+    )
+    with server:
+        try:
+            _read_to(server, "begun")
+            yield server
+        finally:
+            server.kill()
+
+
+def _read_to(server: subprocess.Popen[str], start: str) -> None:
+    """Read what the server writes, up to a line that begins with `start`."""
+    assert server.stdout is not None
+    while not (line := server.stdout.readline()).startswith(start):
+        assert line, f"it ended before it wrote {start!r}"
+
+
+def _ended(path: Path) -> list[tuple[str, Any, int]]:
+    """Outcome, result and interruptions of each job."""
+    with contextlib.closing(ZODB.DB(str(path))) as db, db.transaction() as connection:
+        return [
+            (job.outcome, job.result, job.interruptions)
+            for job in zodbjobs.get_queue(connection).finished()
+        ]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_running_job_may_end_when_the_server_gets_a_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    path, go_on = tmp_path / "Data.fs", tmp_path / "go on"
+    with _server(path) as server:
+        server.send_signal(number)
+        _read_to(server, "the workers of this process stop")
+        go_on.touch()
+        assert server.wait(60) == 0
+    assert _ended(path) == [("succeeded", "done", 0)]
+
+
+@pytest.mark.process
+def test_a_second_signal_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job that it interrupts goes back."""
+    path = tmp_path / "Data.fs"
+    with _server(path) as server:
+        server.send_signal(signal.SIGTERM)
+        # Those within the first second are the same one; a third one is the end.
+        while server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(0.2)
+        assert server.returncode in (0, -signal.SIGTERM)
+    (tmp_path / "go on").touch()
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with contextlib.closing(ZODB.DB(str(path))) as db:
+        zodbjobs.testing.run_jobs(db)
+    assert _ended(path) == [("succeeded", "done", 1)]

@@ -82,3 +82,8 @@ def root_of_the_application() -> bool:
 def delete_restricted(container: Any, name: str) -> None:
     """Delete as the user may."""
     container.restrictedTraverse("manage_delObjects")([name])
+
+
+def attach_bytes(size: int) -> None:
+    """Attach a file of a size."""
+    local.attach("data.bin", bytes(range(256)) * (size // 256) + bytes(size % 256))

@@ -61,6 +61,11 @@ def look(context: Any) -> dict[str, Any]:
     }
 
 
+def index_again(context: Any) -> None:
+    """Have all indexes look at it."""
+    context.reindexObject()
+
+
 def indexed_by(obj: Any) -> str:
     """An index that needs the user, the site and the request."""
     user = getSecurityManager().getUser().getId()

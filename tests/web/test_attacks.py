@@ -74,7 +74,7 @@ def test_a_long_header_is_not_remembered(site: Site) -> None:
 
 def test_a_name_longer_than_that_of_any_owner(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PEOPLE, "x" * 600, {})
-    assert site.get("/mine", "x" * 600).html.select_one(".empty")
+    assert site.get("/mine", "x" * 600).html.select_one(".zj-empty")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_how_many_others_there_are_doesn_t_show(site: Site, put: Put, queue: Any
     transaction.commit()
     page = site.get(site.about)
     assert site.links(site.about, "ada") == {mine}
-    assert not page.html.select(".pager a")
+    assert not page.html.select(".zj-pager a")
 
 
 def test_a_list_doesn_t_count_what_comes_before(
@@ -200,7 +200,7 @@ def test_a_list_doesn_t_count_what_comes_before(
     path, steps = "/mine", []
     while path:
         del read[:]
-        older = [a for a in site.get(path).html.select(".pager a") if a.text == "Older ones"]
+        older = [a for a in site.get(path).html.select(".zj-pager a") if a.text == "Older ones"]
         path = older[0]["href"] if older else ""
         steps.append(len(read))
     assert len(steps) == 4

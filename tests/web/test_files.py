@@ -31,11 +31,11 @@ def path(put: Put) -> str:
 
 def test_a_file_is_on_the_page_and_is_saved_as_it_is_called(site: Site, path: str) -> None:
     page = site.get(path.partition("/files")[0])
-    link = page.html.select_one(".files a")
+    link = page.html.select_one(".zj-files a")
     assert (link.text, link["href"], link["download"]) == (
         *("Download data.csv", path, "data.csv"),
     )
-    assert page.html.select_one(".size").text == "2.6 kB"
+    assert page.html.select_one(".zj-size").text == "2.6 kB"
     got = site.get(path)
     assert (got.status_int, got.body, got.content_type) == (200, DATA, "text/csv")
     assert got.content_length == len(DATA)
@@ -66,7 +66,7 @@ def test_a_blob_is_a_file_too(site: Site, put: Put) -> None:
     assert got.headers["Content-Disposition"] == (
         "attachment; filename=\"Grades <2026>__\"; filename*=UTF-8''Grades%20%3C2026%3E_%C3%BC"
     )
-    link = site.get(f"/jobs/{job_id}").html.select_one(".files a")
+    link = site.get(f"/jobs/{job_id}").html.select_one(".zj-files a")
     assert link["href"] == f"/jobs/{job_id}/result"
     part = site.get(f"/jobs/{job_id}/result", Range="bytes=990-")
     assert (part.status_int, part.body) == (206, got.body[990:])
@@ -116,7 +116,7 @@ def test_a_range_of_what_has_changed_is_the_whole(site: Site, path: str) -> None
 def test_a_failed_job_gives_no_files(site: Site, put: Put) -> None:
     job_id = put(attachment_jobs.attach_and_return_a_failure, run=True)
     assert site.get(f"/jobs/{job_id}/files/rows.csv").status_int == 404
-    assert not site.get(f"/jobs/{job_id}").html.select(".files")
+    assert not site.get(f"/jobs/{job_id}").html.select(".zj-files")
 
 
 def test_a_file_that_is_lost_is_not_found(
@@ -205,7 +205,7 @@ def test_a_file_with_markup_in_its_name(site: Site, put: Put) -> None:
     job_id = put(attachment_jobs.attach, name, b"<script>", run=True)
     page = site.get(f"/jobs/{job_id}")
     assert not page.html.select("img")
-    got = site.get(page.html.select_one(".files a")["href"])
+    got = site.get(page.html.select_one(".zj-files a")["href"])
     assert (got.body, got.content_type) == (b"<script>", BINARY)
     assert got.headers["Content-Disposition"].startswith("attachment; ")
 

@@ -94,7 +94,7 @@ def test_an_error_tells_no_arguments(site: Site, put: Put, queue: Any) -> None:
 
 def older(page: Any) -> str | None:
     """The cursor of the link to older ones."""
-    link = page.html.select_one("#older, nav.pager a")
+    link = page.html.select_one("#zj-older, nav.zj-pager a")
     return None if link is None else parse_qs(urlsplit(link["href"]).query)["before"][0]
 
 

@@ -133,10 +133,10 @@ def test_what_one_may_not_do_isn_t_offered(site: Site, failed: str, put: Put) ->
     put()
     page = site.get("/jobs", "onlooker")
     assert page.html.select("tbody tr")
-    assert not page.html.select("button[formaction], input[type=checkbox], .deeds")
+    assert not page.html.select("button[formaction], input[type=checkbox], .zj-deeds")
     assert not site.get("/queues/-", "onlooker").html.select("form")
     job = site.get(f"/jobs/{failed}", "onlooker")
-    assert not job.html.select(".actions a, #traceback, #log, #arguments, #deeds")
+    assert not job.html.select(".zj-actions a, #zj-traceback, #zj-log, #zj-arguments, #zj-deeds")
     assert "it broke" not in job
     assert "it broke" not in site.get("/jobs", "onlooker")
     assert "it broke" in site.get("/jobs", "manager")
@@ -172,8 +172,8 @@ def test_a_deed_stays_in_the_realm(site: Site, put: Put, failed: str) -> None:
 
 def test_numbers_and_queues_are_of_all_realms(site: Site, failed: str) -> None:
     page = site.get("/", "manager-here")
-    assert not page.html.select(".tiles, .chart, #workers, #queues")
-    assert not site.get("/jobs", "manager-here").html.select("#f-queue, #f-realm")
+    assert not page.html.select(".zj-tiles, .zj-chart, #zj-workers, #zj-queues")
+    assert not site.get("/jobs", "manager-here").html.select("#zj-f-queue, #zj-f-realm")
     question = site.get("/jobs/retry?all=1&callable=sample", "manager-here")
     assert texts(question, "h1") == ["Retry the 1 job that matches?"]
 
@@ -220,7 +220,7 @@ def test_each_filter_is_in_the_url(site: Site, put: Put, failed: str, queue: Any
         page = site.get(f"/jobs?{query}", "manager")
         assert site.links(f"/jobs?{query}", "manager") == wanted, query
         for name, value in (each.split("=") for each in query.split("&")):
-            field = page.html.select_one(f"#f-{name}")
+            field = page.html.select_one(f"#zj-f-{name}")
             chosen = field.select_one("option[selected]") if field.name == "select" else field
             assert chosen["value"] == value
 
@@ -242,7 +242,7 @@ def test_a_filter_that_cannot_be(site: Site, put: Put, query: str, said: str) ->
     put()
     page = site.get(f"/jobs?{query}", "manager")
     assert page.status_int == 400
-    assert said.replace("&#39;", "'") in " ".join(texts(page, "[role=alert].notice"))
+    assert said.replace("&#39;", "'") in " ".join(texts(page, "[role=alert].zj-notice"))
     assert not page.html.select("tbody tr")
     if not query.startswith("before"):
         question = site.get(f"/jobs/cancel?all=1&{query}", "manager")
@@ -254,7 +254,7 @@ def test_a_filter_that_cannot_be(site: Site, put: Put, query: str, said: str) ->
 
 def test_who_may_not_see_arguments_finds_nothing_by_them(site: Site, put: Put) -> None:
     put(sample.identity, "needle")
-    assert not site.get("/jobs", "onlooker").html.select("#f-text")
+    assert not site.get("/jobs", "onlooker").html.select("#zj-f-text")
     assert site.get("/jobs?text=needle", "onlooker").status_int == 404
 
 
@@ -263,11 +263,11 @@ def test_pages_of_the_list(site: Site, put: Put) -> None:
     with moving_clock():  # so that the page takes no time
         first = site.get("/jobs", "manager")
     assert site.links("/jobs", "manager") == set(ids[5:])
-    older = first.html.select_one("#older")["href"]
+    older = first.html.select_one("#zj-older")["href"]
     assert site.links(older, "manager") == set(ids[:5])
     assert first.html.select_one("main")["data-live"] == "5"
     page = site.get(older, "manager")
-    assert page.html.select_one("#newest")["href"] == "/jobs"
+    assert page.html.select_one("#zj-newest")["href"] == "/jobs"
     assert "data-live" not in page.html.select_one("main").attrs
     assert site.links("/jobs?rows=50", "manager") == set(ids)
 
@@ -289,7 +289,7 @@ def test_all_rows_are_ticked_by_a_link(site: Site, put: Put) -> None:
     put()
     page = site.get("/jobs", "manager")
     assert not page.html.select("[checked]")
-    ticked = site.get(page.html.select_one("#tick-all")["href"], "manager")
+    ticked = site.get(page.html.select_one("#zj-tick-all")["href"], "manager")
     assert len(ticked.html.select("tbody [checked]")) == 1
     assert "data-live" not in ticked.html.select_one("main").attrs
 
@@ -299,7 +299,7 @@ def test_how_far_it_looked(site: Site, put: Put, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("zodbjobs.web.pages.jobs.list_jobs", _impatient)
     page = site.get("/jobs?callable=identity", "manager")
     assert "It was looked back to" in page
-    go_on = page.html.select_one("#older")
+    go_on = page.html.select_one("#zj-older")
     assert go_on.get_text() == "Go on looking"
     assert "callable=identity" in go_on["href"]
     monkeypatch.undo()
@@ -328,15 +328,15 @@ def test_what_is_ticked(site: Site, failed: str, put: Put) -> None:
     form = page.forms[1]
     assert [each.value for each in form.fields["state"]] == ["failed"]
     form.get("job", index=0).checked = True
-    form.action = page.html.select_one("#ticked-retry")["formaction"]
+    form.action = page.html.select_one("#zj-ticked-retry")["formaction"]
     question = form.submit(headers={"X-Who": "manager"})
     assert texts(question, "h1") == ["Retry 1 job?"]
-    assert texts(question, ".named a") == ["<b>Second</b>"]
+    assert texts(question, ".zj-named a") == ["<b>Second</b>"]
     question.form["why"] = "the printer is back"
     done = question.form.submit(headers={"X-Who": "manager"})
     assert done.headers["Location"].endswith("/jobs?state=failed&done=all-retried")
     shown = site.get(done.headers["Location"], "manager")
-    assert texts(shown, ".notice") == ["Done: they are tried again."]
+    assert texts(shown, ".zj-notice") == ["Done: they are tried again."]
     assert site.links("/jobs?state=failed", "manager") == {failed}
     assert "the printer is back" in site.get("/audit", "manager")
 
@@ -353,7 +353,7 @@ def test_what_was_refused_is_told(site: Site, failed: str, put: Put) -> None:
     got = site.post("/jobs/retry", "manager", fields=[("job", failed), ("job", done)])
     assert got.status_int == 200
     assert "It was done to 1 job." in got
-    assert texts(got, "#refused + ul a") == ["Was <done>"]
+    assert texts(got, "#zj-refused + ul a") == ["Was <done>"]
     assert site.status(failed) == "pending"
 
 
@@ -365,7 +365,7 @@ def test_each_action_on_the_ticked(site: Site, put: Put, action: str, state: Any
     got = site.post(f"/jobs/{action}", "manager", fields={"job": job_id, "why": "so"})
     assert got.status_int == 303
     assert site.status(job_id) == state
-    shown = texts(site.get(got.headers["Location"], "manager"), ".notice")
+    shown = texts(site.get(got.headers["Location"], "manager"), ".zj-notice")
     assert len(shown) == 1
 
 
@@ -379,7 +379,7 @@ def test_all_that_match(site: Site, put: Put) -> None:
     got = question.form.submit(headers={"X-Who": "manager"})
     acting = got.headers["Location"].split("/jobs/")[1].split("?")[0]
     page = site.get(f"/jobs/{acting}?done=acting", "manager")
-    assert texts(page, ".notice") == ["This job does it; its bar shows how far it is."]
+    assert texts(page, ".zj-notice") == ["This job does it; its bar shows how far it is."]
     _run_one(site)
     assert {site.status(job_id) for job_id in ids} == {"pending"}
     # What has come since it was asked isn't touched, nor what doesn't match.
@@ -427,8 +427,10 @@ def test_nothing_matches(site: Site, put: Put) -> None:
 def test_one_job_for_operators(site: Site, put: Put, queue: Any) -> None:
     job_id = put(sample.fail, "it broke", run=True)
     page = site.get(f"/jobs/{job_id}", "manager")
-    assert texts(page, "#attempts + .scroll tbody th .message") == ["ValueError: it broke"]
-    assert page.html.select_one("#traceback").has_attr("open")
+    assert texts(page, "#zj-attempts + .zj-scroll tbody th .zj-message") == [
+        "ValueError: it broke"
+    ]
+    assert page.html.select_one("#zj-traceback").has_attr("open")
     site.post(f"/jobs/{job_id}/retry", "manager", fields={"why": "the disk is back"})
     page = site.get(f"/jobs/{job_id}", "manager")
     for text in ("sample:fail", "'it broke'", "the disk is back", "retried", "/here"):
@@ -443,11 +445,11 @@ def test_the_tree(site: Site, put: Put, queue: Any) -> None:
     hidden = queue.put(sample.nothing, title="Elsewhere", realm="/there")
     third = queue.put(sample.nothing, after=[hidden, second], title="Third", realm="/here")
     transaction.commit()
-    whole = texts(site.get(f"/jobs/{third.id}", "manager"), ".tree li")
+    whole = texts(site.get(f"/jobs/{third.id}", "manager"), ".zj-tree li")
     assert [line.split(" ")[0] for line in whole] == ["Third", "waits", "waits", "waits", "is"]
     assert "Elsewhere" not in site.get(f"/jobs/{third.id}", "manager-here")
     assert "First" in site.get(f"/jobs/{third.id}", "manager-here")
-    assert not site.get(f"/jobs/{first.id}", "manager").html.select(".tree")
+    assert not site.get(f"/jobs/{first.id}", "manager").html.select(".zj-tree")
 
 
 def test_retry_and_remove_of_one(site: Site, failed: str, put: Put) -> None:
@@ -466,8 +468,8 @@ def test_retry_and_remove_of_one(site: Site, failed: str, put: Put) -> None:
 
 def test_the_reason_of_an_owner_isn_t_asked_for(site: Site, put: Put) -> None:
     job_id = put()
-    assert not site.get(f"/jobs/{job_id}/cancel", "ada").html.select("#why")
-    assert site.get(f"/jobs/{job_id}/cancel", "manager").html.select("#why")
+    assert not site.get(f"/jobs/{job_id}/cancel", "ada").html.select("#zj-why")
+    assert site.get(f"/jobs/{job_id}/cancel", "manager").html.select("#zj-why")
 
 
 def test_put_again_with_other_arguments(site: Site, put: Put, connection: Any) -> None:
@@ -493,7 +495,7 @@ def test_arguments_that_are_no_json(site: Site, put: Put, given: str) -> None:
     before = site.db.storage.lastTransaction()
     got = site.post(f"/jobs/{job_id}/again", "manager", fields={"a-0": given})
     assert got.status_int == 400
-    assert texts(got, "[role=alert].notice")
+    assert texts(got, "[role=alert].zj-notice")
     assert got.html.select_one("textarea").get_text().strip() == given
     assert site.db.storage.lastTransaction() == before
 
@@ -550,11 +552,13 @@ def test_pause_and_resume(site: Site, put: Put, queue: Any) -> None:
     form["why"] = "a <b>repair</b>"
     got = form.submit(headers={"X-Who": "manager"})
     shown = site.get(got.headers["Location"], "manager")
-    assert texts(shown, ".notice") == ["The queue is paused: no job of it is begun."]
+    assert texts(shown, ".zj-notice") == ["The queue is paused: no job of it is begun."]
     assert "a <b>repair</b>" in shown.html.get_text()
     assert not shown.html.select("main b")
-    assert "is paused: a <b>repair</b>" in " ".join(texts(site.get("/", "manager"), ".alerts li"))
-    resume = shown.html.select_one("#resume-1").find_parent("form")["action"]
+    assert "is paused: a <b>repair</b>" in " ".join(
+        texts(site.get("/", "manager"), ".zj-alerts li")
+    )
+    resume = shown.html.select_one("#zj-resume-1").find_parent("form")["action"]
     assert site.post(resume, "manager").status_int == 303
     queue._p_jar.sync()
     assert queue.paused is None
@@ -593,7 +597,7 @@ def test_changes_that_cannot_be(site: Site, queue: Any, path: str, fields: dict[
     before = site.db.storage.lastTransaction()
     got = site.post(f"/queues/-/{path}", "manager", fields=fields)
     assert got.status_int == 400
-    assert texts(got, "[role=alert].notice")
+    assert texts(got, "[role=alert].zj-notice")
     assert site.db.storage.lastTransaction() == before
 
 
@@ -616,7 +620,7 @@ def test_a_quota_is_changed(site: Site, queue: Any) -> None:
 def test_agents_are_changed(site: Site, worker: Any, connection: Any) -> None:
     connection.sync()
     page = site.get("/queues/mail", "manager")
-    (row,) = page.html.select("tbody tr[id^=agent-]")
+    (row,) = page.html.select("tbody tr[id^=zj-agent-]")
     fields = {each["name"]: each["value"] for each in row.select("input")}
     changed = {**fields, "size": "4"}
     assert site.post("/queues/mail/agent", "manager", fields=changed).status_int == 303
@@ -635,7 +639,7 @@ def test_agents_are_changed(site: Site, worker: Any, connection: Any) -> None:
 def test_the_last_agent_stays(site: Site, worker: Any, connection: Any) -> None:
     connection.sync()
     for path, status in (("/queues/mail", 303), ("/queues/-", 400)):
-        row = site.get(path, "manager").html.select_one("tbody tr[id^=agent-]")
+        row = site.get(path, "manager").html.select_one("tbody tr[id^=zj-agent-]")
         fields = {each["name"]: each["value"] for each in row.select("input")}
         got = site.post(f"{path}/agent/remove", "manager", fields=fields)
         assert got.status_int == status
@@ -657,12 +661,13 @@ def test_the_overview(site: Site, put: Put, failed: str) -> None:
     put(begin_after=timedelta(hours=1))
     page = site.get("/", "manager")
     tiles = {
-        each["id"]: each.select_one(".number").get_text() for each in page.html.select(".tiles li")
+        each["id"]: each.select_one(".zj-number").get_text()
+        for each in page.html.select(".zj-tiles li")
     }
-    assert tiles["tile-waiting"] == "1"
-    assert tiles["tile-minute"] == tiles["tile-failed"] == tiles["tile-history"] == "1"
+    assert tiles["zj-tile-waiting"] == "1"
+    assert tiles["zj-tile-minute"] == tiles["zj-tile-failed"] == tiles["zj-tile-history"] == "1"
     assert len(page.html.select("svg[role=img]")) == 4
-    assert "No worker is running, so nothing is begun." in texts(page, ".alerts span")
+    assert "No worker is running, so nothing is begun." in texts(page, ".zj-alerts span")
     assert site.links("/", "manager") >= {failed}
 
 
@@ -673,8 +678,8 @@ def test_short_jobs_are_seen_to_be_run(site: Site, put: Put) -> None:
             put(run=True)
         clock.advance(59)
         page = site.get("/", "manager")
-        assert page.html.select_one("#tile-running .number").get_text() == "0"
-        assert page.html.select_one("#tile-minute .number").get_text() == "3"
+        assert page.html.select_one("#zj-tile-running .zj-number").get_text() == "0"
+        assert page.html.select_one("#zj-tile-minute .zj-number").get_text() == "3"
 
 
 def test_what_waits_for_long_is_told(site: Site, put: Put) -> None:
@@ -736,7 +741,7 @@ def test_the_reasons_of_what_is_parked(
     run_jobs(site.db)
     page = site.get("/parked", "manager")
     assert site.links("/parked", "manager") == ids
-    (reason,) = texts(page, "#reasons + ul li")
+    (reason,) = texts(page, "#zj-reasons + ul li")
     assert reason.startswith("2 ")
     assert "#reasons" not in site.get("/parked", "onlooker")
 

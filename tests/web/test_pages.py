@@ -28,7 +28,7 @@ STATIC = Path(zodbjobs.__path__[0]) / "web" / "static"
 
 
 def lead(page: Any) -> str:
-    text: str = page.html.select_one(".lead").text
+    text: str = page.html.select_one(".zj-lead").text
     return text
 
 
@@ -40,10 +40,10 @@ def test_a_job_that_waits(site: Site, put: Put) -> None:
     page = site.get(path)
     assert page.html.h1.text == "An export"
     assert lead(page) == "It waits for its turn."
-    assert page.html.select_one(".state").text == "waiting"
+    assert page.html.select_one(".zj-state").text == "waiting"
     assert not page.html.select("progress")
-    assert page.html.select_one("#cancel")
-    assert not page.html.select_one("#discard")
+    assert page.html.select_one("#zj-cancel")
+    assert not page.html.select_one("#zj-discard")
     # It will begin at once, most likely; later it is looked at less often.
     assert page.html.main["data-live"] == "1"
     with zodbjobs.testing.moving_clock() as moved:
@@ -63,14 +63,14 @@ def test_a_job_that_runs(site: Site, put: Put) -> None:
     worker = zodbjobs.Worker(site.db, threads=1)
     worker.start()
     try:
-        while not seen or not seen[-1].html.select(".percent"):
+        while not seen or not seen[-1].html.select(".zj-percent"):
             look()
     finally:
         sample.gate.set()
         worker.stop()
     html = seen[-1].html
     assert html.select_one("progress")["value"] == "41"
-    assert html.select_one(".percent").text == "41 %"
+    assert html.select_one(".zj-percent").text == "41 %"
     assert html.main["data-live"] == "1"
     assert html.main["data-say"] == "25 percent are done."
     assert lead(seen[-1]) == "It is at work."
@@ -82,8 +82,8 @@ def test_a_job_that_is_done(site: Site, put: Put) -> None:
     assert page.html.pre.text == "42"
     assert page.html.main["data-live"] == "30"
     assert page.html.main["data-say"] == "“An export” is finished."
-    assert not page.html.select_one("#cancel")
-    assert page.html.select_one("#discard")
+    assert not page.html.select_one("#zj-cancel")
+    assert page.html.select_one("#zj-discard")
 
 
 @pytest.mark.promise(174)
@@ -95,7 +95,7 @@ def test_a_failure_is_a_sentence(site: Site, put: Put) -> None:
     )
     assert "secret" not in page.text
     assert "Traceback" not in page.text
-    shown = site.get(f"/jobs/{job_id}", "manager").html.select_one("#traceback pre").text
+    shown = site.get(f"/jobs/{job_id}", "manager").html.select_one("#zj-traceback pre").text
     assert "ValueError: <b>secret</b>" in shown
 
 
@@ -110,8 +110,8 @@ def test_a_job_in_a_queue_that_is_paused(site: Site, put: Put, queue: Any) -> No
     transaction.commit()
     page = site.get(f"/jobs/{job_id}")
     assert lead(page) == "It waits, as work of this kind is paused."
-    assert page.html.select_one(".state").text == "paused"
-    assert site.get("/mine").html.select_one(".state").text == "paused"
+    assert page.html.select_one(".zj-state").text == "paused"
+    assert site.get("/mine").html.select_one(".zj-state").text == "paused"
     assert site.get(f"/jobs/{job_id}.json").json["sentence"] == lead(page)
     queue.resume()
     transaction.commit()
@@ -121,11 +121,11 @@ def test_a_job_in_a_queue_that_is_paused(site: Site, put: Put, queue: Any) -> No
 def test_one_reader_reads_one_word(site: Site, put: Put) -> None:
     path = f"/jobs/{put(sample.nothing, run=True, owner='manager')}"
     for page in (path, "/jobs", "/mine"):
-        words = site.get(page, "manager").html.select("tbody .state, .eyebrow .state")
+        words = site.get(page, "manager").html.select("tbody .zj-state, .zj-eyebrow .zj-state")
         assert {each.text for each in words} == {"succeeded"}
-    assert site.get(f"/jobs/{put(sample.nothing, run=True)}").html.select_one(".state").text == (
-        "finished"
-    )
+    assert site.get(f"/jobs/{put(sample.nothing, run=True)}").html.select_one(
+        ".zj-state"
+    ).text == ("finished")
 
 
 def test_a_job_for_later(site: Site, put: Put) -> None:
@@ -143,7 +143,7 @@ def test_times_are_utc_until_the_script_knows_better(site: Site, put: Put) -> No
     assert moment.tzinfo == UTC
     assert time["title"] == f"{moment:%Y-%m-%d %H:%M:%S.%f} UTC"
     assert time.text == f"{moment:%Y-%m-%d %H:%M} UTC"
-    assert "Times are in UTC." in page.html.select_one(".without").text
+    assert "Times are in UTC." in page.html.select_one(".zj-without").text
 
 
 def test_a_job_without_a_title(site: Site, put: Put) -> None:
@@ -156,24 +156,24 @@ def test_a_job_without_a_title(site: Site, put: Put) -> None:
 
 def test_cancel_asks_first_and_needs_no_script(site: Site, put: Put) -> None:
     job_id = put()
-    asked = site.get(site.get(f"/jobs/{job_id}").html.select_one("#cancel")["href"])
+    asked = site.get(site.get(f"/jobs/{job_id}").html.select_one("#zj-cancel")["href"])
     assert asked.html.h1.text == "Cancel “An export”?"
     (form,) = asked.forms.values()
     done = form.submit(headers={"X-Who": "ada"})
     assert (done.status_int, done.headers["Location"]) == (303, f"/jobs/{job_id}?done=cancelled")
     page = site.get(done.headers["Location"])
-    assert page.html.select_one(".notice").text == "It was cancelled."
+    assert page.html.select_one(".zj-notice").text == "It was cancelled."
     assert lead(page) == "It was cancelled. What it had done was undone."
 
 
 @pytest.mark.promise(176)
 def test_discard_leaves_nothing(site: Site, put: Put) -> None:
     job_id = put(sample.add, 1, 2, run=True)
-    asked = site.get(site.get(f"/jobs/{job_id}").html.select_one("#discard")["href"])
+    asked = site.get(site.get(f"/jobs/{job_id}").html.select_one("#zj-discard")["href"])
     (form,) = asked.forms.values()
     done = form.submit(headers={"X-Who": "ada"})
     page = site.get(done.headers["Location"])
-    assert page.html.select_one(".notice").text == "It was discarded, with its files."
+    assert page.html.select_one(".zj-notice").text == "It was discarded, with its files."
     assert site.links("/mine", "ada") == set()
     for tail in ("", ".json", "/result"):
         assert site.get(f"/jobs/{job_id}{tail}").status_int == 404
@@ -200,8 +200,8 @@ def test_a_deed_that_comes_too_late(site: Site, put: Put, deed: str, run: bool) 
 
 
 def test_only_known_notices_are_shown(site: Site) -> None:
-    assert not site.get("/mine?done=<b>hello</b>").html.select(".notice")
-    assert not site.get("/jobs?done=<b>hello</b>", "manager").html.select(".notice")
+    assert not site.get("/mine?done=<b>hello</b>").html.select(".zj-notice")
+    assert not site.get("/jobs?done=<b>hello</b>", "manager").html.select(".zj-notice")
     assert not any(set(text) & set("<>&{}") for text in NOTICES.values())
 
 
@@ -365,15 +365,15 @@ def test_a_list_has_pages(site: Site, put: Put) -> None:
     ids = [put(title=f"Export {number}") for number in range(60)]
     first = site.get("/mine")
     assert len(first.html.select("main tbody tr")) == 25
-    assert first.html.select_one("main tbody tr")["id"] == f"job-{ids[-1]}"
-    second = site.get(first.html.select_one(".pager a")["href"])
-    links = second.html.select(".pager a")
+    assert first.html.select_one("main tbody tr")["id"] == f"zj-job-{ids[-1]}"
+    second = site.get(first.html.select_one(".zj-pager a")["href"])
+    links = second.html.select(".zj-pager a")
     assert [link.text for link in links] == ["The newest", "Older ones"]
     third = site.get(links[1]["href"])
     assert len(third.html.select("main tbody tr")) == 10
     for nonsense in ("banana", "1", "1-", "1-2-3", "-1-2", "9" * 5000 + "-1"):
         assert len(site.get(f"/mine?before={nonsense}").html.select("main tbody tr")) == 25
-    assert site.get("/mine?before=1-1").html.select_one(".empty")
+    assert site.get("/mine?before=1-1").html.select_one(".zj-empty")
 
 
 # Languages

@@ -172,15 +172,19 @@ def _check_file(path: str, create: bool, how_to_create: str) -> None:
         raise CommandError(f"there is no directory {file.parent}; make it, or check the path")
 
 
-def _in_use(path: str) -> str:
+def in_use(path: str) -> str:
+    """Who has the file, for people."""
     try:
         pid = Path(f"{path}.lock").read_text().split()[0]
     except (OSError, IndexError):
         pid = "?"
+    return f"{path} is held by process {pid}, and a FileStorage has room for one"
+
+
+def _in_use(path: str) -> str:
     return (
-        f"{path} is held by process {pid}, and a FileStorage has room for one; stop that "
-        "process, look with jobs, show or stats --read-only, or have it served for many: "
-        f"`zodbjobs worker {path} --processes 2`"
+        f"{in_use(path)}; stop that process, look with jobs, show or stats --read-only, or have "
+        f"it served for many: `zodbjobs worker {path} --processes 2`"
     )
 
 

@@ -23,10 +23,10 @@ from zodbjobs.cli.database import (
     is_uri,
     opened,
 )
-from zodbjobs.cli.errors import CommandError, without_passwords
+from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.cli.shutdown_pipes import STOP_SECONDS, ShutdownPipes
-from zodbjobs.cli.worker_command import HOW_TO_STOP, make_queues, threads_text
+from zodbjobs.cli.worker_command import HOW_TO_STOP, make_queues, served_text, threads_text
 from zodbjobs.cli.zeo_address import Address
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.storage import abilities
@@ -55,7 +55,8 @@ def supervise(
     """Run `processes` workers until a signal; returns the status to exit with.
 
     A file is served by ZEO meanwhile, at `address`: HOST:PORT, or the path of a Unix socket.
-    Each worker of an application starts that by itself. Raises CommandError if the database can't be opened or served.
+    Each worker of an application starts that by itself. Raises CommandError if the database
+    can't be opened or served.
     """
     supervisor = _Supervisor(queues, threads, processes)
     if isinstance(database, Application) or is_uri(database):
@@ -93,10 +94,10 @@ class _Supervisor:
         """
         with opened(database, wait_seconds=SERVER_SECONDS) as db:
             _check_shared(database, db)
-            work = make_queues(db, self._queues)
+            work = make_queues(db, database, self._queues)
         with self._signals(), self._children_stopped():
             self._start_workers(database)
-            shown = without_passwords(str(database))
+            shown = served_text(database)
             _print(f"Serving {shown} with {self._workers_text()}: {work}", HOW_TO_STOP)
             set_up_logging()
             self._loop()
@@ -117,7 +118,7 @@ class _Supervisor:
             leftovers.callback(_unlink, path, listening)
             uri = _write_uri(path, listening)
             with opened(uri) as db:
-                work = make_queues(db, self._queues)
+                work = make_queues(db, path, self._queues)
             self._start_workers(uri)
             self._print_server(path, uri, work)
             set_up_logging()
@@ -289,14 +290,17 @@ class _Supervisor:
 
 def _check_shared(database: Database, db: Any) -> None:
     """Raise CommandError if the database is for one process."""
-    alone = isinstance(database, str) and database.startswith(("file:", "memory:", "demo:"))
-    if not alone and not abilities.is_for_one_process(db):
-        return
     if isinstance(database, Application):
-        raise CommandError(
-            f"the database of {database} is for one process; have a ZEO server share it, and say "
-            "<zeoclient> there, or leave --processes out"
-        )
+        alone = [each for each in db.databases.values() if abilities.is_for_one_process(each)]
+        if alone:
+            raise CommandError(
+                f"{alone[0].storage.getName()} is for one process, and {database.path} names it; "
+                "have a ZEO server share it, and say <zeoclient> there, or leave --processes out"
+            )
+        return
+    local = database.startswith(("file:", "memory:", "demo:"))
+    if not local and not abilities.is_for_one_process(db):
+        return
     raise CommandError(
         f"{database} is for one process; --processes takes the path of a file, or the URI of a "
         "server, such as zeo://HOST:PORT"

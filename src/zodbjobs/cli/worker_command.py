@@ -5,47 +5,58 @@ from __future__ import annotations
 from typing import Any
 
 from zodbjobs import terminal
+from zodbjobs.cli.application import Application, Database
 from zodbjobs.cli.database import reading
 from zodbjobs.cli.errors import without_passwords
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.insights import all_queue_stats
-from zodbjobs.installer import job_container_installer, queue_installer
+from zodbjobs.installer import install
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.stored.lifecycle.root import get_queues
+
+# The database that multidb.zcml is for.
+_APART = "async"
 
 #: How to stop a worker or a supervisor, for people.
 HOW_TO_STOP = "Ctrl-C or SIGTERM stops it in order, another one a second later at once."
 
 
-def run_worker(db: Any, database: str, queues: list[str] | None, threads: int) -> int:
+def run_worker(db: Any, database: Database, queues: list[str] | None, threads: int) -> int:
     """Work in this process until a signal; returns the status to exit with, as Worker.run.
+
+    Logs to stderr, unless the database is of an application, which has a log of its own.
 
     Raises UnknownQueue, and what the storage raises.
     """
-    work = make_queues(db, queues)
+    work = make_queues(db, database, queues)
     terminal.console(stderr=True).print(
-        f"Serving {without_passwords(database)} with {threads_text(threads)}: {work}\n"
-        f"{HOW_TO_STOP}",
+        f"Serving {served_text(database)} with {threads_text(threads)}: {work}\n{HOW_TO_STOP}",
         soft_wrap=True,
     )
-    set_up_logging()
+    if not isinstance(database, Application):
+        set_up_logging()
     return Worker(db, queues, threads).run()
 
 
-def make_queues(db: Any, queues: list[str] | None) -> str:
+def make_queues(db: Any, database: Database, queues: list[str] | None) -> str:
     """Make the queues of a database that has none, and commit; returns what there is to do.
 
-    Raises UnknownQueue for one of `queues` that isn't there, ReadOnlyError on a read-only
-    storage.
+    Those of an application with a database named ``async`` are made in that one. Raises
+    UnknownQueue for one of `queues` that isn't there, ReadOnlyError on a read-only storage.
     """
-    queue_installer.install(db)
-    job_container_installer.install(db)
+    apart = isinstance(database, Application) and _APART in db.databases
+    install(db, _APART if apart else None)
     with reading(db) as connection:
         stored = get_queues(connection)
         names = [stored[name].name for name in queues or stored]
         stats = [s for s in all_queue_stats(connection, minutes=1) if s.name in names]
     unfinished = sum(s.waiting + s.scheduled + s.assigned + s.active for s in stats)
     return f"{', '.join(map(terminal.queue_text, names))}; {unfinished:,} jobs to do."
+
+
+def served_text(database: Database) -> str:
+    """What is served, for people."""
+    return database.path if isinstance(database, Application) else without_passwords(database)
 
 
 def threads_text(threads: int) -> str:

@@ -10,7 +10,7 @@ from zodbjobs.interfaces import NEW
 from zodbjobs.stored.lifecycle import labels
 
 if TYPE_CHECKING:
-    from zodbjobs.stored.lifecycle.labels import AboutName
+    from zodbjobs.stored.lifecycle.labels import AboutName, AboutPlace
 
 
 class Labelled(Persistent):
@@ -19,6 +19,8 @@ class Labelled(Persistent):
     _owner: str | None = None
     _about: AboutName | None = None
     _v_about: Any = None
+    #: Only of what has a place beside its name.
+    _about_place: AboutPlace | None = None
     _title: str | None = None
     _realm: str | None = None
     #: None unless it has an owner, an object or a realm; then where it stands in the job index, or
@@ -47,7 +49,8 @@ class Labelled(Persistent):
     def about(self) -> Any:
         """The stored object that it is about, also one of another database of the process.
 
-        None if there is none, or if that is gone. Settable while NEW, else BadStatus; BadArgument
+        None if there is none, or if that is gone. Content of Zope comes with its acquisition
+        context, if it was given with it, and None if it isn't in its site any more. Settable while NEW, else BadStatus; BadArgument
         for what isn't stored. The job names it, and doesn't refer to it: to keep it is the
         application's affair. Inherited as `owner` is.
         """

@@ -48,4 +48,4 @@ def path_about(obj: Any, mount: str = "") -> str:
 
 
 def _prefix(mount: str) -> str:
-    return quote(mount.rstrip("/"), safe="/~")
+    return quote(mount.rstrip("/"), safe="/~@")

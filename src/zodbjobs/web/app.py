@@ -10,7 +10,7 @@ from webob import Request
 from zodbjobs.insights import find_job
 from zodbjobs.web import responses, tokens
 from zodbjobs.web.pages import ROUTES
-from zodbjobs.web.responses import Response
+from zodbjobs.web.responses import PAGE_POLICY, Response
 from zodbjobs.web.rights import Rights, may
 from zodbjobs.web.routing import Found, Routes
 from zodbjobs.web.visit import Layout, NotFound, Settings, Visit
@@ -30,6 +30,7 @@ def make_app(
     title: str = "Jobs",
     sign_out: Callable[[Request], str | None] | None = None,
     layout: Layout | None = None,
+    layout_policy: str = PAGE_POLICY,
 ) -> Application:
     """A WSGI application with the pages, for a host to mount below any prefix (SCRIPT_NAME).
 
@@ -39,15 +40,16 @@ def make_app(
     another WSGI application; without it that is 403. `title`: how the pages are called.
     `sign_out(request)`: the URL where one signs out, or None. `layout(request, inside)`: the HTML
     of a page in the layout of the host, from an `Inside`; None for the frame that the pages have
-    otherwise. What it loads must come as files of the same origin: that is all that the pages'
-    Content-Security-Policy lets in.
+    otherwise. `layout_policy`: the Content-Security-Policy of a page in that layout, for one that
+    loads more than style, scripts and images in files of the same origin, which is all that the
+    pages otherwise let in.
 
     The application reads and writes in the host's transaction and never commits. The host commits
     after a POST that was answered with a status below 400, and aborts after any other request.
     Errors that aren't the reader's, conflicts among them, are raised to the host, which may try
     again.
     """
-    settings = Settings(title, sign_out, Routes(ROUTES), layout)
+    settings = Settings(title, sign_out, Routes(ROUTES), layout, layout_policy)
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)

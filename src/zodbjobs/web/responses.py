@@ -62,9 +62,11 @@ def _made(status: int, kind: str, policy: str, cache: str, body: bytes) -> Respo
     return response
 
 
-def html(text: str, *, status: int = 200, cache: str = REVALIDATED) -> Response:
-    """A page."""
-    response = _made(status, "text/html", PAGE_POLICY, cache, _encoded(text))
+def html(
+    text: str, *, status: int = 200, cache: str = REVALIDATED, policy: str = PAGE_POLICY
+) -> Response:
+    """A page; `policy`: what it may load."""
+    response = _made(status, "text/html", policy, cache, _encoded(text))
     response.headers["Vary"] = VARY
     return response
 

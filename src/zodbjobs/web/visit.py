@@ -45,6 +45,7 @@ class Settings:
     sign_out: Callable[[Request], str | None] | None
     routes: Routes
     layout: Layout | None = None
+    layout_policy: str = responses.PAGE_POLICY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Visit:
     @functools.cached_property
     def mount(self) -> str:
         """The path of the first page, without the slash at its end."""
-        return quote(self.request.script_name.rstrip("/"), safe="/~")
+        return quote(self.request.script_name.rstrip("/"), safe="/~@")
 
     def field(self, name: str) -> str:
         """What a field of the form has that was sent, shortened; empty if it has none."""
@@ -182,7 +183,8 @@ class Visit:
         is_ours = text is None
         if text is None:
             text = render(template, "bare" if is_part else "frame", **names)
-        response = responses.html(text, status=status, cache=cache)
+        policy = responses.PAGE_POLICY if is_ours else self.settings.layout_policy
+        response = responses.html(text, status=status, cache=cache, policy=policy)
         response.headers["Content-Language"] = self.language.code
         # What else a layout shows isn't in the tag.
         if status == 200 and cache != responses.NOT_KEPT and is_ours:

@@ -52,7 +52,7 @@ def put(
         unique=unique,
         owner=users.current_owner() if owner is None else owner,
         realm=sites.realm_of(site) if realm is None else realm,
-        about=None if about is None else aq_base(about),
+        about=about,
         title=title,
     )
 

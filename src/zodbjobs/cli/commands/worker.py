@@ -14,6 +14,7 @@ from zodbjobs.cli.application import Application, Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import SERVER_SECONDS, opened, reading
 from zodbjobs.cli.errors import CommandError
+from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.cli.worker_command import run_worker
 from zodbjobs.insights import (
     list_workers,
@@ -66,8 +67,9 @@ def worker(
             )
         if processes > 1:
             sys.exit(supervisor.supervise(database, names, threads, processes))
+        set_up_logging()  # until the application does it
         with database.started() as db:
-            status = run_worker(db, str(database), names, threads)
+            status = run_worker(db, database, names, threads)
         sys.exit(status)
     if processes > 1 or address:
         sys.exit(

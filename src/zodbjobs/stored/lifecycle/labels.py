@@ -2,7 +2,9 @@
 
 The object that a job is about is named by its database and its object id, and not referred to: an
 export or a copy of the job would take it along, a pack would keep it when it is deleted, and a
-database may be one that isn't allowed to refer to others.
+database may be one that isn't allowed to refer to others. Where an object is more than itself, as in
+Zope, where permissions are asked on it in its place, the job has that place too, as a hint for where
+to look for it.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ZODB.POSException import POSKeyError
 
-from zodbjobs import defaults, redaction
-from zodbjobs.errors import BadArgument
+from zodbjobs import defaults, redaction, references
+from zodbjobs.errors import BadArgument, ZodbjobsError
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The object id of what a job is about, and the name of its database.
 AboutName = tuple[bytes, str]
+
+#: Where that is: a kind of `zodbjobs.references`, and what that kind stores of a place.
+AboutPlace = tuple[str, Any]
 
 
 class Labels(NamedTuple):
@@ -34,7 +39,7 @@ class Labels(NamedTuple):
 def given(owner: str | None, about: Any, title: str | None, realm: str | None) -> Labels:
     """What a put says, checked; BadArgument for what can't be."""
     if about is not None:
-        name_for(about)
+        name_for(_placed(about)[0])
     return Labels(
         checked_text("owner", owner),
         about,
@@ -82,7 +87,7 @@ def give(job: Labelled, said: Labels) -> None:
     if said.owner is not None:
         job._owner = said.owner
     if said.about is not None:
-        job._about, job._v_about = name_for(said.about), said.about
+        _name_about(job, said.about)
     if said.title is not None:
         job._title = said.title
     if said.realm is not None:
@@ -106,6 +111,8 @@ def inherit(job: Labelled, parent: Labelled) -> None:
         job._owner = parent._owner
     if job._about is None and parent._about is not None:
         job._about, job._v_about = parent._about, parent._v_about
+        if parent._about_place is not None:
+            job._about_place = parent._about_place
     if job._realm is None and parent._realm is not None:
         job._realm = parent._realm
     mark(job)
@@ -127,9 +134,27 @@ def set_owner(job: Labelled, value: str | None) -> None:
 
 def set_about(job: Labelled, value: Any) -> None:
     """Let a job be about a stored object; None: about nothing. BadArgument if it has no id."""
-    job._about = None if value is None else name_for(value)
-    job._v_about = value
+    _name_about(job, value)
     mark(job)
+
+
+def _name_about(job: Labelled, value: Any) -> None:
+    obj, place = _placed(value)
+    job._about, job._v_about = None if obj is None else name_for(obj), obj
+    if place != job._about_place:
+        job._about_place = place
+
+
+def _placed(value: Any) -> tuple[Any, AboutPlace | None]:
+    """An object, and where it is, if it is of a kind that has a place, and is in one."""
+    for name, kind in references.kinds.items():
+        if kind.recognizes(value):
+            try:
+                obj, place = kind.store(value)
+            except BadArgument:
+                return value, None
+            return obj, (name, place)
+    return value, None
 
 
 def set_title(job: Labelled, value: str | None) -> None:
@@ -221,13 +246,20 @@ def about_of(job: Labelled) -> AboutName | None:
 
 
 def object_of(job: Labelled) -> Any:
-    """What a job is about; None if that is nothing, is gone, or is of a database that isn't
-    open here.
+    """What a job is about, in its place if it has one; None if that is nothing, is gone, or is of a
+    database that isn't open here.
     """
     name, connection = about_of(job), job._p_jar
-    if name is None or connection is None:
-        return None if name is None else job._v_about
-    return find(connection, name)
+    if name is None:
+        return None
+    found = job._v_about if connection is None else find(connection, name)
+    place = job._about_place
+    if found is None or place is None or place[0] not in references.kinds:
+        return found
+    try:
+        return references.kinds[place[0]].load(found, place[1])
+    except ZodbjobsError:  # it isn't there, or nobody here can tell
+        return None
 
 
 def find(connection: Any, name: AboutName) -> Any:

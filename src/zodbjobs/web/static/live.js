@@ -3,8 +3,8 @@
 "use strict";
 (() => {
   const MOST_SECONDS = 60;
-  const status = document.getElementById("said");
-  const away = document.getElementById("away");
+  const status = document.getElementById("zj-said");
+  const away = document.getElementById("zj-away");
   let etag = null;
   let failures = 0;
   let timer = null;
@@ -97,7 +97,7 @@
 
   // Asking
 
-  const main = () => document.getElementById("main");
+  const main = () => document.getElementById("zj-main");
 
   const tell = (text) => {
     away.textContent = text || "";
@@ -135,7 +135,7 @@
     if (answer.type === "opaqueredirect" || (answer.status >= 400 && answer.status < 500)) return stop();
     if (!answer.ok) throw new Error(answer.statusText);
     const text = await answer.text();
-    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("main");
+    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("zj-main");
     if (!fresh) return stop();
     if (isBusy(main()) || document.hidden) return; // it is asked for again
     etag = answer.headers.get("ETag");
@@ -168,7 +168,7 @@
   };
 
   zoned(document);
-  for (const each of document.querySelectorAll(".without,.with")) each.hidden = each.className === "without";
+  for (const each of document.querySelectorAll(".zj-without,.zj-with")) each.hidden = each.className === "zj-without";
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : turn()));
   // The notice of a deed is told once, not by each reload.
   const here = new URL(location.href);
