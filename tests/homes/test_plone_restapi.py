@@ -262,6 +262,18 @@ def test_one_source_is_one_job(site: Site, ada: Any) -> None:
     assert asked(ada, job)["result"] == [{"source": sources(site, 1)[0], "target": target}]
 
 
+def test_titles_are_in_the_language_of_the_site(site: Site, ada: Any) -> None:
+    with as_manager(site):
+        api.portal.set_registry_record("plone.available_languages", ["de"])
+        api.portal.set_registry_record("plone.default_language", "de")
+    copy = put(ada, "archive/@copy", {"source": "/inbox/page1"})
+    assert copy["title"] == "„Page 1“ nach „Archive“ kopieren"
+    move = put(ada, "archive/@move", {"source": sources(site, 0, 2)})
+    assert move["title"] == "2 Elemente nach „Archive“ verschieben"
+    publish = put(ada, "inbox/page1/@workflow/publish", {})
+    assert publish["title"].endswith(": “Page 1”")
+
+
 def test_a_copy_of_one_source_twice_makes_two(site: Site, ada: Any) -> None:
     job = put(ada, "archive/@copy", {"source": ["/inbox/page1", "/inbox/page1"]})
     site.run()

@@ -1,5 +1,5 @@
 """Allowing: plone.protect is told that a request means to write, as plone.restapi's own
-services tell it. What a service is sent, a form of another site can't send.
+services tell it.
 """
 
 from __future__ import annotations

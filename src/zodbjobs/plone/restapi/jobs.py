@@ -53,6 +53,7 @@ class Get(JobsService):
     def reply(self) -> Any:
         """A batch of jobs, or one."""
         asking = Asking(self.request)
+        self.request.response.setHeader("Cache-Control", "no-store")  # the next look differs
         if not self.names:
             return batch_of(asking)
         if len(self.names) > 1:

@@ -10,7 +10,7 @@ from plone.restapi.services.copymove import copymove
 from plone.restapi.services.workflow.transition import WorkflowTransition
 
 from zodbjobs import Job
-from zodbjobs.plone.restapi import work
+from zodbjobs.plone.restapi import titles, work
 from zodbjobs.plone.restapi.accepting import accept
 from zodbjobs.plone.restapi.body import body_of
 from zodbjobs.plone.restapi.prefer import wants_async
@@ -25,7 +25,7 @@ class Copy(copymove.Copy):
         if not wants_async(self.request):
             return super().reply()
         sources = sources_of(self)
-        return accept(self, _title("Copy", sources, self.context), _jobs(work.copy, self, sources))
+        return accept(self, titles.copy(self, sources), _jobs(work.copy, self, sources))
 
 
 class Move(copymove.Move):
@@ -36,24 +36,11 @@ class Move(copymove.Move):
         if not wants_async(self.request):
             return super().reply()
         sources = sources_of(self)
-        return accept(self, _title("Move", sources, self.context), _jobs(work.move, self, sources))
+        return accept(self, titles.move(self, sources), _jobs(work.move, self, sources))
 
 
 def _jobs(function: Any, service: Any, sources: list[Source]) -> list[Job]:
     return [Job(function, service.context, source.obj, source.path) for source in sources]
-
-
-def _title(verb: str, sources: list[Source], target: Any) -> str:
-    what = f"“{_name(sources[0].obj)}”" if len(sources) == 1 else f"{len(sources):,} items"
-    return f"{verb} {what} to “{_name(target)}”"
-
-
-def _name(obj: Any) -> str:
-    name = obj.Title() or obj.getId()
-    return name if len(name) <= _MOST_NAME else f"{name[:_MOST_NAME]}…"
-
-
-_MOST_NAME = 60
 
 
 class Transition(WorkflowTransition):
@@ -69,7 +56,7 @@ class Transition(WorkflowTransition):
             self.request.response.setStatus(400)
             return {"error": {"type": "WorkflowException", "message": refused}}
         job = Job(work.transition, self.context, self.transition, body)
-        return accept(self, f"{self.transition}: “{_name(self.context)}”", [job])
+        return accept(self, titles.transition(self), [job])
 
     def _refused(self, body: dict[str, Any]) -> str | None:
         """Why the workflow would refuse it now, in its own words, or None."""
