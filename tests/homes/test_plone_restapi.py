@@ -452,6 +452,18 @@ def test_who_may_not_add_any_more_copies_nothing(site: Site, ada: Any) -> None:
     assert site.ids("archive") == []
 
 
+def test_who_may_not_publish_any_more_publishes_nothing(site: Site, ada: Any) -> None:
+    """One of three in the folder is refused: none is published, nor is the folder."""
+    job = put(ada, "inbox/@workflow/publish", {"include_children": True})
+    with as_manager(site):
+        site.portal.inbox.page2.manage_permission("Review portal content", ["Manager"])
+    site.run()
+    done = asked(ada, job)
+    assert (done["outcome"], done["error"]["type"]) == ("failed", "Unauthorized")
+    assert done["result"] is None
+    assert not site.portal.portal_catalog.unrestrictedSearchResults(review_state="published")
+
+
 # Jobs
 
 
@@ -491,7 +503,9 @@ def test_a_job_is_cancelled_once(site: Site, ada: Any) -> None:
     job = put(ada, "archive/@copy", {"source": sources(site, 0, 1)})
     gone = ada.delete(job["@id"])
     assert (gone.status_code, gone.content) == (204, b"")
-    assert asked(ada, job)["outcome"] == "cancelled"
+    cancelled = asked(ada, job)
+    assert cancelled["outcome"] == "cancelled"
+    assert [entry["error"]["type"] for entry in cancelled["result"]] == ["NotBegun"] * 2
     again = ada.delete(job["@id"])
     assert (again.status_code, again.json()["error"]["type"]) == (409, "Conflict")
     site.run()

@@ -13,6 +13,9 @@ from zodbjobs.stored.lifecycle.again import is_json
 #: What takes a source and where that was, the last of its arguments.
 _TAKE_SOURCE = tuple(f"{each.__module__}:{each.__name__}" for each in (work.copy, work.move))
 
+# Of a part, if the whole has ended before.
+_NOT_BEGUN = {"type": "NotBegun", "message": "it was not begun"}
+
 
 def result_of(request: Any, job: Any) -> Any:
     """The result of a job that has ended; None if that is no plain JSON, or may not be shown.
@@ -36,9 +39,14 @@ def _takes_source(job: Any) -> bool:
 def _entries(request: Any, job: Any) -> list[dict[str, Any]]:
     if job.outcome == SUCCEEDED:
         return list(job.result)
+    source = request.physicalPathToURL(job.args[-1])
+    return [{"source": source, "error": error_of(job) or _NOT_BEGUN}]
+
+
+def error_of(job: Any) -> dict[str, Any] | None:
+    """Why a job has failed, as plone.restapi tells of errors; None if it hasn't."""
     failure = job.failure
-    error = {
-        "type": job.outcome if failure is None else failure.type.rpartition(".")[2],
-        "message": "" if failure is None else redactor_of(job).text(failure.message, "failure"),
-    }
-    return [{"source": request.physicalPathToURL(job.args[-1]), "error": error}]
+    if failure is None:
+        return None
+    message = redactor_of(job).text(failure.message, "failure")
+    return {"type": failure.type.rpartition(".")[2], "message": message}

@@ -13,7 +13,7 @@ from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.insights.shown import redactor_of
 from zodbjobs.interfaces import ACTIVE
 from zodbjobs.plone.restapi.asking import Asking
-from zodbjobs.plone.restapi.results import result_of
+from zodbjobs.plone.restapi.results import error_of, result_of
 from zodbjobs.web import sentences
 
 
@@ -67,17 +67,14 @@ def _url_of_context(asking: Asking, job: Any) -> str | None:
 
 def _error(asking: Asking, job: Any, info: JobInfo) -> dict[str, Any] | None:
     """What went wrong, as plone.restapi tells of errors: the traceback for managers only."""
-    if unreadable_reason(job) is not None or job.failure is None:
+    error = None if unreadable_reason(job) is not None else error_of(job)
+    if error is None:
         return (
             None if info.parked is None else {"type": "Parked", "message": _parked(asking, info)}
         )
-    hidden, failure = redactor_of(job), job.failure
-    error: dict[str, Any] = {
-        "type": failure.type.rpartition(".")[2],
-        "message": hidden.text(failure.message, "failure"),
-    }
     if asking.may("view_traceback", job):
-        error["traceback"] = hidden.text(failure.render(), "traceback").splitlines()
+        text = redactor_of(job).text(job.failure.render(), "traceback")
+        error["traceback"] = text.splitlines()
     return error
 
 

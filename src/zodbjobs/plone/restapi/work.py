@@ -13,6 +13,7 @@ from typing import Any
 from plone.restapi.services.copymove import copymove
 from plone.restapi.services.workflow.transition import WorkflowTransition
 from Products.CMFCore.utils import getToolByName
+from Products.CMFCore.WorkflowCore import WorkflowException
 from Products.Five.browser import BrowserView
 from zExceptions import Unauthorized
 from zope.globalrequest import getRequest
@@ -104,8 +105,20 @@ class _Transition(WorkflowTransition, BrowserView):
             local.check()
             local.set_progress(100.0 * min(self._done, self._total) / self._total)
             self._done += 1
-            super().recurse_transition([obj], comment, publication_dates, include_children)
+            try:
+                super().recurse_transition([obj], comment, publication_dates, include_children)
+            except WorkflowException:
+                self._refuse_by_right(obj)
+                raise
         self.has_gone_through = is_first
+
+    def _refuse_by_right(self, obj: Any) -> None:
+        """Raise Unauthorized if the workflow has the transition here, and a guard of it refuses."""
+        for workflow in self.wftool.getWorkflowsFor(obj):
+            state = workflow._getWorkflowStateOf(obj)  # noqa: SLF001
+            if state is not None and self.transition in state.transitions:
+                path = "/".join(obj.getPhysicalPath())
+                raise Unauthorized(f"You are not allowed to {self.transition} {path}")
 
     def _count(self) -> int:
         """How many objects there are, as far as the catalog knows."""
