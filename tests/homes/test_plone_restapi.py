@@ -456,7 +456,7 @@ def test_who_may_not_publish_any_more_publishes_nothing(site: Site, ada: Any) ->
     """One of three in the folder is refused: none is published, nor is the folder."""
     job = put(ada, "inbox/@workflow/publish", {"include_children": True})
     with as_manager(site):
-        site.portal.inbox.page2.manage_permission("Review portal content", ["Manager"])
+        site.portal.inbox.page2._Review_portal_content_Permission = ("Manager",)
     site.run()
     done = asked(ada, job)
     assert (done["outcome"], done["error"]["type"]) == ("failed", "Unauthorized")

@@ -113,7 +113,7 @@ class _Transition(WorkflowTransition, BrowserView):
         self.has_gone_through = is_first
 
     def _refuse_by_right(self, obj: Any) -> None:
-        """Raise Unauthorized if the workflow has the transition here, and a guard of it refuses."""
+        """Raise Unauthorized if the workflow has the transition here, and a guard refuses it."""
         for workflow in self.wftool.getWorkflowsFor(obj):
             state = workflow._getWorkflowStateOf(obj)  # noqa: SLF001
             if state is not None and self.transition in state.transitions:
