@@ -73,10 +73,9 @@ class Stage:
             self.db = self.place.open("onlooker")
 
     def start_workers(self, number: int, **orders: Any) -> list[WorkerProcess]:
-        """Start some, and wait until they have begun."""
+        """Start some, and wait until each has started, which fails where there is no server."""
         workers = [self.workers.start(**orders) for _ in range(number)]
-        pids = {worker.pid for worker in workers}
-        self.wait(lambda now: pids <= now.pids(), "the workers have begun")
+        self.wait(lambda now: all(w.says("works with") for w in workers), "the workers have begun")
         return workers
 
     @contextlib.contextmanager

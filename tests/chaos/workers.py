@@ -83,9 +83,13 @@ class WorkerProcess:
     def _has_ended(self, seconds: float) -> bool:
         return bool(select.select([self._handle], [], [], seconds)[0])
 
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.log.read_text()[-500:].strip()
+
     def says(self, text: str) -> int:
-        """How often a text is in its log."""
-        return self.log.read_text().count(text)
+        """How often a text is in its log, which a process that has just been forked makes."""
+        return self.log.read_text().count(text) if self.log.exists() else 0
 
 
 class Workers:
@@ -135,7 +139,9 @@ class Workers:
 
     def stop(self) -> list[str]:
         """Stop all in order; returns what went wrong."""
-        faults = [f"{w.log.name}: the process ended by itself" for w in self.bury()]
+        faults = [
+            f"{w.log.name}: the process ended by itself: {w.last_words()}" for w in self.bury()
+        ]
         stopping, self.alive = self.alive, []
         for worker in stopping:
             worker.signal(signal.SIGTERM)
