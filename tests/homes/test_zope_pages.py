@@ -128,7 +128,9 @@ def test_a_user_sees_own_jobs_in_the_site_and_no_others(put: Any) -> None:
     assert "Of ada" not in browser("bob").get("/one/@@jobs")
 
 
-@pytest.mark.parametrize("path", ["", "/", "/mine", "/jobs/1", "/nowhere", "/static/style.css", "/x/y"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "/mine", "/jobs/1", "/nowhere", "/static/style.css", "/x/y"]
+)
 @pytest.mark.parametrize("place", ["", "/one"])
 def test_nobody_in_particular_is_asked_to_log_in_everywhere(
     database: Any, place: str, path: str

@@ -1,4 +1,4 @@
-"""A Zope instance made of what docs/how-to/zope.md shows, and its processes."""
+"""A Zope instance made of what its page in docs/how-to shows, and its processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 
-PAGE = HERE.parents[1] / "docs" / "how-to" / "zope.md"
+HOW_TO = HERE.parents[1] / "docs" / "how-to"
+
+#: The page that an instance is made of.
+PAGE = HOW_TO / "zope.md"
 
 #: Where the programs of this environment are.
 BIN = Path(sys.executable).parent
@@ -29,7 +32,7 @@ BIN = Path(sys.executable).parent
 PATIENCE = 120
 
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"(?:# |<!-- )([\w./-]+\.(?:py|zcml|conf))(?: -->)?\n")
+_FILE = re.compile(r"(?:# |<!-- )([\w./-]+\.(?:py|zcml|conf|pt))(?: -->)?\n")
 
 
 class Block(NamedTuple):
@@ -39,9 +42,9 @@ class Block(NamedTuple):
     text: str
 
 
-def blocks(heading: str) -> list[Block]:
+def blocks(heading: str, page: Path = PAGE) -> list[Block]:
     """Those below a heading, up to the next one."""
-    _, found, rest = PAGE.read_text("utf-8").partition(f"\n## {heading}\n")
+    _, found, rest = page.read_text("utf-8").partition(f"\n## {heading}\n")
     assert found
     return [Block(*match.groups()) for match in _BLOCK.finditer(rest.partition("\n## ")[0])]
 
@@ -98,8 +101,9 @@ class Process:
 class Instance:
     """The instance, in the folder `instance` of `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: Path = PAGE) -> None:
         self.folder = folder
+        self.page = page
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.processes: list[Process] = []
@@ -115,7 +119,7 @@ class Instance:
         """Make it, with its files of the page."""
         self.run("mkwsgiinstance", "-d", "instance", "-u", "admin:secret")
         self.replace("zope.ini", "port = 8080", f"port = {self.port}")
-        for block in blocks("From pip to a moving bar"):
+        for block in blocks("From pip to a moving bar", self.page):
             self.add(block)
 
     def add(self, block: Block) -> None:
@@ -208,7 +212,17 @@ class Instance:
 
     def get(self, path: str, user: str | None = "admin:secret", **headers: str) -> Answer:
         """Ask the server."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        return self._ask(path, None, user, headers)
+
+    def post(self, path: str, form: bytes, user: str | None = "admin:secret") -> Answer:
+        """Send a form to the server."""
+        return self._ask(path, form, user, {})
+
+    def _ask(
+        self, path: str, data: bytes | None, user: str | None, headers: dict[str, str]
+    ) -> Answer:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(url, data, headers)
         if user is not None:
             token = base64.b64encode(user.encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
@@ -231,9 +245,9 @@ class Instance:
 
 
 @contextlib.contextmanager
-def instance(folder: Path) -> Iterator[Instance]:
+def instance(folder: Path, page: Path = PAGE) -> Iterator[Instance]:
     """An instance, whose processes are killed at the end."""
-    made = Instance(folder)
+    made = Instance(folder, page)
     try:
         made.make()
         yield made

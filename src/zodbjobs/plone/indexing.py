@@ -21,7 +21,7 @@ def register() -> None:
 
 
 def clear(indexing: Any) -> None:
-    """Drop what the calling thread has there, and its hook, which is of a transaction that is over."""
+    """Drop what the calling thread has there, and its hook, whose transaction is over."""
     if indexing.localQueue is not None:
         indexing.localQueue.clear()
 

@@ -35,8 +35,8 @@ def put(
     run_as: str | None = None,
     **kwargs: Any,
 ) -> Job:
-    """Put a job that calls `function(context, *args, **kwargs)`, as the current user, in the current
-    site, in the language of the request.
+    """Put a job that calls `function(context, *args, **kwargs)`, as the current user, in the
+    current site, in the language of the request.
 
     It joins the transaction of the request, which commits. `quota`: the name of the queue's quota
     that it counts for. By default that is "catalog", which has one slot, and is made by the first
@@ -76,14 +76,14 @@ def put_view(
     """
     if queryMultiAdapter((context, getRequest()), name=name) is None:
         raise BadArgument(
-            f"{context!r} has no view {name!r}; check the name, and for which content and layer it "
-            "is registered"
+            f"{context!r} has no view {name!r}; check the name, and for which content and layer "
+            "it is registered"
         )
     return put(call_view, context, name, dict(form or {}), **options)
 
 
 def see_to_quota(queue: str, name: str) -> None:
-    """Make the quota of the catalog, unless the queue has it. Any other must be there at the put."""
+    """Make the quota of the catalog, unless the queue has it; any other must be there."""
     site = getSite()
     if site is None or name != CATALOG:
         return

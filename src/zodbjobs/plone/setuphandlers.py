@@ -8,8 +8,7 @@ from plone.base.interfaces import INonInstallable
 from zope.component.hooks import getSite
 from zope.interface import implementer
 
-#: Those of zodbjobs.zope, which the profile maps to roles.
-_PERMISSIONS = ("zodbjobs: View jobs", "zodbjobs: Manage jobs")
+from zodbjobs.zope.permissions import MANAGE_JOBS, VIEW_JOBS
 
 
 @implementer(INonInstallable)
@@ -22,6 +21,6 @@ class HiddenProfiles:
 
 
 def give_permissions_back(setup_tool: Any) -> None:
-    """Let the site say nothing any more of who may see and manage jobs: what is said above counts."""
-    for permission in _PERMISSIONS:
+    """Let the site say no more who may see and manage jobs: what is said above it counts."""
+    for permission in (VIEW_JOBS, MANAGE_JOBS):
         getSite().manage_permission(permission, roles=[], acquire=1)
