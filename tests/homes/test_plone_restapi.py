@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import plone_layer
 import pytest
 import requests
 import transaction
 import ZEO
-from homes_layers import for_a_test, set_up
 from plone import api
 from plone.app.contenttypes.testing import PLONE_APP_CONTENTTYPES_FIXTURE
 from plone.app.testing import (
@@ -89,7 +89,7 @@ class Client(requests.Session):
 
 @pytest.fixture(scope="module")
 def _layer() -> Iterator[Any]:
-    with set_up(LAYER):
+    with plone_layer.set_up(LAYER):
         yield LAYER
 
 
@@ -142,7 +142,7 @@ class Site:
 
 @pytest.fixture
 def site(_layer: Any) -> Iterator[Site]:
-    with for_a_test(_layer):
+    with plone_layer.test_of(_layer):
         site = Site(_layer)
         login(site.portal, "ada")
         setRoles(site.portal, "ada", ["Manager"])
