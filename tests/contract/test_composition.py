@@ -350,6 +350,29 @@ def test_a_retry_runs_again_what_has_failed(
     assert whole.result == [0, 1, 2, 3]
 
 
+def test_a_retry_leaves_each_part_in_lists_once(
+    any_db: Any, queue: Any, mine: Any, account: Any
+) -> None:
+    part, post = (
+        zodbjobs.Job(sample.only_for_rich, account, 1),
+        zodbjobs.Job(sample.all_or_nothing),
+    )
+    whole = queue.put(zodbjobs.serial(part, postprocess=post), owner="bob")
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    for balance in (0, 1):
+        account.balance = balance
+        queue.retry(whole)
+        mine.commit()
+        run_jobs(any_db)
+        mine.begin()
+        listed = list(zodbjobs.jobs_of("bob", queue))
+        assert len(listed) == 3
+        assert {id(job) for job in listed} == {id(whole), id(part), id(post)}
+    assert whole.result == [1]
+
+
 def test_a_retry_after_a_cancel_goes_on_with_what_is_left(
     any_db: Any, queue: Any, mine: Any
 ) -> None:

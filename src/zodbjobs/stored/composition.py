@@ -9,7 +9,7 @@ from typing import Any
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, control, followers, labels
+from zodbjobs.stored.lifecycle import after, completion, control, followers, labels
 from zodbjobs.stored.lifecycle.views import ListView, Progress
 
 
@@ -146,7 +146,7 @@ class Composition(Job):
         return 100.0 * max(0, ended) / total
 
     def _is_open(self, number: int) -> bool:
-        return self._args[number]._completion() is None
+        return completion.completion_of(self._args[number]) is None
 
     # Running
 
