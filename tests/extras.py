@@ -22,6 +22,8 @@ IMPORTABLE = {
     "load": ["psutil", "zodbjobs.load_guard"],
     "portal": ["zodbjobs.grok", "reportlab.platypus"],
     "web": ["zodbjobs.web"],
+    "zope": ["Zope2", "zodbjobs.cli.zope_conf", "zodbjobs.zope"],
+    "pyramid": ["zodbjobs.pyramid", "plaster_pastedeploy"],
     "postgresql": ["psycopg2", "relstorage.storage", "relstorage.adapters.postgresql"],
 }
 

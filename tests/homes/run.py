@@ -8,7 +8,9 @@ have changed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,16 +57,20 @@ def run(own: Path, name: str, seconds: float) -> str:
     tests = sorted(map(str, HERE.glob(f"test_{name.partition('-')[0]}*.py")))
     if not tests:
         return "FAILED: there are no tests"
-    try:
-        done = subprocess.run(
-            [str(own), "-m", "pytest", *tests],
-            cwd=ROOT,
-            env={**os.environ, "ZODBJOBS_HOME": name},
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return f"FAILED: it took more than the {seconds:.0f} s that were left"
-    return "passed" if done.returncode == 0 else "FAILED"
+    # A group of its own, so that no server of a test outlives what took too long.
+    with subprocess.Popen(
+        [str(own), "-m", "pytest", *tests],
+        cwd=ROOT,
+        env={**os.environ, "ZODBJOBS_HOME": name},
+        process_group=0,
+    ) as pytest:
+        try:
+            return "FAILED" if pytest.wait(seconds) else "passed"
+        except subprocess.TimeoutExpired:
+            return f"FAILED: it took more than the {seconds:.0f} s that were left"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pytest.pid, signal.SIGKILL)
 
 
 def run_each(names: Sequence[str]) -> dict[str, str]:
@@ -92,7 +98,10 @@ def main() -> int:
     """Run what is asked for; the status is 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="these homes alone")
-    results = run_each(parser.parse_args().names or homes())
+    names = parser.parse_args().names
+    if unknown := set(names) - set(homes()):
+        parser.error(f"there are no pins of {', '.join(unknown)}; there are {', '.join(homes())}")
+    results = run_each(names or homes())
     for name, result in results.items():
         print(f"{name:>15}  {result}")
     return 1 if any(result.startswith("FAILED") for result in results.values()) else 0

@@ -26,6 +26,11 @@ from zodbjobs import insights
 
 PAGE = HOW_TO / "plone.md"
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("ZODBJOBS_HOME") == "plone-6.1",
+    reason="the time is spent on the oldest and the newest Plone",
+)
+
 _ID = r'"id": "(\d+)"'
 
 
@@ -81,7 +86,7 @@ def push_the_button(plone: Instance) -> str:
     """What a browser does; returns the id of the job."""
     path = "/Plone/minutes/publish-all"
     form = plone.get(path)
-    found = re.search(r'name="_authenticator"\s+value="(\w+)"', form.text)
+    found = re.search(r'name="_authenticator"[^>]*value="(\w+)"', form.text)
     assert found, form
     answer = plone.post(path, f"_authenticator={found[1]}".encode())
     assert answer.status == 202, answer
@@ -111,17 +116,19 @@ def database(plone: Instance) -> Iterator[Any]:
         db.close()
 
 
-def script(plone: Instance, name: str) -> str:
-    """Run one of `plone_script`; what it has printed last."""
+def script(plone: Instance, name: str) -> Any:
+    """Run one of `plone_script`; what it has printed as JSON."""
     file = plone.folder / f"run_{name}.py"
     file.write_text(f"import plone_script\n\nplone_script.{name}(app)\n")
-    return plone.run("zconsole", "run", plone.zope_conf, file.name).strip().splitlines()[-1]
+    lines = plone.run("zconsole", "run", plone.zope_conf, file.name).splitlines()
+    [found] = [json.loads(line) for line in lines if line.startswith("{")]
+    return found
 
 
 def test_killed_workers_leave_a_catalog_that_agrees_with_the_content(plone: Instance) -> None:
     """Publish, rename, move and delete, by an editor and by a member who may not."""
     script(plone, "fill")
-    ids = json.loads(script(plone, "put_all"))
+    ids = script(plone, "put_all")
     plone.start_worker("--processes", "2", "--threads", "2")
     with database(plone) as connection:
         for _ in range(3):
@@ -132,7 +139,7 @@ def test_killed_workers_leave_a_catalog_that_agrees_with_the_content(plone: Inst
         assert failures == ["AccessControl.unauthorized.Unauthorized"] * 4
         assert [job.failure for job in jobs["ed"]] == [None] * len(ids["ed"])
         assert sum(job.interruptions for job in jobs["ed"]) >= 1
-    checked = json.loads(script(plone, "check"))
+    checked = script(plone, "check")
     assert checked["wrong"] == []
     assert [path for path in checked["paths"] if is_ours(path)] == sorted(expected())
 

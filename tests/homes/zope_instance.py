@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import contextlib
 import json
@@ -29,7 +30,7 @@ PAGE = HOW_TO / "zope.md"
 BIN = Path(sys.executable).parent
 
 #: Seconds after which what should have happened has failed its test.
-PATIENCE = 120
+PATIENCE = 300
 
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?:# |<!-- )([\w./-]+\.(?:py|zcml|conf|pt))(?: -->)?\n")
@@ -236,12 +237,20 @@ class Instance:
 
     def show(self, job_id: str) -> Any:
         """What the command `show` tells of a job."""
-        return json.loads(self.command("show", job_id, "--json"))
+        return _first_json(self.command("show", job_id, "--json"))
 
     def watch(self, job_id: str, status: int = 0) -> Any:
         """What it tells of a job when that has ended."""
-        written = self.command("watch", job_id, "--json", status=status)
-        return json.loads(written[written.index("{") :])
+        return _first_json(self.command("watch", job_id, "--json", status=status))
+
+
+def result_of(shown: Any) -> Any:
+    """The result of a job, which commands show as Python writes it."""
+    return ast.literal_eval(shown["result"])
+
+
+def _first_json(text: str) -> Any:
+    return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
 
 
 @contextlib.contextmanager

@@ -40,7 +40,16 @@ PUBLIC = {
         "local",
     ),
     *("job_container_installer", "multidb_job_container_installer", "multidb_queue_installer"),
-    *("queue_installer", "redaction", "testing", "errors", "events", "insights", "interfaces"),
+    *(
+        "queue_installer",
+        "redaction",
+        "references",
+        "testing",
+        "errors",
+        "events",
+        "insights",
+        "interfaces",
+    ),
     *("parallel", "result_of", "serial"),
     *("jobs_about", "jobs_in", "jobs_of"),
 }

@@ -1,4 +1,5 @@
-"""An application by whose configuration a command finds its databases: ``--zope-conf FILE``.
+"""An application by whose configuration a command finds its databases: ``--zope-conf FILE``,
+``--paste FILE``.
 
 Each kind of application has a module of two functions, which is loaded when it is asked for:
 
@@ -25,12 +26,24 @@ class Kind(NamedTuple):
 
     module: str
     help: str
+    metavar: str
+    #: What its file says for a server that shares the database.
+    served: str
 
 
 #: The kinds, by option.
 KINDS = {
     "--zope-conf": Kind(
-        "zodbjobs.cli.zope_conf", "In place of DATABASE: the configuration of a Zope instance."
+        "zodbjobs.cli.zope_conf",
+        "In place of DATABASE: the configuration of a Zope instance.",
+        "FILE",
+        "<zeoclient>",
+    ),
+    "--paste": Kind(
+        "zodbjobs.cli.paste",
+        "In place of DATABASE: the ini file of a Pyramid application.",
+        "FILE[#NAME]",
+        "zodbconn.uri = zeo://HOST:PORT",
     ),
 }
 
@@ -44,6 +57,11 @@ class Application:
 
     def __str__(self) -> str:
         return f"{self.option} {self.path}"
+
+    @property
+    def served(self) -> str:
+        """What its file says for a server that shares the database."""
+        return KINDS[self.option].served
 
     def opened(
         self, *, read_only: bool = False, wait_seconds: int | None = None

@@ -77,7 +77,7 @@ def _open(
             raise CommandError(
                 "--create and --read-only are for paths; add ?create=1 or ?read_only=1 to the URI"
             )
-        return contextlib.closing(_open_uri(database, wait_seconds or WAIT_SECONDS))
+        return contextlib.closing(open_uri(database, wait_seconds or WAIT_SECONDS))
     return contextlib.closing(_open_path(database, create, read_only, alone))
 
 
@@ -143,7 +143,7 @@ def _open_served(path: str) -> Any | None:
         uri = zeo_address.served_at(path).read_text(encoding="utf-8").strip()
         if not zeo_address.serves(zeo_address.of_uri(uri)):
             return None
-        return _open_uri(uri, WAIT_SECONDS)
+        return open_uri(uri, WAIT_SECONDS)
     except (OSError, ValueError, CommandError):  # left there by a supervisor that was killed
         return None
 
@@ -188,16 +188,20 @@ def _in_use(path: str) -> str:
     )
 
 
-def _open_uri(uri: str, wait_seconds: int) -> Any:
+def open_uri(uri: str, wait_seconds: int | None = None, **named: Any) -> Any:
+    """The open ZODB.DB of a URI; `named`: arguments of it that the URI doesn't say.
+
+    `wait_seconds`: how long to wait for a ZEO server. Raises CommandError if it can't be opened.
+    """
     from zodburi import NoResolverForScheme, resolve_uri
 
     file = re.match(r"file://([^?#]*)", uri)
-    bounded = _bounded(uri, wait_seconds)
+    bounded = _bounded(uri, wait_seconds or WAIT_SECONDS)
     try:
         if file:
             _check_file(file[1], "create=" in uri, "add ?create=1 to the URI")
         factory, arguments = resolve_uri(bounded)
-        return DB(factory(), **arguments)
+        return DB(factory(), **{**arguments, **named})
     except CommandError:
         raise
     except LockError as error:

@@ -295,7 +295,8 @@ def _check_shared(database: Database, db: Any) -> None:
         if alone:
             raise CommandError(
                 f"{alone[0].storage.getName()} is for one process, and {database.path} names it; "
-                "have a ZEO server share it, and say <zeoclient> there, or leave --processes out"
+                f"have a ZEO server share it, and say {database.served} there, or leave "
+                "--processes out"
             )
         return
     local = database.startswith(("file:", "memory:", "demo:"))

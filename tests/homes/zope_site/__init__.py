@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -24,20 +23,18 @@ class Put(BrowserView):
         return accepted(self.request, put(_JOBS[form["job"]], self.context, *words))
 
 
-def look(folder: Any) -> str:
+def look(folder: Any) -> dict[str, Any]:
     """Where and as whom it runs."""
     user = getSecurityManager().getUser()
-    return json.dumps(
-        {
-            "user": user.getId(),
-            "roles": sorted(user.getRolesInContext(folder)),
-            "url": folder.absolute_url(),
-            "path": "/".join(folder.getPhysicalPath()),
-            "request": getRequest().__class__.__name__,
-            "pid": os.getpid(),
-            "worker threads": os.environ.get("ZODBJOBS_THREADS"),
-        }
-    )
+    return {
+        "user": user.getId(),
+        "roles": sorted(user.getRolesInContext(folder)),
+        "url": folder.absolute_url(),
+        "path": "/".join(folder.getPhysicalPath()),
+        "request": getRequest().__class__.__name__,
+        "pid": os.getpid(),
+        "worker threads": os.environ.get("ZODBJOBS_THREADS"),
+    }
 
 
 def add_folder(folder: Any, name: str) -> str:
@@ -56,9 +53,9 @@ def wait(folder: Any, begun: str, go_on: str) -> int:
     return int(folder.calls)
 
 
-def calls(folder: Any) -> str:
+def calls(folder: Any) -> int:
     """How many calls of `wait` were committed."""
-    return str(folder.calls)
+    return int(folder.calls)
 
 
 _JOBS = {"calls": calls, "look": look, "add_folder": add_folder, "wait": wait}

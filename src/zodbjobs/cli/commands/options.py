@@ -46,10 +46,17 @@ def database(function: _Function) -> _Function:
     """DATABASE, or the option of an application; the function gets a `Database`."""
     for option, name in reversed(_NAMES.items()):
         function = click.option(
-            option, name, expose_value=False, metavar="FILE", help=KINDS[option].help,
-            type=click.Path(exists=True, dir_okay=False),
+            option, name, expose_value=False, metavar=KINDS[option].metavar,
+            help=KINDS[option].help, callback=_check_file,
         )(function)  # fmt: skip
     return click.argument("database")(function)
+
+
+def _check_file(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The value, if its part before a # is that of a file that is there."""
+    if value is not None:
+        click.Path(exists=True, dir_okay=False).convert(value.partition("#")[0], option, ctx)
+    return value
 
 
 ids = click.argument("ids", nargs=-1, required=True, metavar="ID...")
