@@ -23,12 +23,27 @@ from ZODB._compat import PersistentUnpickler
 from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
-from zodbjobs import defaults, operations
+from zodbjobs import defaults, operations, references
 from zodbjobs.operations import deeds
 from zodbjobs.stored.reference import Reference, Referring
 from zodbjobs.testing import moving_clock, run_jobs
 
 KNOWN = Path(__file__).with_name("stored.json")
+
+
+class _Placed:
+    """An account in its place."""
+
+    def __init__(self, account: Any) -> None:
+        self.account = account
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, _Placed)
+
+
+def _load(account: Any, place: Any) -> Any:
+    return account
 
 
 def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +75,9 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(sample.nothing, timeout=60)
         queue.put(zodbjobs.Job(sample.identity, _refer_to(account)))
         queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
+        references.register("there", _is_one, lambda one: (one.account, "a bank"), _load)
+        queue.put(sample.nothing, about=_Placed(account))
+        references.unregister("there")
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):

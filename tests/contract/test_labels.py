@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import transaction
 from ZODB.utils import p64
 
 import zodbjobs
-from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs import references
+from zodbjobs.errors import BadArgument, BadStatus, ObjectGone
 from zodbjobs.testing import run_jobs
 
 
@@ -151,6 +153,59 @@ def test_one_that_is_gone_is_nothing(any_db: Any, queue: Any, account: Any) -> N
     assert job.about is None
     job._about = (name[0], "a database that isn't open here")
     assert job.about is None
+
+
+class Placed:
+    """An account, and where it is."""
+
+    def __init__(self, account: Any, place: str) -> None:
+        self.account, self.place = account, place
+
+
+@pytest.fixture
+def accounts() -> Iterator[dict[str, Any]]:
+    """What is where; a kind of reference goes by it."""
+    known: dict[str, Any] = {}
+
+    def load(account: Any, place: str) -> Placed:
+        if known.get(place) is not account:
+            raise ObjectGone(f"it isn't in {place}")
+        return Placed(account, place)
+
+    references.register(
+        "placed",
+        lambda value: isinstance(value, Placed),
+        lambda value: (value.account, value.place),
+        load,
+    )
+    yield known
+    references.unregister("placed")
+
+
+def test_it_comes_in_its_place(queue: Any, account: Any, accounts: dict[str, Any]) -> None:
+    accounts["bank"] = account
+    job = queue.put(sample.nothing, about=Placed(account, "bank"))
+    callback = job.add_callback(sample.nothing)
+    transaction.commit()
+    queue._p_jar.cacheMinimize()
+    assert (job.about.account, job.about.place) == (account, "bank")
+    assert list(zodbjobs.jobs_about(account)) == [job]
+    run_jobs(queue._p_jar.db())
+    transaction.begin()
+    assert callback.about.place == "bank"
+    del accounts["bank"]
+    assert job.about is None  # permissions on it would be those of another place
+    references.unregister("placed")
+    assert job.about is account  # here nobody asks for them
+
+
+def test_what_has_no_place_costs_nothing(
+    queue: Any, account: Any, accounts: dict[str, Any]
+) -> None:
+    job = queue.put(sample.nothing, about=account)
+    transaction.commit()
+    assert job.about is account
+    assert "_about_place" not in job.__dict__
 
 
 def test_an_export_does_not_take_it_along(queue: Any, account: Any) -> None:

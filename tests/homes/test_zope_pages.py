@@ -237,8 +237,7 @@ def test_a_file_is_never_in_memory_as_a_whole(put: Any) -> None:
     ada = browser("ada")
     link = ada.get(f"/one/@@jobs/jobs/{job_id}").html.select_one(".zj-files a")["href"]
     sizes = []
-    request = webtest.TestRequest.blank(link, authorization=ada.authorization)
-    environ = dict(request.environ)
+    environ = webtest.TestRequest.blank(link).environ
     environ["HTTP_AUTHORIZATION"] = "Basic YWRhOnNlY3JldA=="
     body = publish_module(environ, lambda status, headers, exc_info=None: None)
     for piece in body:
@@ -332,8 +331,10 @@ def test_dots_lead_no_further_than_elsewhere(database: Any) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    ["PROPFIND", "PROPPATCH", "DELETE", "PUT", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"]
-    + ["OPTIONS", "TRACE", "PATCH", "NONSENSE"],
+    [
+        *("PROPFIND", "PROPPATCH", "DELETE", "PUT", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"),
+        *("OPTIONS", "TRACE", "PATCH", "NONSENSE"),
+    ],
 )
 def test_other_verbs_do_nothing(put: Any, database: Any, method: str) -> None:
     job_id = put("ada", "one", run=False)
@@ -353,7 +354,7 @@ def test_xml_rpc_calls_nothing(put: Any, database: Any) -> None:
         body = f"<methodCall><methodName>{method}</methodName><params/></methodCall>".encode()
         for path in ("/one/@@jobs", f"/one/@@jobs/jobs/{job_id}"):
             answer = browser("head").post(path, body, content_type="text/xml", expect_errors=True)
-            assert b"fault" in answer.body or answer.status_int == 404
+            assert b"fault" in answer.body or answer.status_int in (400, 404)
             assert "Of ada" not in answer
     with database.transaction() as connection:
         assert zodbjobs.insights.find_job(connection, job_id).outcome is None

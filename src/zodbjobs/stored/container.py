@@ -37,6 +37,9 @@ class JobContainer(Contained, Persistent):
     last leaf, and conflict whenever that is split. So the jobs are spread over many trees.
     """
 
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
     def __init__(self) -> None:
         self._trees = tuple(lasting_tree() for _ in range(defaults.CONTAINER_TREES))
 

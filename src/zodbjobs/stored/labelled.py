@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Labelled(Persistent):
     """The labels of a job, and where that makes it stand in lists."""
 
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
     _owner: str | None = None
     _about: AboutName | None = None
     _v_about: Any = None
@@ -50,9 +53,9 @@ class Labelled(Persistent):
         """The stored object that it is about, also one of another database of the process.
 
         None if there is none, or if that is gone. Content of Zope comes with its acquisition
-        context, if it was given with it, and None if it isn't in its site any more. Settable while NEW, else BadStatus; BadArgument
-        for what isn't stored. The job names it, and doesn't refer to it: to keep it is the
-        application's affair. Inherited as `owner` is.
+        context, if it was given with it, and is None if it isn't in its site any more. Settable
+        while NEW, else BadStatus; BadArgument for what isn't stored. The job names it, and doesn't
+        refer to it: to keep it is the application's affair. Inherited as `owner` is.
         """
         return labels.object_of(self)
 

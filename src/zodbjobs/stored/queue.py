@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 class Queue(GivesPolicy, Persistent):
     """A named place where jobs wait."""
 
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
     _timeout: int | None = None  # microseconds
     _pauses: tuple[Pause, ...] = ()
     _unique_keys: UniqueKeys | None = None

@@ -27,6 +27,9 @@ class Queues(GivesPolicy, Persistent):
     at it to know anew whose the shards are.
     """
 
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
     def __init__(self) -> None:
         self._queues = OOBTree()
         self.workers = OOBTree()

@@ -11,8 +11,6 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import transaction
-from AccessControl import ClassSecurityInfo
-from AccessControl.class_init import InitializeClass
 from Acquisition import aq_base, aq_inner, aq_parent
 from Products.Five.browser import BrowserView
 from webob import Request
@@ -27,6 +25,8 @@ from zodbjobs.zope.rights import rights_at
 #: The name of the view.
 NAME = "@@jobs"
 
+_VERBS = frozenset({"GET", "HEAD", "POST"})
+
 # Where a request of the pages has the view that it came to.
 _VIEW = "zodbjobs.zope.pages"
 
@@ -38,12 +38,9 @@ class Jobs(BrowserView):
     """The pages; what they answer is the answer of the publication, which commits, or begins anew
     after a conflict, as for any view.
 
-    All names that follow in the URL are the pages': none of them is looked up in the view, nor as a
-    view or by a namespace.
+    All names that follow in the URL are the pages': none of them is looked up in the view, nor as
+    a view or by a namespace.
     """
-
-    security = ClassSecurityInfo()
-    security.setDefaultAccess("deny")
 
     #: Whether the answer is a page in the layout of the site.
     is_in_layout = False
@@ -52,21 +49,23 @@ class Jobs(BrowserView):
         super().__init__(context, request)
         self._names: list[str] = []
 
-    @security.private
     def __before_publishing_traverse__(self, here: Any, request: Any) -> None:
-        """Take all names that are left of the URL."""
+        """Take all names that are left of the URL. Raises NotFound for what no page is asked with:
+        Zope looks for other things in a place then.
+        """
+        is_rpc = type(request.response).__module__ == "ZPublisher.xmlrpc"
+        if request.method not in _VERBS or is_rpc:
+            raise NotFound(NAME)
         stack = request["TraversalRequestNameStack"]
         names = list(reversed(stack))
         del stack[:]
         self._names += names
         request.steps.extend(names)
-        request._steps.extend(map(quote, names))
+        request._steps.extend(map(quote, names))  # noqa: SLF001
         request["URL"] = "/".join([request["URL"], *map(quote, names)])
 
     def __call__(self) -> Any:
         """Answer the request. Raises Unauthorized for nobody in particular."""
-        if self.request.response.__class__.__module__ == "ZPublisher.xmlrpc":
-            raise NotFound(NAME)
         if not _is_where_it_is(self.context):
             raise NotFound(NAME)
         answer = Request(self._environ()).get_response(_app)
@@ -120,9 +119,6 @@ class Jobs(BrowserView):
         return environ
 
 
-InitializeClass(Jobs)
-
-
 def _is_where_it_is(place: Any) -> bool:
     """Whether a place was reached through what contains it, and not by acquisition, by which the
     users of one site come to another.
@@ -156,9 +152,7 @@ def _in_layout(request: Request, inside: Inside) -> str | None:
     return text
 
 
-_app = make_app(
-    _connection_of, _rights_of, login=_login, layout=_in_layout, layout_policy=POLICY
-)
+_app = make_app(_connection_of, _rights_of, login=_login, layout=_in_layout, layout_policy=POLICY)
 
 
 @implementer(IStreamIterator)

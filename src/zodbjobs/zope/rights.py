@@ -49,8 +49,8 @@ def _allows(permission: str, place: Any) -> bool:
 
 
 def _allows_at(app: Any, permission: str, obj: Any) -> bool:
-    """Whether the user has a permission on an object where that is; never on one that has no place,
-    for the roles that count are those of its place.
+    """Whether the user has a permission on an object where that is; never on one that has no
+    place, for the roles that count are those of its place.
     """
     if aq_base(obj) is obj:
         obj = paths.find(app, obj, ("",), paths.uid_of(obj))

@@ -2,9 +2,9 @@
 
 The object that a job is about is named by its database and its object id, and not referred to: an
 export or a copy of the job would take it along, a pack would keep it when it is deleted, and a
-database may be one that isn't allowed to refer to others. Where an object is more than itself, as in
-Zope, where permissions are asked on it in its place, the job has that place too, as a hint for where
-to look for it.
+database may be one that isn't allowed to refer to others. Where an object is more than itself, as
+in Zope, where permissions are asked on it in its place, the job has that place too, as a hint for
+where to look for it.
 """
 
 from __future__ import annotations
@@ -246,8 +246,8 @@ def about_of(job: Labelled) -> AboutName | None:
 
 
 def object_of(job: Labelled) -> Any:
-    """What a job is about, in its place if it has one; None if that is nothing, is gone, or is of a
-    database that isn't open here.
+    """What a job is about, in its place if it has one; None if that is nothing, is gone, or is of
+    a database that isn't open here.
     """
     name, connection = about_of(job), job._p_jar
     if name is None:
