@@ -204,6 +204,7 @@ def rest(plone: Instance, method: str, path: str, body: Any = None, **headers: s
 def test_a_client_of_plone_restapi_puts_and_polls_while_workers_die(plone: Instance) -> None:
     """As Volto would. Each source is moved once."""
     plone.processes[-1].stop()
+    script(plone, "install_rest")
     plone.start_web()
     names = [f"d{number}" for number in range(15, 45)]
     body = {"source": [f"/f0/{name}" for name in names]}
