@@ -204,7 +204,7 @@ def test_too_much_to_do(
         assert len(connection.root()["zodbjobs.jobs"]) == before
     other.go("/jobs/mine")
     first = other.page.locator("main tbody tr").first
-    assert first.get_attribute("id") == f"job-{running}"
+    assert first.get_attribute("id") == f"zj-job-{running}"
     portal.kill(web)
 
 

@@ -72,7 +72,7 @@ def test_it_is_closed(browser: webtest.TestApp, job_id: str, headers: dict[str, 
 
 def test_who_knows_the_password_may_do_all(browser: webtest.TestApp, job_id: str) -> None:
     page = browser.get(f"/jobs/{job_id}", headers=basic())
-    assert page.html.select_one(".who span").text == "Zoë"
+    assert page.html.select_one(".zj-who span").text == "Zoë"
     asked = browser.get(page.html.select_one("#zj-cancel")["href"], headers=basic())
     (form,) = asked.forms.values()
     assert form.submit(headers=basic()).status_int == 303

@@ -21,8 +21,6 @@ from zope.processlifetime import DatabaseOpenedWithRoot
 
 import zodbjobs
 
-path = Path(sys.argv[1])
-
 
 def wait(path: str) -> str:
     print("begun", flush=True)
@@ -38,6 +36,7 @@ def app(environ: object, start_response: object) -> list[bytes]:
 if __name__ == "__main__":
     from web_server import wait  # by a name under which a worker finds it
 
+    path = Path(sys.argv[1])
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for name in ("configure.zcml", "single.zcml", "worker.zcml"):
         xmlconfig.file(name, zodbjobs)

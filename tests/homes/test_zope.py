@@ -181,7 +181,7 @@ def test_the_log_is_that_of_the_instance(site: Instance) -> None:
 
 def test_the_start_leaves_no_transaction_and_no_connection_open(alone: Instance) -> None:
     written = alone.run("python", "-c", STARTED, alone.zope_conf)
-    assert written.splitlines()[-1] == "None 0"
+    assert "None 0" in written.splitlines()
 
 
 STARTED = """
@@ -328,7 +328,10 @@ def test_the_database_async_of_the_page(tmp_path: Path) -> None:
                 with (tmp_path / "zeo.conf").open("a") as file:
                     file.write(block.text)
         made.start_zeo()
-        made.start_worker("--processes", "2")  # which is first to open it
+        # Which are the first to open it. Zope itself conflicts if two begin with an empty database
+        # at a time; the one that does ends, and starts again.
+        workers = made.start_worker("--processes", "2")
+        until(lambda: workers.log.read_text().count("works with 4 threads") >= 2)
         made.start_web()
         job = put(made, "look")
         assert result_of(made.watch(job))["user"] == "admin"
