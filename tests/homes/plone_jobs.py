@@ -7,7 +7,7 @@ from typing import Any
 import transaction
 from AccessControl import getSecurityManager
 from plone.protect import CheckAuthenticator, PostOnly
-from Products.CMFCore.indexing import getQueue
+from Products.CMFCore.indexing import REINDEX, getQueue
 from Products.Five import BrowserView
 from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
@@ -75,9 +75,8 @@ def indexed_by(obj: Any) -> str:
 
 def leave_something_indexed(context: Any) -> None:
     """Leave in the thread what no commit or abort takes away."""
-    context.reindexObject()
-    getQueue().tmhook.__self__.registered = False
-    raise ValueError("after it has indexed")
+    getQueue().setState([(REINDEX, context, None, 1)])
+    raise ValueError("before its hook is there")
 
 
 class PutView(BrowserView):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import plone_work
@@ -17,6 +18,9 @@ from zodbjobs.plone import put
 
 #: How many folders there are, and documents in each.
 FOLDERS, DOCUMENTS = 10, 50
+
+#: How many of the first jobs wait for their worker to be killed.
+HELD = 3
 
 #: Of each folder: the numbers of those that are renamed, moved and deleted.
 RENAMED, MOVED, DELETED = range(5), range(5, 10), range(10, 15)
@@ -60,17 +64,18 @@ def install_rest(app: Any) -> None:
 def put_all(app: Any) -> None:
     """Put the jobs of the member and of the editor; prints their ids."""
     ids: dict[str, list[str]] = {}
-    for user in ("mem", "ed"):
+    for user, folders, held in (("mem", 1, 0), ("ed", FOLDERS, HELD)):
         site = site_of(app, user)
-        ids[user] = [job.id for job in _put(site, FOLDERS if user == "ed" else 1)]
+        ids[user] = [job.id for job in _put(site, folders, held)]
         transaction.commit()
     print(json.dumps(ids))
 
 
-def _put(site: Any, folders: int) -> Iterator[Any]:
+def _put(site: Any, folders: int, held: int) -> Iterator[Any]:
     for number in range(folders):
+        hold = str(Path.cwd() / f"hold{number}") if number < held else None
         folder = site[f"f{number}"]
-        yield put(plone_work.publish, folder)
+        yield put(plone_work.publish, folder, hold=hold)
         yield put(plone_work.rename, folder, _names(RENAMED))
         yield put(plone_work.move, folder, _names(MOVED), site.archive[f"f{number}"])
         yield put(plone_work.delete, folder, _names(DELETED))

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
 from typing import Any
 
 from zodbjobs import local
 
 
-def publish(folder: Any) -> None:
-    """Publish all documents of a folder."""
-    for name in local.track(list(folder.objectIds())):
+def publish(folder: Any, hold: str | None = None) -> None:
+    """Publish all documents of a folder. In the middle it writes its process into the file
+    `hold`, and waits for the file of that name with ".go".
+    """
+    names = list(folder.objectIds())
+    for number, name in enumerate(local.track(names)):
+        if hold is not None and number == len(names) // 2:
+            _wait(Path(hold))
         folder.portal_workflow.doActionFor(folder.restrictedTraverse(name), "publish")
+
+
+def _wait(hold: Path) -> None:
+    hold.write_text(str(os.getpid()))
+    while not hold.with_suffix(".go").exists():
+        time.sleep(0.05)
 
 
 def rename(folder: Any, names: list[str]) -> None:
