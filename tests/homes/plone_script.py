@@ -58,7 +58,7 @@ def install_rest(app: Any) -> None:
     site = site_of(app)
     site.portal_setup.runAllImportStepsFromProfile("plone.restapi:default")
     transaction.commit()
-    print("installed")
+    print(json.dumps({"installed": "plone.restapi"}))
 
 
 def put_all(app: Any) -> None:
