@@ -920,3 +920,18 @@ def tell_one_not_committed() -> str:
     except LookupError as error:
         return str(error)
     raise AssertionError("it was told")
+
+
+def only_for_rich(account, value):
+    """Note `value`, or fail as there is no money."""
+    if not account.balance:
+        raise ValueError("there is no money")
+    noted.append(value)
+    return value
+
+
+def all_or_nothing(*jobs):
+    """The results of jobs, if all have succeeded."""
+    if any(job.outcome != "succeeded" for job in jobs):
+        raise ValueError("not all have succeeded")
+    return [job.result for job in jobs]

@@ -160,7 +160,8 @@ def _use_what_follows(queue: Any) -> None:
     newInteraction()
     queue.put(sample.nothing)
     endInteraction()
-    queue.put(zodbjobs.serial(sample.nothing, sample.nothing, postprocess=sample.outcomes))
+    parts = [sample.nothing, sample.nothing]
+    queue.put(zodbjobs.serial(*parts, postprocess=sample.outcomes, lists_parts=False))
     many = queue.put_many([sample.nothing] * 30)
     transaction.commit()
     many[25].add_callback(sample.note)

@@ -326,6 +326,124 @@ def test_what_has_ended_is_not_run_again(any_db: Any, queue: Any, mine: Any) -> 
     assert whole.result == ["succeeded"] * 3
 
 
+@pytest.mark.parametrize("make", ["serial", "parallel"])
+def test_a_retry_runs_again_what_has_failed(
+    any_db: Any, queue: Any, mine: Any, account: Any, make: str
+) -> None:
+    jobs = [zodbjobs.Job(sample.note, n) for n in range(4)]
+    jobs[1:3] = [zodbjobs.Job(sample.only_for_rich, account, n) for n in (1, 2)]
+    post = zodbjobs.Job(sample.all_or_nothing)
+    whole = queue.put(getattr(zodbjobs, make)(*jobs, postprocess=post))
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    assert [job.outcome for job in jobs] == ["succeeded", "failed", "failed", "succeeded"]
+    assert whole.outcome == "failed"
+    account.balance = 1
+    queue.retry(whole)
+    mine.commit()
+    assert run_jobs(any_db) == 4
+    mine.begin()
+    assert sorted(sample.noted) == [0, 1, 2, 3]
+    assert make == "parallel" or sample.noted[-2:] == [1, 2]
+    assert whole.outcome == post.outcome == "succeeded"
+    assert whole.result == [0, 1, 2, 3]
+
+
+def test_a_retry_leaves_each_part_in_lists_once(
+    any_db: Any, queue: Any, mine: Any, account: Any
+) -> None:
+    part, post = (
+        zodbjobs.Job(sample.only_for_rich, account, 1),
+        zodbjobs.Job(sample.all_or_nothing),
+    )
+    whole = queue.put(zodbjobs.serial(part, postprocess=post), owner="bob")
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    for balance in (0, 1):
+        account.balance = balance
+        queue.retry(whole)
+        mine.commit()
+        run_jobs(any_db)
+        mine.begin()
+        listed = list(zodbjobs.jobs_of("bob", queue))
+        assert len(listed) == 3
+        assert {id(job) for job in listed} == {id(whole), id(part), id(post)}
+    assert whole.result == [1]
+
+
+def test_a_retry_after_a_cancel_goes_on_with_what_is_left(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    jobs = [zodbjobs.Job(sample.note, n) for n in range(3)]
+    whole = queue.put(zodbjobs.serial(*jobs, postprocess=sample.outcomes))
+    mine.commit()
+    with bench(any_db) as worker:
+        run_one(worker)
+        run_one(worker)
+        mine.begin()
+        whole.cancel()
+        mine.commit()
+    queue.retry(whole)
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    assert sample.noted == [0, 1, 2]
+    assert whole.result == ["succeeded"] * 3
+
+
+def test_its_parts_need_not_be_listed(any_db: Any, queue: Any, mine: Any, account: Any) -> None:
+    part, post = zodbjobs.Job(sample.only_for_rich, account, 1), zodbjobs.Job(sample.outcomes)
+    whole = zodbjobs.serial(part, postprocess=post, lists_parts=False)
+    queue.put(whole, owner="bob", realm="/one", about=account)
+    mine.commit()
+    run_jobs(any_db)
+    mine.begin()
+    assert (part.owner, part.realm, part.about) == ("bob", "/one", None)
+    for found in (
+        zodbjobs.jobs_of("bob", queue),
+        zodbjobs.jobs_in("/one", queue),
+        zodbjobs.jobs_about(account),
+    ):
+        assert list(found) == [whole]
+
+
+@pytest.mark.parametrize("make", ["serial", "parallel"])
+def test_its_progress_is_how_many_parts_have_ended(
+    any_db: Any, queue: Any, mine: Any, make: str
+) -> None:
+    jobs = [zodbjobs.Job(sample.note, n) for n in range(4)]
+    jobs[2] = zodbjobs.Job(sample.fail)
+    whole = queue.put(getattr(zodbjobs, make)(*jobs))
+    mine.commit()
+    seen = []
+    with bench(any_db) as worker:
+        for _ in range(6):
+            mine.begin()
+            seen.append(insights.job_info(whole).percent)
+            run_one(worker)
+    mine.begin()
+    assert seen == [None, 0, 25, 50, 75, 100]
+    assert (whole.outcome, insights.job_info(whole).percent) == ("succeeded", 100)
+
+
+def test_the_progress_of_many_side_by_side_counts_whole_hundreds(
+    any_db: Any, queue: Any, mine: Any
+) -> None:
+    whole = queue.put(zodbjobs.parallel(*[zodbjobs.Job(sample.note, n) for n in range(250)]))
+    mine.commit()
+    seen = []
+    with bench(any_db) as worker:
+        run_one(worker)
+        for count in (100, 100, 50):
+            mine.begin()
+            seen.append(round(whole.progress.percent))
+            for _ in range(count):
+                run_one(worker)
+    assert seen == [0, 33, 67]
+
+
 def test_they_nest_as_well(any_db: Any, queue: Any, mine: Any) -> None:
     inner = zodbjobs.parallel(*[zodbjobs.Job(sample.identity, n) for n in range(3)])
     whole = queue.put(zodbjobs.serial(inner, postprocess=sample.outcomes))

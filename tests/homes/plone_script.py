@@ -53,6 +53,14 @@ def fill(app: Any) -> None:
     print(json.dumps({"documents": FOLDERS * DOCUMENTS}))
 
 
+def install_rest(app: Any) -> None:
+    """Install plone.restapi, as a site for Volto has it."""
+    site = site_of(app)
+    site.portal_setup.runAllImportStepsFromProfile("plone.restapi:default")
+    transaction.commit()
+    print(json.dumps({"installed": "plone.restapi"}))
+
+
 def put_all(app: Any) -> None:
     """Put the jobs of the member and of the editor; prints their ids."""
     ids: dict[str, list[str]] = {}

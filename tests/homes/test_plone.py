@@ -15,10 +15,11 @@ from typing import Any
 
 import plone_script
 import pytest
+import requests
 import transaction
 import ZODB
 from ZEO.ClientStorage import ClientStorage
-from zope_instance import HOW_TO, Instance, blocks, instance, until
+from zope_instance import HOW_TO, PATIENCE, Instance, blocks, instance, until
 
 import zodbjobs
 from zodbjobs import insights
@@ -174,3 +175,60 @@ def expected() -> Iterator[str]:
             place = "archive/" if document in plone_script.MOVED else ""
             end = "-renamed" if document in plone_script.RENAMED else ""
             yield f"/Plone/{place}f{number}/d{document}{end}"
+
+
+# plone.restapi
+
+
+def rest(plone: Instance, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    """What a client of plone.restapi is answered, as ed."""
+    return requests.request(
+        method,
+        f"http://127.0.0.1:{plone.port}{path}" if path.startswith("/") else path,
+        json=body,
+        headers={"Accept": "application/json", **headers},
+        auth=("ed", "correct horse battery"),
+        timeout=PATIENCE,
+    )
+
+
+def kill_workers(plone: Instance) -> None:
+    """Kill the processes of the workers, which are started anew."""
+    with database(plone) as connection:
+        for worker in insights.list_workers(connection):
+            with contextlib.suppress(ProcessLookupError):  # one that was killed before
+                os.kill(worker.pid, signal.SIGKILL)
+
+
+def test_a_client_of_plone_restapi_puts_and_polls_while_workers_die(plone: Instance) -> None:
+    """As Volto would. Each source is moved once."""
+    plone.processes[-1].stop()
+    script(plone, "install_rest")
+    plone.start_web()
+    names = [f"d{number}" for number in range(15, 45)]
+    body = {"source": [f"/f0/{name}" for name in names]}
+    answer = rest(plone, "POST", "/Plone/archive/@move", body, Prefer="respond-async")
+    assert answer.status_code == 202, answer.text
+    place = answer.headers["Location"]
+    plone.start_worker("--processes", "2", "--threads", "2")
+    seen = [0.0]
+
+    def look() -> Any:
+        now = rest(plone, "GET", place).json()
+        seen.append(now["percent"] or 0)
+        return now
+
+    until(lambda: look()["percent"])
+    kill_workers(plone)
+    ended = until(lambda: (now := look())["outcome"] and now)
+    assert ended["outcome"] == "succeeded", ended
+    assert seen == sorted(seen)
+    root = place.partition("/@jobs/")[0]
+    assert ended["result"] == [
+        {"source": f"{root}/f0/{name}", "target": f"{root}/archive/{name}"} for name in names
+    ]
+    checked = script(plone, "check")
+    assert checked["wrong"] == []
+    paths = set(checked["paths"])
+    assert {f"/Plone/archive/{name}" for name in names} <= paths
+    assert not {f"/Plone/f0/{name}" for name in names} & paths

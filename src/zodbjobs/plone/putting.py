@@ -48,7 +48,7 @@ def put(
     """
     job = ProgressableJob(function, context, *args, **kwargs)
     if quota is not None:
-        _see_to_quota(queue, quota)
+        see_to_quota(queue, quota)
         job.quota_names = [quota]
     put_in_zope(
         job,
@@ -82,7 +82,7 @@ def put_view(
     return put(call_view, context, name, dict(form or {}), **options)
 
 
-def _see_to_quota(queue: str, name: str) -> None:
+def see_to_quota(queue: str, name: str) -> None:
     """Make the quota of the catalog, unless the queue has it; any other must be there."""
     site = getSite()
     if site is None or name != CATALOG:

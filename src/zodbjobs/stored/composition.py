@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from zodbjobs.errors import BadArgument, BadStatus
-from zodbjobs.interfaces import NEW
+from zodbjobs.interfaces import NEW, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import after, followers, labels
-from zodbjobs.stored.lifecycle.views import ListView
+from zodbjobs.stored.lifecycle import after, completion, control, followers, labels
+from zodbjobs.stored.lifecycle.views import ListView, Progress
 
 
 def serial(
-    *jobs: Job | Callable[..., Any], postprocess: Job | Callable[..., Any] | None = None
+    *jobs: Job | Callable[..., Any],
+    postprocess: Job | Callable[..., Any] | None = None,
+    lists_parts: bool = True,
 ) -> Composition:
     """A new job that runs `jobs` strictly one after the other, then `postprocess`.
 
     See `parallel`.
     """
-    return Composition(jobs, postprocess, in_order=True)
+    return Composition(jobs, postprocess, in_order=True, lists_parts=lists_parts)
 
 
 def parallel(
-    *jobs: Job | Callable[..., Any], postprocess: Job | Callable[..., Any] | None = None
+    *jobs: Job | Callable[..., Any],
+    postprocess: Job | Callable[..., Any] | None = None,
+    lists_parts: bool = True,
 ) -> Composition:
     """A new job that puts all of `jobs`, new ones or callables, then `postprocess`.
 
     `postprocess` is called with the jobs, all ended, after its own arguments; its result is that
     of the whole, by default the list of the jobs. One that fails stops no other. More jobs can
     be added with ``whole.args.append(job)`` until `postprocess` is due. Meanwhile the whole
-    is ACTIVE, and holds no thread. Raises BadStatus for a job that is in a queue or in a
-    composition already.
+    is ACTIVE, and holds no thread. `lists_parts`: whether the parts are in the lists of jobs of
+    an owner, an object and a realm as well; without it the whole alone is, and the parts belong to
+    its owner and realm all the same.
+
+    A retry of the whole runs again what has ended without success, then `postprocess`. Raises
+    BadStatus for a job that is in a queue or in a composition already.
     """
-    return Composition(jobs, postprocess, in_order=False)
+    return Composition(jobs, postprocess, in_order=False, lists_parts=lists_parts)
 
 
 def gather(*jobs: Job) -> list[Job]:
@@ -53,6 +62,7 @@ class Composition(Job):
         jobs: Iterable[Job | Callable[..., Any]],
         postprocess: Job | Callable[..., Any] | None,
         in_order: bool,
+        lists_parts: bool = True,
     ) -> None:
         super().__init__(self.begin)
         members = tuple(job if isinstance(job, Job) else Job(job) for job in jobs)
@@ -64,6 +74,8 @@ class Composition(Job):
             self._postprocess = last
         if in_order:
             self._in_order = True
+        if not lists_parts:
+            self._lists_parts = False
 
     @staticmethod
     def _as_job(value: Job | Callable[..., Any]) -> Job:
@@ -107,6 +119,35 @@ class Composition(Job):
     def args(self, values: Any) -> None:
         self._set_members(tuple(values))
 
+    @property
+    def progress(self) -> Progress:
+        """How many of its parts have ended, as percent, unless somebody has set another one.
+
+        Of parts that run side by side, and are more than a hundred, whole hundreds count.
+        """
+        said = super().progress
+        if said.percent is not None or not self._args:
+            return said
+        if self.outcome is not None:
+            return said._replace(percent=100.0 if self.outcome == SUCCEEDED else None)
+        last = self._gate.adopts if self._gate is not None else None
+        return said if last is None else said._replace(percent=self._percent(last))
+
+    def _percent(self, last: Job) -> float:
+        """The part that has ended of those that `last` waits for; a few are loaded at most."""
+        if not after.is_blocked(last):
+            return 100.0
+        if self._in_order:
+            total = len(self._args)
+            ended = bisect.bisect_left(range(total), True, key=self._is_open)
+        else:
+            total = after.count_of(len(self._args))
+            ended = total - (0 if last._gate is None else last._gate.missing)
+        return 100.0 * max(0, ended) / total
+
+    def _is_open(self, number: int) -> bool:
+        return completion.completion_of(self._args[number]) is None
+
     # Running
 
     def begin(self, *jobs: Job) -> Any:
@@ -117,15 +158,17 @@ class Composition(Job):
             for job in jobs:
                 job()
             return gather(*jobs) if last is None else last(*jobs)
-        self._put(queue, jobs, None)
-        if last is not None and last._finished is not None:  # this one was put in again
-            queue.retry(last)
-            return last
         last = Job(gather) if last is None else last
+        has_ended = last._finished is not None  # this one was put in again
+        for job in (*jobs, last):
+            if job._unsuccessful is not None:
+                control.renew_ended(job)
+        self._put(queue, jobs, None)
         last._is_part = False
         wanted = last.queue
         (queue if wanted is None else wanted)._put_inner(last, self, jobs)
-        last._args = (*last._args, *jobs)
+        if not has_ended:
+            last._args = (*last._args, *jobs)
         return last
 
     def _put(self, queue: Any, jobs: Iterable[Job], before: Job | None) -> None:

@@ -154,6 +154,7 @@ class Job(Labelled):
     #: Whether it belongs to a composition that hasn't put it yet; whether it is one.
     _is_part = False
     _is_composed = False
+    _lists_parts = True  # what a composition says of its own
     #: Whether its class has a hook before or after an attempt.
     _has_hooks = False
     #: The gate that it waits behind, and what it was put after.

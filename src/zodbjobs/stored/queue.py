@@ -153,6 +153,8 @@ class Queue(GivesPolicy, Persistent):
         options = put.options(self, None, None, None, after, is_inner=True)
         job = put.checked(self, job, options)
         labels.inherit(job, outer)
+        if not outer._lists_parts:
+            labels.hide(job)
         put.put(self, job, options, put.predecessors(self, job, options))
 
     # Pause

@@ -153,6 +153,12 @@ def _wait_for(gate: Gate, jobs: Sequence[Job]) -> None:
         _wait_for(below, jobs[first : first + size])
 
 
+def count_of(jobs: int) -> int:
+    """How many a gate counts at first for so many jobs: themselves, or the gates below it."""
+    size = defaults.GATE_JOBS
+    return jobs if jobs <= size else -(-jobs // size)
+
+
 def wait_for_returned(outer: Job, inner: Job) -> Gate | None:
     """Let a job wait for the one that it has returned, which is put if it is new.
 

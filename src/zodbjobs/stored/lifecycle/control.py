@@ -187,10 +187,7 @@ def retry(queue: Queue, job: Job) -> None:
             "mend the code, or take the job out with remove()"
         )
     _check_unique(queue, job)
-    if job.status == CALLBACKS or _has_waiting_callback(job):
-        raise BadStatus(
-            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
-        )
+    _check_callbacks(job)
     if shard.has_parked(key_of(job), job):
         completion = completion_of(job)
         shard.discard(key_of(job), job)
@@ -234,6 +231,27 @@ def _check_unique(queue: Queue, job: Job) -> None:
         raise BadStatus(
             f"{job!r} can't be retried: {shown} has its unique key {job.unique!r} in "
             f"{spoken(queue.name)}; cancel that one first, or leave this one"
+        )
+
+
+def renew_ended(job: Job) -> None:
+    """Make a job NEW that has ended without success, for the composition that puts it in again.
+
+    Raises BadStatus while one of its callbacks hasn't ended.
+    """
+    _check_callbacks(job)
+    shard = shard_of(job)
+    if shard is not None:
+        _forget(job, shard, job._finished or 0)
+        listing.drop(job)
+    _counted(job)
+    job._renew()
+
+
+def _check_callbacks(job: Job) -> None:
+    if job.status == CALLBACKS or _has_waiting_callback(job):
+        raise BadStatus(
+            f"{job!r} has ended, and its callbacks haven't; it can be retried once they have"
         )
 
 

@@ -118,6 +118,14 @@ def inherit(job: Labelled, parent: Labelled) -> None:
     mark(job)
 
 
+def hide(job: Labelled) -> None:
+    """Let a part belong to whom it does, and be in no list. It is about nothing then: that of a
+    copy can't be told from its own without the index.
+    """
+    job._about = job._v_about = None
+    job._listed = None
+
+
 def set_owner(job: Labelled, value: str | None) -> None:
     """Let a job be somebody's; None: nobody's."""
     job._owner = checked_text("owner", value)
