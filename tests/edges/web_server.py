@@ -7,6 +7,7 @@ and ends when there is a file "go on" beside the database.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -37,6 +38,8 @@ if __name__ == "__main__":
     from web_server import wait  # by a name under which a worker finds it
 
     path = Path(sys.argv[1])
+    # As in a terminal: a shell lets what it runs in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for name in ("configure.zcml", "single.zcml", "worker.zcml"):
         xmlconfig.file(name, zodbjobs)
