@@ -71,6 +71,11 @@ class Answer(NamedTuple):
         return json.loads(self.text)
 
 
+def _hear_interrupts() -> None:
+    """As in a terminal: a shell lets what it runs in the background ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """A process that is killed at the end, and whose output can be waited for."""
 
@@ -78,7 +83,12 @@ class Process:
         self.log = folder / f"{Path(words[0]).name}-{time.monotonic_ns()}.log"
         with self.log.open("w") as output:
             self.popen = subprocess.Popen(
-                words, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT
+                words,
+                cwd=folder,
+                env=env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_hear_interrupts,
             )
 
     def says(self, text: str) -> str:
