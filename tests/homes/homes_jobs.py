@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from AccessControl import getSecurityManager
+from Acquisition import aq_base, aq_parent
 from OFS.Folder import manage_addFolder
 from zope.component.hooks import getSite
 from zope.globalrequest import getRequest
@@ -87,3 +88,23 @@ def delete_restricted(container: Any, name: str) -> None:
 def attach_bytes(size: int) -> None:
     """Attach a file of a size."""
     local.attach("data.bin", bytes(range(256)) * (size // 256) + bytes(size % 256))
+
+
+def containers_of(content: Any) -> list[str]:
+    """The ids of content and of all around it, by acquisition."""
+    found = []
+    while content is not None and hasattr(content, "getId"):
+        found.append(content.getId())
+        content = aq_parent(content)
+    return found
+
+
+def is_in_the_application(content: Any) -> bool:
+    """Whether the root above content is the application of the job's connection."""
+    above = aq_base(content.getPhysicalRoot())
+    return above is local.get_connection().root()["Application"]
+
+
+def parents() -> list[str]:
+    """The places that the request says it has come by."""
+    return ["/".join(each.getPhysicalPath()) for each in getRequest()["PARENTS"]]

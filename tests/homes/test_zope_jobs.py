@@ -12,21 +12,30 @@ import pytest
 import transaction
 from AccessControl import getSecurityManager
 from AccessControl.SecurityManagement import newSecurityManager, noSecurityManager
-from AccessControl.users import system
-from Acquisition import aq_base
+from AccessControl.users import UnrestrictedUser, nobody, system
+from Acquisition import Implicit, aq_base
+from OFS.Application import Application
 from OFS.Folder import Folder, manage_addFolder
 from OFS.SimpleItem import SimpleItem
+from persistent import Persistent
 from Testing.ZopeTestCase import ZopeLite
+from ZEO.Exceptions import ClientDisconnected
+from ZODB import DB
+from ZODB.POSException import ReadConflictError
 from zope.component.globalregistry import base
 from zope.component.hooks import getSite, setSite
+from zope.component.interfaces import ISite
 from zope.globalrequest import clearRequest, getRequest, setRequest
 from zope.interface import alsoProvides
+from zope.publisher.interfaces import IEndRequestEvent
 from zope.security.management import endInteraction
+from ZTUtils.Lazy import LazyMap
 
 import zodbjobs
 import zodbjobs.zope
 from zodbjobs.errors import BadArgument, ContextGone
 from zodbjobs.testing import run_jobs
+from zodbjobs.zope import users
 from zodbjobs.zope.application import application, make_request
 
 
@@ -51,8 +60,6 @@ def database() -> Any:
 @pytest.fixture
 def app(database: Any) -> Iterator[Any]:
     """The application, with a request of Ada's below a virtual host, in a site of hers."""
-    from zope.component.interfaces import ISite
-
     connection = database.open()
     request = make_request("de")
     request.setServerURL("https", "example.org")
@@ -225,6 +232,10 @@ class Loose(SimpleItem):
     id = "loose"
 
 
+class Part(Implicit, Persistent):
+    """What has an acquisition context, and isn't content."""
+
+
 @pytest.mark.parametrize(
     ("make", "cure"),
     [
@@ -235,6 +246,12 @@ class Loose(SimpleItem):
         (lambda app: Loose().__of__(app.site), "add a new one to its container first"),
         (lambda app: {"it": [Loose().__of__(app.site)]}, "add a new one to its container first"),
         (lambda app: aq_base(app.site.docs), "from its container"),
+        (lambda app: aq_base(app.site.acl_users), "from its container"),
+        (lambda app: Part(), "from its container"),
+        (lambda app: app.REQUEST.response, "getRequest"),
+        (lambda app: LazyMap(str, [1]), "brain.getObject"),
+        (lambda app: nobody, "pass the id"),
+        (lambda app: aq_base(app.site.acl_users.getUserById("ada")), "pass the id"),
     ],
 )
 def test_what_can_not_work_is_refused(database: Any, app: Any, make: Any, cure: str) -> None:
@@ -302,3 +319,250 @@ def test_errors_are_errors_of_the_context() -> None:
         assert issubclass(getattr(errors, name), ContextGone)
     with contextlib.suppress(ContextGone):
         raise errors.ObjectGone
+
+
+# Users who aren't what they seem
+
+
+def test_a_made_up_user_is_refused(database: Any, app: Any) -> None:
+    """A job would run as nobody, or as somebody of the same id."""
+    folder = app.site.acl_users
+
+    class Elevated(UnrestrictedUser):  # type: ignore[misc]
+        def getId(self) -> Any:
+            return self.getUserName()
+
+    for user in (
+        folder.data["ada"],
+        UnrestrictedUser("ada", "", ("Manager",), []).__of__(folder),
+        Elevated("bob", "", ("Manager",), []).__of__(folder),
+    ):
+        newSecurityManager(None, user)
+        with pytest.raises(BadArgument, match="can't run as the current user"):
+            zodbjobs.zope.put(jobs.who)
+    job = zodbjobs.zope.put(jobs.who, run_as="ada")
+    newSecurityManager(None, Elevated("ada", "", ("Owner",), []).__of__(folder))
+    elevated = zodbjobs.zope.put(jobs.look_around, app.site.docs)
+    assert run(database, job) == ["ada", "ada"]
+    assert elevated.result["roles"] == ["Manager", "Authenticated"]
+
+
+def test_the_emergency_user(database: Any, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rescue = UnrestrictedUser("rescue", "", ("manage",), [])
+    with monkeypatch.context() as patched:
+        patched.setattr(users, "emergency_user", rescue)
+        newSecurityManager(None, rescue.__of__(app.acl_users))
+        assert run(database, zodbjobs.zope.put(jobs.who)) == ["rescue", None]
+        job = zodbjobs.zope.put(jobs.who)
+        transaction.commit()
+    assert run(database, job).type == "zodbjobs.errors.UserGone"
+
+
+def test_a_user_with_the_name_of_the_emergency_user_is_not_that(
+    database: Any, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user folder of Plone gives the emergency user for the id."""
+    job = zodbjobs.zope.put(jobs.who)
+    transaction.commit()
+    rescue = UnrestrictedUser("ada", "", ("manage",), [])
+    monkeypatch.setattr(users, "emergency_user", rescue)
+    monkeypatch.setattr(
+        type(aq_base(app.site.acl_users)), "getUserById", lambda *args: rescue, raising=False
+    )
+    assert run(database, job).type == "zodbjobs.errors.UserGone"
+
+
+def test_what_is_no_user_folder_has_no_users(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.who)
+    transaction.commit()
+    app.site._delObject("acl_users")
+    manage_addFolder(app.site, "acl_users")
+    assert run(database, job).type == "zodbjobs.errors.UserGone"
+
+
+def test_nobody_becomes_the_system_by_name(database: Any, app: Any) -> None:
+    with pytest.raises(BadArgument, match="there is no user"):
+        zodbjobs.zope.put(jobs.who, run_as=".".join(["zodbjobs", "zope", "SYSTEM"]))
+
+
+# Sites and places that aren't what they seem
+
+
+def test_a_site_that_has_no_place_is_refused(database: Any, app: Any) -> None:
+    app.site.docs.part = Part()
+    for site in (aq_base(app.site), app.site.docs.part):
+        setSite(None)
+        alsoProvides(site, ISite)
+        site.getSiteManager = lambda: base
+        setSite(site)
+        del site.getSiteManager
+        with pytest.raises(BadArgument, match="has no place below the application"):
+            zodbjobs.zope.put(jobs.who)
+    setSite(app.site)
+
+
+def test_the_request_has_come_by_the_site(database: Any, app: Any) -> None:
+    assert run(database, zodbjobs.zope.put(jobs.parents)) == ["/site", ""]
+
+
+def test_the_language_is_not_taken_from_a_form_or_a_cookie(database: Any, app: Any) -> None:
+    app.REQUEST.cookies["LANGUAGE"] = "fr"
+    app.REQUEST.form["LANGUAGE"] = ["fr"]
+    assert "language" not in zodbjobs.zope.put(jobs.who).context["zope"]
+
+
+def test_an_id_that_no_path_can_have_is_refused(database: Any, app: Any) -> None:
+    app.site._setOb("a/b", Folder("a/b"))
+    with pytest.raises(BadArgument, match="has no place"):
+        zodbjobs.zope.put(jobs.paths_of, [getattr(app.site, "a/b")])
+
+
+class Liar(Folder):
+    """Content that claims to be elsewhere."""
+
+    def getPhysicalPath(self) -> tuple[str, ...]:
+        return ("", "site", "docs", "one", "liar")
+
+
+def test_content_is_in_its_containers_whatever_it_says(database: Any, app: Any) -> None:
+    app.site._setObject("liar", Liar("liar"))
+    job = zodbjobs.zope.put(jobs.containers_of, app.site.liar)
+    assert run(database, job) == ["liar", "site", ""]
+
+
+def test_moved_content_is_found_by_the_parents_that_it_stores(database: Any, app: Any) -> None:
+    one = aq_base(app.site.docs.one)
+    job = zodbjobs.zope.put(jobs.paths_of, [app.site.docs.one])
+    transaction.commit()
+    app.site.docs._delObject("one")
+    manage_addFolder(app.site, "other")
+    app.site.other._setObject("one", one)
+    other, site = aq_base(app.site.other), aq_base(app.site)
+    one.__parent__, other.__parent__, site.__parent__ = other, site, aq_base(app)
+    assert run(database, job) == "/site/other/one"
+
+
+@pytest.mark.parametrize("error", [ClientDisconnected("gone"), ReadConflictError("changed")])
+def test_what_the_storage_raises_is_no_sign_that_content_is_gone(
+    database: Any, app: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    job = zodbjobs.zope.put(jobs.retitle, app.site.docs, "New")
+    transaction.commit()
+    left = [error]
+
+    def traverse(site: Any, request: Any, name: str) -> Any:
+        if left and name == "docs":
+            raise left.pop()
+        return getattr(site, name)
+
+    monkeypatch.setattr(Site, "__bobo_traverse__", traverse, raising=False)
+    run(database, job)
+    assert (job.outcome, left) == ("succeeded", [])
+
+
+def test_a_request_that_can_not_be_closed_hides_nothing(
+    database: Any, app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+
+    def fail(event: Any) -> None:
+        raise ValueError
+
+    job = zodbjobs.zope.put(jobs.who)
+    transaction.commit()
+    app.site.acl_users.userFolderDelUsers(["ada"])
+    base.registerHandler(fail, (IEndRequestEvent,))
+    try:
+        assert run(database, job).type == "zodbjobs.errors.UserGone"
+    finally:
+        base.unregisterHandler(fail, (IEndRequestEvent,))
+
+
+# Several databases
+
+
+@contextlib.contextmanager
+def another_database(database: Any, app: Any, name: str) -> Iterator[Any]:
+    """A connection to another database that is open together with that of the application."""
+    DB(None, database_name=name, databases=database.databases)
+    try:
+        yield app._p_jar.get_connection(name)
+    finally:
+        transaction.abort()
+        # Not closed, for connections in the pool have one to it.
+        del database.databases[name], app._p_jar.connections[name]
+
+
+@contextlib.contextmanager
+def mounted(database: Any, app: Any, name: str) -> Iterator[Any]:
+    """A site in a database of that name, which has an application in its root, as Zope makes it
+    for a mount point.
+    """
+    with another_database(database, app, name) as connection:
+        inner = connection.root()["Application"] = Application()
+        inner._setObject(name, Site(name))
+        alsoProvides(inner[name], ISite)
+        transaction.commit()
+        app._setOb(name, aq_base(inner[name]))
+        app._objects += ({"id": name, "meta_type": "Folder"},)
+        transaction.commit()
+        try:
+            yield app[name]
+        finally:
+            transaction.abort()
+            setSite(app.site)
+            app._delObject(name)
+            transaction.commit()
+
+
+def test_content_of_a_mounted_database_is_in_the_application(database: Any, app: Any) -> None:
+    with mounted(database, app, "a_mount") as site:
+        job = zodbjobs.zope.put(jobs.is_in_the_application, site)
+        assert run(database, job) is True
+
+
+def test_a_job_of_a_site_in_a_mounted_database(database: Any, app: Any) -> None:
+    with mounted(database, app, "a_mounted_site") as site:
+        setSite(site)
+        job = zodbjobs.zope.put(jobs.parents)
+        assert run(database, job) == ["/a_mounted_site", ""]
+
+
+def test_new_content_goes_into_the_database_of_its_container(database: Any, app: Any) -> None:
+    with another_database(database, app, "queues") as connection:
+        zodbjobs.install(connection.db())
+        transaction.begin()
+        manage_addFolder(app.site, "new")
+        zodbjobs.get_queue(connection).put(zodbjobs.Job(jobs.paths_of, [app.site.new]))
+        transaction.commit()
+        assert aq_base(app.site.new)._p_jar is app._p_jar
+
+
+# Answers
+
+
+def test_accepted_is_500_of_a_put_that_was_rolled_back(database: Any, app: Any) -> None:
+    savepoint = transaction.savepoint()
+    zodbjobs.zope.accepted(app.REQUEST, zodbjobs.zope.put(jobs.who))
+    savepoint.rollback()
+    transaction.commit()
+    response = app.REQUEST.response
+    assert response.getStatus() == 500
+    assert response.getHeader("Location") is None
+
+
+def test_accepted_is_202_of_a_job_that_was_committed_before(database: Any, app: Any) -> None:
+    job = zodbjobs.zope.put(jobs.who)
+    transaction.commit()
+    zodbjobs.zope.accepted(app.REQUEST, job)
+    transaction.abort()
+    assert app.REQUEST.response.getStatus() == 202
+
+
+def test_accepted_leaves_the_answer_of_an_error_alone(database: Any, app: Any) -> None:
+    zodbjobs.zope.accepted(app.REQUEST, zodbjobs.zope.put(jobs.who))
+    response = app.REQUEST.response
+    response.setStatus(403)
+    transaction.abort()
+    assert response.getStatus() == 403
+    assert response.getHeader("Location") is None

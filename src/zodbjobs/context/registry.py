@@ -47,9 +47,10 @@ def register(
     """Have jobs remember what `capture()` returns at their put, and run in `restore(value)`.
 
     `capture` is called in the putter's thread, at each put, and once for `put_many`. It returns
-    plain data and stored objects, or None for nothing. `restore` is called in the worker's thread,
-    in the attempt's transaction, in the order of registration; it returns a context manager that
-    is left after the commit or abort, and isn't to touch the database then.
+    plain data and stored objects, or None for nothing; it may raise BadArgument, with the cure.
+    `restore` is called in the worker's thread, in the attempt's transaction, in the order of
+    registration; it returns a context manager that is left after the commit or abort, and isn't
+    to touch the database then.
 
     A worker in which no pair of that name is registered parks the job, if it was `required` at the
     put, else it runs it without. A `restore` may raise MissingCode, which parks the job too, or
@@ -130,6 +131,8 @@ def captured() -> tuple[Part, ...]:
         try:
             value = take()
         except Exception as error:
+            if required and isinstance(error, BadArgument):
+                raise
             if required:
                 raise BadArgument(
                     f"the run context {name!r} can't be captured ({type(error).__name__}: "

@@ -10,10 +10,15 @@ from ZPublisher.BaseRequest import RequestContainer
 from ZPublisher.HTTPRequest import HTTPRequest
 from ZPublisher.HTTPResponse import HTTPResponse
 
-from zodbjobs.errors import NotStored
+from zodbjobs.errors import NoCurrentJob, NotStored
+from zodbjobs.runtime import local
 
 #: The name of the application in the root of its database.
 ROOT = "Application"
+
+# The name of the database of the application. One that is mounted into it has an application in
+# its root, too, which is not the one that the site is in.
+_MAIN = "main"
 
 # Of the server, where it isn't known.
 _URL = "http://nohost"
@@ -28,10 +33,24 @@ def application(connection: Any, request: Any = None) -> Any:
     return found if request is None else found.__of__(RequestContainer(REQUEST=request))
 
 
+def application_of(obj: Any, request: Any) -> Any:
+    """The application above a stored object, within `request`. Raises NotStored."""
+    connection = obj._p_jar
+    try:
+        own = local.get_connection()
+    except NoCurrentJob:
+        own = None
+    if own is not None and own.connections is connection.connections:
+        return application(own, request)
+    if _MAIN in connection.db().databases:
+        connection = connection.get_connection(_MAIN)
+    return application(connection, request)
+
+
 def _bare(connection: Any) -> Any:
     if ROOT in (root := connection.root()):
         return root[ROOT]
-    for name in sorted(connection.db().databases):
+    for name in sorted(connection.db().databases, key=lambda name: (name != _MAIN, name)):
         root = connection.get_connection(name).root()
         if ROOT in root:
             return root[ROOT]

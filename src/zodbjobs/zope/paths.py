@@ -6,33 +6,58 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from Acquisition import aq_base, aq_inner
+from Acquisition import aq_base, aq_inner, aq_parent
+from persistent import Persistent
+from ZODB.POSException import POSKeyError
 from zope.component.hooks import getSite
+
+from zodbjobs.runtime.storage import errors
 
 #: The names from the application to an object, the first one "".
 Path = tuple[str, ...]
 
 
 def path_of(obj: Any) -> Path | None:
-    """The path of a wrapped object, from its containers; None if it has none."""
-    get_path = getattr(aq_inner(obj), "getPhysicalPath", None)
-    path = None if get_path is None else tuple(get_path())
-    return path if path and path[0] == "" else None
+    """The path of a wrapped object, from its containers; None if it has none, or one that can't be
+    written as text.
+    """
+    if not hasattr(aq_base(obj), "getPhysicalPath"):  # it would acquire that of its container
+        return None
+    try:
+        path = tuple(aq_inner(obj).getPhysicalPath())
+    except AttributeError:  # it, or one above it, has no id
+        return None
+    return path if path[:1] == ("",) and not any("/" in name for name in path) else None
+
+
+def top_of(value: Any) -> Any:
+    """The application above a wrapped value, wrapped; None without one."""
+    above = aq_inner(value)
+    while above is not None:
+        if getattr(aq_base(above), "isTopLevelPrincipiaApplicationObject", False):
+            return above
+        above = aq_parent(aq_inner(above))
+    return None
 
 
 def at(app: Any, path: Path, obj: Any = None) -> Any:
     """What is at a path below the application, without asking whether anybody may; None if there
     is nothing, or something else than the bare object `obj`, or only by acquisition.
+
+    Raises what the storage raises where another attempt may find it.
     """
     found = app
     if len(path) > 1:
         try:
-            found = app.unrestrictedTraverse(path[1:], None)
-        except Exception:  # whatever the traversal of some object raises
+            found = app.unrestrictedTraverse(path[1:])
+        except Exception as error:  # whatever the traversal of some object raises
+            if errors.is_transient(error) or errors.is_disconnect(error):
+                raise  # it may be there
             return None
     if found is None or (obj is not None and aq_base(found) is not obj):
         return None
-    return found if path_of(found) == path else None
+    # Within its containers, and not those on the way to it, in case its path names others.
+    return aq_inner(found) if path_of(found) == path else None
 
 
 def find(app: Any, obj: Any, path: Path, uid: str | None) -> Any:
@@ -73,8 +98,18 @@ def _by_uid(app: Any, uid: str) -> Iterator[Path]:
 def _by_parents(obj: Any) -> Path | None:
     """The path by the parents that an object and those above it store themselves."""
     names: list[str] = []
-    while (above := vars(aq_base(obj)).get("__parent__")) is not None and len(names) < 100:
+    while (above := _stored_parent(obj)) is not None and len(names) < 100:
         names.append(str(obj.getId()))
-        obj = aq_base(above)
+        obj = above
     is_top = bool(names) and getattr(obj, "isTopLevelPrincipiaApplicationObject", False)
     return ("", *reversed(names)) if is_top else None
+
+
+def _stored_parent(obj: Any) -> Any:
+    """The bare object that an object stores as its parent, or None."""
+    if isinstance(obj, Persistent):
+        try:
+            obj._p_activate()
+        except POSKeyError:  # it was deleted, and the database packed
+            return None
+    return aq_base(vars(obj).get("__parent__"))

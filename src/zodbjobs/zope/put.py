@@ -11,12 +11,13 @@ from Acquisition import aq_base
 from zope.component.hooks import getSite
 from zope.globalrequest import getRequest
 
+from zodbjobs import defaults
 from zodbjobs.context import capture
 from zodbjobs.errors import NotStored
 from zodbjobs.manager import get_job_id
 from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.lifecycle.root import get_queue
-from zodbjobs.zope import sites, users
+from zodbjobs.zope import paths, sites, users
 
 
 def put(
@@ -43,9 +44,10 @@ def put(
     job = function if isinstance(function, Job) else ProgressableJob(function, *args, **kwargs)
     site = getSite()
     if run_as is not None:
-        stored = capture()
-        stored["zope"] = {**stored.get("zope", {}), "user": users.named(run_as, site)}
-        job.context = stored
+        user = users.named(run_as, site)
+        with users.captured_as(user):
+            stored = capture()
+        job.context = {"zope": {"user": user}, **stored}
     into = get_queue(_connection(site), queue)
     return into.put(
         job,
@@ -54,17 +56,24 @@ def put(
         realm=sites.realm_of(site) if realm is None else realm,
         about=about,
         title=title,
+        context=run_as is None,
     )
 
 
 def _connection(site: Any) -> Any:
-    """The connection of the site, or of the application that the request has come by."""
+    """The connection of the application above the site, or that the request has come by; that of
+    the site if it alone has queues, being in a database that is mounted.
+    """
     request = getRequest()
     parents = [] if request is None else request.get("PARENTS") or []
-    for place in (site, *reversed(parents)):
-        jar = getattr(aq_base(place), "_p_jar", None)
-        if jar is not None:
+    places = (paths.top_of(site), *reversed(parents), site)
+    found = [getattr(aq_base(place), "_p_jar", None) for place in places]
+    jars = [jar for jar in found if jar is not None]
+    for jar in jars:
+        if defaults.QUEUES_KEY in jar.root():
             return jar
+    if jars:
+        return jars[0]
     raise NotStored(
         "there is no site and no request here, so it isn't known into which database the job is "
         "to be put; call zope.component.hooks.setSite(site) first"
@@ -75,7 +84,8 @@ def accepted(request: Any, job: Job) -> str:
     """Answer a request with 202 and the address of the page of a job that was put in it.
 
     Returns the body, JSON. The publication sends it once the request is committed. If the
-    transaction is aborted instead, the answer is 500: there is no job then.
+    transaction is aborted instead, or the put was undone by the rollback of a savepoint, the
+    answer is 500: there is no job then.
     """
     response = request.response
     url = f"{_place(request)}/@@jobs/jobs/{get_job_id(job)}"
@@ -84,16 +94,22 @@ def accepted(request: Any, job: Job) -> str:
     response.setHeader("Content-Type", "application/json")
     response.setHeader("Cache-Control", "no-store")
 
-    def tell_that_there_is_none() -> None:
+    def tell_if_there_is_none() -> None:
+        if job._p_jar is not None:
+            return  # it is committed now, or was before what is aborted now
+        if response.getHeader("Location") == url:
+            response.headers.pop("location")
         if response.getStatus() != 202:
             return  # it tells of an error already
         response.setStatus(500)
-        response.headers.pop("location", None)
         response.setBody(
             json.dumps({"error": "the request was not committed, so there is no job"}), lock=True
         )
 
-    transaction.get().addAfterAbortHook(tell_that_there_is_none)
+    transaction.get().addAfterAbortHook(tell_if_there_is_none)
+    # Before the commit, for the rollback of a savepoint tells nobody. Not after it: with a hook
+    # there `transaction` aborts each resource after the commit.
+    transaction.get().addBeforeCommitHook(tell_if_there_is_none)
     return json.dumps({"@id": url, "id": get_job_id(job), "title": job.title})
 
 

@@ -8,17 +8,18 @@ import sys
 from typing import Any
 
 from AccessControl.interfaces import IUser
-from Acquisition import aq_base, aq_inner, aq_parent
+from Acquisition import Explicit, Implicit, aq_base, aq_inner, aq_parent
 from OFS.interfaces import IItem
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
 from zope.globalrequest import getRequest
 from zope.publisher.interfaces import IRequest
 from ZPublisher.BaseRequest import BaseRequest
+from ZPublisher.BaseResponse import BaseResponse
 
 from zodbjobs.errors import BadArgument, ObjectGone
 from zodbjobs.zope import paths
-from zodbjobs.zope.application import application, make_request
+from zodbjobs.zope.application import application_of, make_request
 
 #: What is stored of where an object is: its path, as text, and the id that it keeps.
 Place = tuple[str, str | None]
@@ -29,15 +30,18 @@ def recognizes(value: Any) -> bool:
     return (
         aq_base(value) is not value
         or IItem.providedBy(value)
-        or _is_brain(value)
-        or isinstance(value, BaseRequest)
-        or IRequest.providedBy(value)
+        or (isinstance(value, Persistent) and isinstance(value, Explicit | Implicit))
+        or IUser.providedBy(value)
+        or _is_of_catalog(value)
+        or _is_of_request(value)
     )
 
 
 def place_of(value: Any) -> tuple[Any, Place]:
     """The bare object of content, and where it is. Raises BadArgument, with the cure, for what
     isn't content, and for content that isn't in its container.
+
+    New content is added to the database of its container, for the queue may be in another one.
     """
     _refuse_what_passes(value)
     obj = aq_base(value)
@@ -47,7 +51,7 @@ def place_of(value: Any) -> tuple[Any, Place]:
             "and look it up in the job"
         )
     path = paths.path_of(value)
-    top = _top(value)
+    top = paths.top_of(value)
     if path is not None and top is None:
         path = None
     if path is None or paths.at(top, path, obj) is None:
@@ -55,16 +59,28 @@ def place_of(value: Any) -> tuple[Any, Place]:
             f"{_shown(obj)} has no place below the application by which the job would find it; "
             "pass it as you get it from its container, and add a new one to its container first"
         )
+    if obj._p_jar is None:
+        _add_where_it_is(value)
     return obj, ("/".join(path), paths.uid_of(value))
 
 
+def _add_where_it_is(value: Any) -> None:
+    above = aq_parent(aq_inner(value))
+    while above is not None:
+        jar = getattr(aq_base(above), "_p_jar", None)
+        if jar is not None:
+            jar.add(aq_base(value))
+            return
+        above = aq_parent(aq_inner(above))
+
+
 def _refuse_what_passes(value: Any) -> None:
-    if isinstance(value, BaseRequest) or IRequest.providedBy(value):
+    if _is_of_request(value):
         raise BadArgument(
             "a request is over when the job runs; pass what you need of its form, and in the job "
             "call zope.globalrequest.getRequest(): it has one of its own"
         )
-    if _is_brain(value):
+    if _is_of_catalog(value):
         raise BadArgument(
             "a result of a catalog is of use in its transaction only; pass the content, "
             "brain.getObject(), or its UID or path"
@@ -75,20 +91,17 @@ def _refuse_what_passes(value: Any) -> None:
         )
 
 
-def _is_brain(value: Any) -> bool:
-    """Whether it is a result of a catalog, if this process has any."""
+def _is_of_request(value: Any) -> bool:
+    return isinstance(value, BaseRequest | BaseResponse) or bool(IRequest.providedBy(value))
+
+
+def _is_of_catalog(value: Any) -> bool:
+    """Whether it is a result of a catalog, or a sequence of these, if this process has any."""
     catalog: Any = sys.modules.get("Products.ZCatalog.interfaces")
-    return catalog is not None and bool(catalog.ICatalogBrain.providedBy(value))
-
-
-def _top(value: Any) -> Any:
-    """The application above a wrapped value, wrapped; None without one."""
-    above = aq_inner(value)
-    while above is not None:
-        if getattr(aq_base(above), "isTopLevelPrincipiaApplicationObject", False):
-            return above
-        above = aq_parent(aq_inner(above))
-    return None
+    if catalog is not None and catalog.ICatalogBrain.providedBy(value):
+        return True
+    sequences: Any = sys.modules.get("ZTUtils.Lazy")
+    return sequences is not None and isinstance(value, sequences.Lazy)
 
 
 def load_object(obj: Any, place: Place) -> Any:
@@ -97,12 +110,12 @@ def load_object(obj: Any, place: Place) -> Any:
     try:
         obj._p_activate()
     except POSKeyError as error:
-        raise ObjectGone(f"the object that was at {describe(place)} is gone") from error
-    app = application(obj._p_jar, getRequest() or make_request())
+        raise ObjectGone(f"the object that was {describe(place)} is gone") from error
+    app = application_of(obj, getRequest() or make_request())
     found = paths.find(app, obj, tuple(text.split("/")), uid)
     if found is None:
         raise ObjectGone(
-            f"{_shown(obj)} isn't at {describe(place)} any more, and can't be found elsewhere: it "
+            f"{_shown(obj)} isn't {describe(place)} any more, and can't be found elsewhere: it "
             "was deleted, or moved; put another job"
         )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,12 +25,17 @@ from zodbjobs.runtime import local
 from zodbjobs.zope import paths, sites, users
 from zodbjobs.zope.application import addresses_of, application, make_request, set_addresses
 
+log = logging.getLogger("zodbjobs")
+
 #: What is stored: texts by name. Never cookies, Authorization, the form or the body.
 Stored = dict[str, str]
 
 
 def capture() -> Stored | None:
-    """What a job that is put here and now is to run in; None outside of requests and sites."""
+    """What a job that is put here and now is to run in; None outside of requests and sites.
+
+    Raises BadArgument if a job couldn't be in the current site, or run as the current user.
+    """
     request, site, user = getRequest(), sites.current_path(), users.current()
     if request is None and site is None and user == users.ANONYMOUS:
         return None
@@ -44,7 +50,7 @@ def capture() -> Stored | None:
 def _of_request(request: Any) -> Stored:
     found = {
         **addresses_of(request),
-        "language": request.get("LANGUAGE") or "",
+        "language": request.other.get("LANGUAGE") or "",  # not one of the form or of a cookie
         "accepts": request.get_header("Accept-Language") or "",
         "layers": " ".join(
             each.__identifier__ for each in directlyProvidedBy(request) if each.extends(IRequest)
@@ -76,7 +82,14 @@ def restore(stored: Stored) -> Iterator[None]:
         setSite(None)
         endInteraction()
         clearRequest()
+        _close(request)
+
+
+def _close(request: Any) -> None:
+    try:
         request.close()
+    except Exception:  # of a subscriber, which isn't to hide why the context can't be restored
+        log.error("the request of a job can't be closed", exc_info=True)
 
 
 def _dress(request: Any, app: Any, stored: Stored) -> None:
@@ -96,6 +109,7 @@ def _enter_site(app: Any, request: Any, text: str) -> None:
     above = [site]
     while (parent := aq_parent(aq_inner(above[-1]))) is not None and hasattr(parent, "getId"):
         above.append(parent)
+    request["PARENTS"].clear()  # the application is among those above
     for place in reversed(above):
         request["PARENTS"].insert(0, place)
         if ISite.providedBy(place):

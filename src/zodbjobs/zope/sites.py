@@ -6,6 +6,7 @@ from typing import Any
 
 from zope.component.hooks import getSite
 
+from zodbjobs.errors import BadArgument
 from zodbjobs.zope import paths
 
 
@@ -18,7 +19,16 @@ def realm_of(site: Any) -> str:
 
 
 def current_path() -> str | None:
-    """The path of the current site as text; None without one."""
+    """The path of the current site as text; None without one. Raises BadArgument for a site that
+    has none: a job couldn't be in it.
+    """
     site = getSite()
-    path = None if site is None else paths.path_of(site)
-    return None if path is None else "/".join(path)
+    if site is None:
+        return None
+    path = paths.path_of(site)
+    if path is None:
+        raise BadArgument(
+            f"the current site, {site!r}, has no place below the application by which a job would "
+            "find it; call setSite() with the site as you get it from its container"
+        )
+    return "/".join(path)
