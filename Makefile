@@ -15,7 +15,7 @@ help:
 	@echo "make promises list what docs/promises.md promises, with the tests that show it"
 	@echo "make catalogues enter new texts of the pages into the catalogues of the languages, and compile them"
 	@echo "make test-floors the suite and each extra with the dependencies of Plone 6.0 (FLOORS=3.12 chooses the Python)"
-	@echo "make test-homes the tests in Zope, Plone and Pyramid, each with an environment of its own (HOMES=zope-6 chooses)"
+	@echo "make test-homes the tests in Zope and Plone, each with an environment of its own (HOMES=zope-6 chooses)"
 	@echo "make test-weather the suite in random order on one core, beside a busy process, on a fast and a slow disk"
 	@echo "make chaos    kill, stop and starve workers, servers and disks; check that nothing is lost"
 	@echo "make bench    measure against the storage's own floor"
