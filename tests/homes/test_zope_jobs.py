@@ -304,6 +304,23 @@ def test_accepted_is_202_of_a_job_that_is_committed(database: Any, app: Any) -> 
     assert url in body
 
 
+def test_a_browser_is_sent_to_the_bar(database: Any, app: Any) -> None:
+    app.REQUEST.environ["HTTP_ACCEPT"] = "text/html,application/xhtml+xml;q=0.9"
+    job = zodbjobs.zope.put(jobs.who)
+    zodbjobs.zope.accepted(app.REQUEST, job)
+    transaction.commit()
+    response = app.REQUEST.response
+    assert response.getStatus() == 303
+    assert response.getHeader("Location").endswith(f"/@@jobs/jobs/{zodbjobs.get_job_id(job)}")
+
+
+def test_a_browser_is_told_of_an_abort(database: Any, app: Any) -> None:
+    app.REQUEST.environ["HTTP_ACCEPT"] = "text/html"
+    zodbjobs.zope.accepted(app.REQUEST, zodbjobs.zope.put(jobs.who))
+    transaction.abort()
+    assert app.REQUEST.response.getStatus() == 500
+
+
 def test_accepted_is_500_of_a_request_that_is_aborted(database: Any, app: Any) -> None:
     zodbjobs.zope.accepted(app.REQUEST, zodbjobs.zope.put(jobs.who))
     transaction.abort()

@@ -81,7 +81,8 @@ def _connection(site: Any) -> Any:
 
 
 def accepted(request: Any, job: Job) -> str:
-    """Answer a request with 202 and the address of the page of a job that was put in it.
+    """Answer a request with 202 and the address of the page of a job that was put in it; a browser
+    that wants a page is sent there, with 303.
 
     Returns the body, JSON. The publication sends it once the request is committed. If the
     transaction is aborted instead, or the put was undone by the rollback of a savepoint, the
@@ -89,7 +90,9 @@ def accepted(request: Any, job: Job) -> str:
     """
     response = request.response
     url = f"{_place(request)}/@@jobs/jobs/{get_job_id(job)}"
-    response.setStatus(202)
+    wants_page = "text/html" in (request.get_header("Accept") or "")
+    status = 303 if wants_page else 202
+    response.setStatus(status)
     response.setHeader("Location", url)
     response.setHeader("Content-Type", "application/json")
     response.setHeader("Cache-Control", "no-store")
@@ -99,7 +102,7 @@ def accepted(request: Any, job: Job) -> str:
             return  # it is committed now, or was before what is aborted now
         if response.getHeader("Location") == url:
             response.headers.pop("location")
-        if response.getStatus() != 202:
+        if response.getStatus() != status:
             return  # it tells of an error already
         response.setStatus(500)
         response.setBody(

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from plone.restapi.batching import DEFAULT_BATCH_SIZE
-from plone.restapi.deserializer import parse_int
 from zExceptions import BadRequest
 
 from zodbjobs import insights
@@ -42,7 +41,8 @@ def batch_of(asking: Asking) -> dict[str, Any]:
 
 
 def _number(form: Any, name: str, default: int, least: int, most: int) -> int:
-    number: int = parse_int(form, name, default)
+    given = str(form.get(name, default))
+    number = int(given) if given.isascii() and given.isdecimal() else -1
     if not least <= number <= most:
         raise BadRequest(f"{name} is a number from {least} to {most:,}; follow batching.next")
     return number
