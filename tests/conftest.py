@@ -78,6 +78,14 @@ def _expected_errors_are_quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="zodbjobs")
 
 
+@pytest.fixture(autouse=True)
+def _level_of_logs() -> Iterator[None]:
+    """Commands set it as their application says."""
+    before = logging.root.level
+    yield
+    logging.root.setLevel(before)
+
+
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Any]:
     """An open database on a file, with the queues and the container in it."""

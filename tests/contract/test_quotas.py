@@ -585,6 +585,28 @@ def test_who_waits_as_the_size_is_raised_is_not_forgotten(
         assert ids(take(worker)) == [second.id]
 
 
+@pytest.mark.parametrize("quota", ["mail", "mail:*"])
+def test_the_size_is_raised_as_the_first_one_begins_to_wait(
+    any_db: Any, queue: Any, mine: Any, quota: str
+) -> None:
+    """Who raises it has seen nobody with a slot, and so has nobody to let go."""
+    name = quota.replace("*", "a")
+    queue.quotas.create(quota)
+    first, second = put(queue, 1, name), put(queue, 2, name)
+    mine.commit()
+    with bench(any_db) as worker:
+        mine.begin()
+        queue.quotas[quota].size = 2
+        assert ids(take(worker)) == [first.id]
+        with pytest.raises(ConflictError):
+            mine.commit()
+        mine.abort()
+        mine.begin()
+        queue.quotas[quota].size = 2
+        mine.commit()
+        assert ids(take(worker)) == [second.id]
+
+
 def test_slots_that_nobody_holds_are_found(
     any_db: Any, queue: Any, mine: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

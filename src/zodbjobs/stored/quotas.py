@@ -148,6 +148,9 @@ class Quotas(Persistent):
         self.queue = queue
         self._quotas = OOBTree()
         self._slots = OOBTree()  # by the names that jobs have
+        #: How often slots were made: who changes a rule reads it as current, for slots that are
+        #: made meanwhile go by the old one.
+        self._made = Length()
 
     def create(self, name: str, size: int = 1) -> Quota:
         """Make a quota, and return it; see IQuotas."""
@@ -231,6 +234,7 @@ class Quotas(Persistent):
             slots = self._slots.get(name)
             if slots is None and self.rule(name) is not None:
                 slots = self._slots[name] = Slots(self, name)
+                self._made.change(1)
             if slots is not None:
                 slots.take(holder)
                 taken.append(slots)
@@ -247,6 +251,7 @@ class Quotas(Persistent):
 
     def rule_changed(self, name: str) -> None:
         """Let jobs be claimed that a quota of that name, or a pattern, holds back no more."""
+        read_as_current(self._made)
         if not name.endswith(_PATTERN):
             found = [self._slots.get(name)]
         else:
