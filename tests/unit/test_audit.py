@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ import sample
 import transaction
 
 import zodbjobs
-from zodbjobs import context, defaults, insights, operations
+from zodbjobs import defaults, insights, operations
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode, UnknownQuota
 from zodbjobs.operations import deeds
 from zodbjobs.runtime.tasks.prune import prune
@@ -309,24 +308,6 @@ def test_put_again(db: Any, queue: Any) -> None:
     (entry,) = insights.list_audit(queue)
     assert (entry.by, entry.action, entry.job_ids) == ("ada", "put again", (job.id,))
     assert entry.detail == f"as {new.id}, with other arguments"
-
-
-def test_put_again_acts_for_who_has_thought_of_it(
-    queue: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who puts another's job again lends it no rights; who changes it acts for themselves."""
-    customer: ContextVar[str] = ContextVar("customer")
-    monkeypatch.setattr(context.registry, "_pairs", {})
-    context.remember(customer)
-    customer.set("bob")
-    job = queue.put(zodbjobs.Job(sample.add, 1))
-    bare = queue.put(sample.nothing, context=False)
-    transaction.commit()
-    customer.set("ada")
-    name = "contextvars.customer"
-    assert dict(deeds.put_again(queue, job.id, by="ada").context) == {name: "bob"}
-    assert dict(deeds.put_again(queue, bare.id, by="ada").context) == {}
-    assert dict(deeds.put_again(queue, job.id, {0: 2}, by="ada").context) == {name: "ada"}
 
 
 def test_put_again_of_a_job_with_objects_as_arguments(db: Any, queue: Any, account: Any) -> None:

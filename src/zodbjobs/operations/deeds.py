@@ -239,12 +239,10 @@ def put_again(
     """Put a new job that calls what another one calls, into its queue, due at once; return it.
 
     `args`, by position from 0, and `kwargs`, by name, replace arguments that are plain JSON by
-    others that are; what is called can't be changed. `by` becomes its owner. Its run context is
-    that of the other one: it does nothing with the caller's rights that somebody else has thought
-    of. With other arguments it is the caller's, as they are. Priority, quotas, time limit and
-    policy are those of the other one. Raises BadArgument for what can't be replaced, if there is
-    no such job, and for one that does a deed to all that match; MissingCode if it can't be loaded;
-    and what Queue.put raises.
+    others that are; what is called can't be changed. `by` becomes its owner, and its run context
+    is the caller's. Priority, quotas, time limit and policy are those of the other one. Raises
+    BadArgument for what can't be replaced, if there is no such job, and for one that does a deed
+    to all that match; MissingCode if it can't be loaded; and what Queue.put raises.
     """
     auditing.check(by, why)
     connection = connection_of(place)
@@ -253,11 +251,10 @@ def put_again(
         raise MissingCode(f"job {job_id} can't be put again: {broken}")
     _refuse_acting(job)
     queue = _queue_of(job)
-    is_changed = bool(args or kwargs)
-    new = queue.put(again.made_again(job, args or {}, kwargs or {}, by), context=is_changed)
+    new = queue.put(again.made_again(job, args or {}, kwargs or {}, by))
     new_id = new.id
     assert new_id is not None
-    shown = f"as {new_id}, with other arguments" if is_changed else f"as {new_id}"
+    shown = f"as {new_id}" if not args and not kwargs else f"as {new_id}, with other arguments"
     realm = state_of(job).get("_realm")
     record = Record("put again", by, why, queue.name, (int(job_id),), realm, shown)
     auditing.note(get_queues(connection), record)

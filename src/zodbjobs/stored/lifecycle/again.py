@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from zodbjobs.errors import BadArgument
-from zodbjobs.stored.lifecycle import surroundings
 from zodbjobs.stored.lifecycle.raw import state_of
 
 if TYPE_CHECKING:
@@ -20,8 +19,7 @@ _KEPT = (
 
 
 def made_again(job: Job, args: dict[int, Any], kwargs: dict[str, Any], owner: str | None) -> Job:
-    """A NEW job of the class of `job`, with its call, options and title, and another owner; with
-    its run context too, unless arguments are replaced.
+    """A NEW job of the class of `job`, with its call, options and title, and another owner.
 
     `args` by position, and `kwargs`, replace arguments. Raises BadArgument unless these, and what
     they replace, are plain JSON, and for a job that isn't a call by itself.
@@ -49,8 +47,6 @@ def made_again(job: Job, args: dict[int, Any], kwargs: dict[str, Any], owner: st
         _check(job, f"argument {name!r}", names[name], value)
         names[name] = value
     new._args, new._kwargs = tuple(positions), names or None
-    if not args and not kwargs and (parts := surroundings.of(job)):
-        new._context = parts
     new.owner = owner
     return new
 
