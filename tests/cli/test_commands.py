@@ -27,7 +27,7 @@ Put = Callable[..., list[str]]
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
     *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
-    *("agents", "audit", "web", "demo", "zc-async"),
+    *("agents", "audit", "metrics", "web", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.

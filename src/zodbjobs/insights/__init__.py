@@ -28,11 +28,20 @@ from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, q
 from zodbjobs.insights.periods import Period, list_periods
 from zodbjobs.insights.quotas import QuotaInfo, list_quotas
 from zodbjobs.insights.search import JobList, list_jobs
+from zodbjobs.insights.totals import (
+    Histogram,
+    QueueJobs,
+    QueueTotals,
+    Totals,
+    count_jobs,
+    read_totals,
+)
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
+    "Histogram",
     "JobDeed",
     "JobDetails",
     "JobInfo",
@@ -40,12 +49,16 @@ __all__ = [
     "Minute",
     "PauseInfo",
     "Period",
+    "QueueJobs",
     "QueueStats",
+    "QueueTotals",
     "QuotaInfo",
     "Times",
+    "Totals",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
+    "count_jobs",
     "find_agents",
     "find_job",
     "find_worker",
@@ -61,5 +74,6 @@ __all__ = [
     "list_workers",
     "most_jobs",
     "queue_stats",
+    "read_totals",
     "stored_agents",
 ]

@@ -15,7 +15,7 @@ from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys, spreads
 from zodbjobs.stored.lifecycle.completion import shard_of
-from zodbjobs.stored.lifecycle.history import HISTORY_TIE, MINUTE
+from zodbjobs.stored.lifecycle.history import HISTORY_TIE, MINUTE, minutes_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.spreads import Spread
 from zodbjobs.stored.queue import Queue
@@ -211,9 +211,7 @@ class _Waiting:
 def booked_from(queue: Queue, first: int) -> list[Any]:
     """What the shards have booked from the minute `first` on: the minute, and what is of it."""
     return [
-        (minute, *booked)
-        for shard in queue.shards
-        for minute, booked in shard.minutes.items(first)
+        (minute, *booked) for shard in queue.shards for minute, booked in minutes_of(shard, first)
     ]
 
 

@@ -25,6 +25,7 @@ from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT,
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.runtime.measures import JOB
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.thread_session import ThreadSession
@@ -138,6 +139,8 @@ class Runner:
                         self._backoff.wait(error)
                         continue
                     conflicts += 1
+                    if errors.is_transient(error):
+                        self._slot.measures.conflicted(JOB)
                     attempt = self._slot.attempt
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)

@@ -20,11 +20,12 @@ class Bundle(Persistent):
 
     A bundle has either jobs for now, by key, or jobs for later, by scheduled key. `lowest` is
     the smallest of these that it has had. `shared` is the record of their short results, if
-    the jobs are many.
+    the jobs are many. `size`: how many were put as this.
     """
 
     for_later = False
     lowest = keys.LAST
+    size = 0
     shared: SharedResults | None = None
 
     def __init__(self, for_later: bool) -> None:
@@ -40,6 +41,7 @@ class Bundle(Persistent):
         else:
             place = key = keys.free_key(self.jobs, key)
         self.jobs[place] = job
+        self.size += 1
         if place < self.lowest:
             self.lowest = place
         return key

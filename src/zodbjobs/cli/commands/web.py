@@ -13,6 +13,7 @@ from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
+from zodbjobs.cli.listening import LOOPBACK, address_of, reason_of
 
 if TYPE_CHECKING:
     from zodbjobs.web.host import WhoAsks
@@ -24,8 +25,6 @@ PASSWORD_VARIABLE = "ZODBJOBS_WEB_PASSWORD"
 _SHORTEST_PASSWORD = 8
 
 _NEEDED = ("chameleon", "waitress", "webob")
-
-_LOOPBACK = ("127.0.0.1", "::1")
 
 
 @options.command()
@@ -72,7 +71,7 @@ def web(
         raise CommandError(
             'the pages need Chameleon, waitress and WebOb: pip install "zodbjobs[web]"'
         )
-    host, port = _address(listen)
+    host, port = address_of(listen)
     who_asks = _who_asks(host, _password(password_file), user_header, proxies)
     from zodbjobs.web.host import make_host
     from zodbjobs.web.server import make_server
@@ -83,25 +82,11 @@ def web(
             server = make_server(app, host, port, threads=threads, prefix=prefix)
         except OSError as error:
             raise CommandError(
-                f"can't listen at {listen}: {_reason(error)}; choose another address or port with "
-                "--listen"
+                f"can't listen at {listen}: {reason_of(error)}; choose another address or "
+                "port with --listen"
             ) from error
         click.echo(f"zodbjobs: the jobs of {database} are at {server.url}", err=True)
         server.run()
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise CommandError(f"{listen!r} is no address; write HOST:PORT, such as 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
-
-
-def _reason(error: OSError) -> str:
-    """What the system calls it; a name that isn't found has a text of its own."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
 
 
 def _password(file: Path | None) -> str | None:
@@ -126,12 +111,12 @@ def _who_asks(
     if user_header is not None and password is not None:
         raise CommandError("there is a password and --user-header; give one of the two")
     if user_header is not None:
-        if host not in (*_LOOPBACK, "localhost") and not proxies:
+        if host not in (*LOOPBACK, "localhost") and not proxies:
             raise CommandError(
                 f"anybody who reaches {host} could send the header {user_header}; name the proxy "
                 "with --proxy, or listen at 127.0.0.1"
             )
-        return by_header(user_header, proxies or _LOOPBACK)
+        return by_header(user_header, proxies or LOOPBACK)
     if password is None:
         raise CommandError(
             f"nobody could log in: set {PASSWORD_VARIABLE}, or give --password-file, or "

@@ -17,7 +17,7 @@ from transaction.interfaces import NoTransaction
 
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, tallies
 from zodbjobs.stored.lifecycle.entries import item_for, job_of
 from zodbjobs.stored.shared_results import SharedResults
 
@@ -207,6 +207,12 @@ def deliver(queue: Queue, job: Job, key: int) -> None:
         txn.set_data(queue, delivery)  # which also keeps it alive
         manager.registerSynch(delivery)
     delivery.add(key, job)
+
+
+def deliver_again(shard: Shard, job: Job, key: int) -> None:
+    """Deliver a job that was taken out of `shard`; it was put before, and isn't counted again."""
+    tallies.left(own_inbox(shard), -1)
+    deliver(shard.queue, job, key)
 
 
 def is_delivered(queue: Queue, job: Job) -> bool:

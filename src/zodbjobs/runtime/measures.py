@@ -1,0 +1,73 @@
+"""Measures: what a worker's process counts of its commits and conflicts."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+
+from zodbjobs import defaults
+from zodbjobs.stored.counters import Counters, Measured
+
+#: A job that wrote to the database, with the results that waited and go along.
+JOB = "job"
+#: Results of jobs that wrote nothing, together.
+RESULTS = "results"
+#: A step of the dispatcher: what ended is booked, what is due is claimed.
+STEP = "step"
+
+KINDS = (JOB, RESULTS, STEP)
+
+_COMMIT_BOUNDS = tuple(round(seconds * 1_000_000) for seconds in defaults.COMMIT_BUCKETS)
+
+
+class _Histogram:
+    """How often something was measured, by class."""
+
+    def __init__(self, bounds: tuple[int, ...]) -> None:
+        self._bounds = bounds
+        self._sum = 0
+        self._classes = [0] * (len(bounds) + 1)
+
+    def add(self, value: int) -> None:
+        """Count a value."""
+        self._sum += value
+        self._classes[bisect_left(self._bounds, value)] += 1
+
+    def measured(self) -> Measured:
+        """What was counted so far."""
+        return self._sum, tuple(self._classes)
+
+
+class Measures:
+    """Counts in memory, in any thread, since the worker has registered.
+
+    Kinds are JOB, RESULTS and STEP. `write` puts the numbers of now into the worker's record; what
+    is counted after that is lost with a process that is killed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._conflicts: Counter[str] = Counter()
+        self._commits: dict[str, _Histogram] = {}
+        self._jobs = _Histogram(defaults.COMMIT_JOBS_BUCKETS)
+
+    def conflicted(self, kind: str) -> None:
+        """Count a transaction that conflicted, and is made again."""
+        with self._lock:
+            self._conflicts[kind] += 1
+
+    def committed(self, kind: str, seconds: float, jobs: int) -> None:
+        """Count a commit with the ends, or other results, of so many jobs."""
+        with self._lock:
+            if kind not in self._commits:
+                self._commits[kind] = _Histogram(_COMMIT_BOUNDS)
+            self._commits[kind].add(round(seconds * 1_000_000))
+            if jobs:
+                self._jobs.add(jobs)
+
+    def write(self, counters: Counters) -> None:
+        """Write what was counted so far; joins the transaction."""
+        with self._lock:
+            commits = {kind: each.measured() for kind, each in self._commits.items()}
+            counters.show(dict(self._conflicts), commits, self._jobs.measured())
