@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument
@@ -54,6 +54,23 @@ class Health(Info):
     oldest_waiting: datetime | None = None
 
 
+class _Limits(NamedTuple):
+    """What is not to be exceeded; None isn't looked at."""
+
+    min_workers: int
+    max_age: float | None
+    max_waiting: int | None
+    max_wait: float | None
+    max_parked: int | None
+
+    def check(self) -> None:
+        """Raise BadArgument for a number that is too small."""
+        for name, value in self._asdict().items():
+            least = 1 if name == "min_workers" else 0
+            if value is not None and value < least:
+                raise BadArgument(f"{name} is at least {least}, not {value!r}")
+
+
 def check_health(
     place: Any,
     *,
@@ -80,12 +97,8 @@ def check_health(
 
     Raises UnknownQueue, and BadArgument for a number that is too small.
     """
-    for name, value, least in (
-        ("min_workers", min_workers, 1), ("max_age", max_age, 0), ("max_waiting", max_waiting, 0),
-        ("max_wait", max_wait, 0), ("max_parked", max_parked, 0),
-    ):  # fmt: skip
-        if value is not None and value < least:
-            raise BadArgument(f"{name} is at least {least}, not {value!r}")
+    limits = _Limits(min_workers, max_age, max_waiting, max_wait, max_parked)
+    limits.check()
     stored = get_queues(place)
     meant = [stored[name] for name in (stored if queues is None else queues)]
     records = [
@@ -107,7 +120,7 @@ def check_health(
     for queue in meant:
         since = oldest_due(queue, now) if max_wait is not None else None
         oldest = min((each for each in (oldest, since) if each is not None), default=None)
-        problems += _overdue(queue, now, since, max_wait, max_waiting, max_parked)
+        problems += _overdue(queue, now, since, limits)
     signs = [sign for record in work if (sign := written_at(record)) is not None]
     return Health(
         ok=not problems,
@@ -163,14 +176,8 @@ def _unserved(queue: Queue) -> Problem:
 # Jobs
 
 
-def _overdue(
-    queue: Queue,
-    now: int,
-    oldest: int | None,
-    max_wait: float | None,
-    max_waiting: int | None,
-    max_parked: int | None,
-) -> Iterator[Problem]:
+def _overdue(queue: Queue, now: int, oldest: int | None, limits: _Limits) -> Iterator[Problem]:
+    _, _, max_waiting, max_wait, max_parked = limits
     shown, name = _shown(queue), queue.name
     if queue.paused is not None:
         cure = f"it is paused ({queue.paused}): resume it with `zodbjobs resume`"
