@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import transaction
@@ -63,9 +64,8 @@ class Reader:
     """Reads the metrics of one database.
 
     To count what waits takes a second for a million jobs. If it took longer than 0.1 s, the count
-    serves for METRICS_PACE times as long, and so do `zodbjobs_jobs`,
-    `zodbjobs_oldest_due_age_seconds` and `zodbjobs_put_total`, which come of it. All else is of
-    the transaction's snapshot.
+    serves for METRICS_PACE times as long, and so do `zodbjobs_jobs` and `zodbjobs_put_total`, which
+    come of it. All else is of the transaction's snapshot.
     """
 
     def __init__(self) -> None:
@@ -207,26 +207,6 @@ def _of_jobs(queues: Iterable[QueueJobs], label: _Label) -> Families:
         for name, count in found.items():
             jobs.add_metric((name, state), count)
     yield jobs
-    ages = GaugeMetricFamily(
-        "zodbjobs_oldest_due_age_seconds",
-        "For how long the oldest job has been due that waits; 0 if none waits.",
-        labels=("queue",),
-    )
-    now = clock.to_datetime(clock.now())
-    oldest: dict[str, float] = {}
-    for queue in queues:
-        since = queue.oldest_waiting
-        age = 0.0 if since is None else max(0.0, (now - since).total_seconds())
-        oldest[label(queue.name)] = max(oldest.get(label(queue.name), 0.0), age)
-    for name, age in oldest.items():
-        ages.add_metric((name,), age)
-    yield ages
-    paused = GaugeMetricFamily(
-        "zodbjobs_queue_paused", "1 if nothing of the queue is begun, else 0.", labels=("queue",)
-    )
-    for name, count in _summed((label(queue.name), queue.paused) for queue in queues).items():
-        paused.add_metric((name,), min(count, 1))
-    yield paused
     put = CounterMetricFamily(
         "zodbjobs_put", "Jobs that were put, or put again by hand.", labels=("queue",)
     )
@@ -275,10 +255,9 @@ def _of_workers(workers: Iterable[WorkerInfo]) -> Families:
         "zodbjobs_worker_heartbeat_age_seconds",
         "Since when the worker has given no sign of life that has given none for longest.",
     )
-    now = clock.to_datetime(clock.now())
     written = [worker.last_written for worker in workers if worker.last_written is not None]
     if written:
-        silence.add_metric((), max(0.0, (now - min(written)).total_seconds()))
+        silence.add_metric((), _age(min(written)))
     yield silence
     living = [worker for worker in workers if worker.state != GONE]
     threads = GaugeMetricFamily(
@@ -298,6 +277,14 @@ def _of_queues(queues: Iterable[QueueTotals], label: _Label) -> Families:
     by_label: dict[str, list[QueueTotals]] = {}
     for queue in queues:
         by_label.setdefault(label(queue.name), []).append(queue)
+    ages = GaugeMetricFamily(
+        "zodbjobs_oldest_due_age_seconds",
+        "For how long the oldest job has been due that waits; 0 if none waits.",
+        labels=("queue",),
+    )
+    paused = GaugeMetricFamily(
+        "zodbjobs_queue_paused", "1 if nothing of the queue is begun, else 0.", labels=("queue",)
+    )
     finished = CounterMetricFamily(
         "zodbjobs_finished", "Jobs that ended, by outcome.", labels=("queue", "outcome")
     )
@@ -318,6 +305,8 @@ def _of_queues(queues: Iterable[QueueTotals], label: _Label) -> Families:
         "zodbjobs_run_seconds", "How long the attempts took that ended jobs.", labels=("queue",)
     )
     for name, group in by_label.items():
+        ages.add_metric((name,), max(_age(queue.oldest_due) for queue in group))
+        paused.add_metric((name,), any(queue.paused for queue in group))
         for outcome, count in _by_outcome(group).items():
             finished.add_metric((name, outcome), count)
         retried.add_metric((name,), sum(queue.retried for queue in group))
@@ -327,7 +316,14 @@ def _of_queues(queues: Iterable[QueueTotals], label: _Label) -> Families:
             (ran, [queue.ran for queue in group]),
         ):
             _add(family, (name,), total_of(histograms), defaults.SECONDS_BUCKETS, 1e6)
-    yield from (finished, retried, rescued, waited, ran)
+    yield from (ages, paused, finished, retried, rescued, waited, ran)
+
+
+def _age(since: datetime | None) -> float:
+    """Seconds since then, by the clock of this machine; 0 for None."""
+    if since is None:
+        return 0.0
+    return max(0.0, (clock.to_datetime(clock.now()) - since).total_seconds())
 
 
 def _by_outcome(group: Iterable[QueueTotals]) -> Mapping[str, float]:

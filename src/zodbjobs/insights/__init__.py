@@ -11,6 +11,7 @@ from __future__ import annotations
 from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
 from zodbjobs.insights.audit import list_audit
 from zodbjobs.insights.counting import most_jobs
+from zodbjobs.insights.health import Health, Problem, check_health
 from zodbjobs.insights.infos import (
     AttemptInfo,
     AuditEntry,
@@ -41,6 +42,7 @@ from zodbjobs.insights.tree import TreeRow, job_tree
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
+    "Health",
     "Histogram",
     "JobDeed",
     "JobDetails",
@@ -49,6 +51,7 @@ __all__ = [
     "Minute",
     "PauseInfo",
     "Period",
+    "Problem",
     "QueueJobs",
     "QueueStats",
     "QueueTotals",
@@ -58,6 +61,7 @@ __all__ = [
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
+    "check_health",
     "count_jobs",
     "find_agents",
     "find_job",

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from zodbjobs.insights.infos import Info, QueueStats, WorkerInfo
+from zodbjobs import clock
+from zodbjobs.insights.due import oldest_due
+from zodbjobs.insights.infos import Info, WorkerInfo
 from zodbjobs.insights.numbers import all_queue_stats, list_workers
 from zodbjobs.stored.counters import Counters, Measured
-from zodbjobs.stored.lifecycle import tallies
+from zodbjobs.stored.lifecycle import pausing, tallies
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.tallies import OUTCOMES, Ends
+from zodbjobs.stored.queue import Queue
 
 #: States of jobs that haven't ended, in the order of a job's way.
 STATES = ("scheduled", "blocked", "paused", "waiting", "assigned", "active", "parked")
@@ -22,16 +25,13 @@ STATES = ("scheduled", "blocked", "paused", "waiting", "assigned", "active", "pa
 class QueueJobs(Info):
     """The jobs of a queue now, by STATES.
 
-    `put`: how many were ever put, or put again. `oldest_waiting`: since when the one waits that
-    has waited longest. `paused`: whether nothing of the queue is begun. `not_looked_at`: how many
-    the workers of the database hold of which the queue isn't known; see QueueStats.
+    `put`: how many were ever put, or put again by hand. `not_looked_at`: how many the workers of
+    the database hold of which the queue isn't known; see QueueStats.
     """
 
     name: str
     states: Mapping[str, int]
     put: int
-    oldest_waiting: datetime | None
-    paused: bool
     not_looked_at: int
 
 
@@ -51,6 +51,9 @@ class QueueTotals(Info):
     """What was counted of a queue: jobs that ended, by outcome; of those that were begun how long
     they had waited and ran, by SECONDS_BUCKETS, in the attempt that ended them; attempts that
     another one followed, and jobs that were taken back from their worker.
+
+    `oldest_due`: since when the job waits that has waited longest of those that are due.
+    `paused`: whether nothing of the queue is begun.
     """
 
     name: str
@@ -59,6 +62,8 @@ class QueueTotals(Info):
     ran: Histogram
     retried: int
     rescued: int
+    oldest_due: datetime | None
+    paused: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,20 +89,17 @@ def count_jobs(place: Any) -> tuple[QueueJobs, ...]:
             stats.name,
             {state: getattr(stats, state) for state in STATES},
             sum(map(tallies.put_into, queues[stats.name].shards)),
-            stats.oldest_waiting,
-            _is_paused(stats),
             stats.not_looked_at,
         )
         for stats in all_queue_stats(place, minutes=1)
     )
 
 
-def _is_paused(stats: QueueStats) -> bool:
-    return any(pause.match is None for pause in stats.pauses)
-
-
 def read_totals(place: Any) -> Totals:
-    """All that was counted; it takes the same time however many jobs there are."""
+    """All that was counted; it takes the same time however many jobs there are.
+
+    Raises as `get_queue`.
+    """
     queues = get_queues(place)
     counters = Counters()
     for each in (queues.counters, *(record.counters for record in queues.workers.values())):
@@ -112,7 +114,7 @@ def read_totals(place: Any) -> Totals:
     )
 
 
-def _totals(queue: Any, counters: Counters) -> QueueTotals:
+def _totals(queue: Queue, counters: Counters) -> QueueTotals:
     ends = tallies.added(map(tallies.ends_of, queue.shards))
     return QueueTotals(
         queue.name,
@@ -121,6 +123,8 @@ def _totals(queue: Any, counters: Counters) -> QueueTotals:
         _histogram(ends.ran),
         counters.retried.get(queue.name, 0),
         counters.rescued.get(queue.name, 0),
+        clock.moment(oldest_due(queue, clock.now())),
+        pausing.is_paused(queue),
     )
 
 
