@@ -50,6 +50,7 @@ def reference() -> str:
         "operations.deeds",
         "redaction",
         "load_guard",
+        "metrics",
         "errors",
         "pyramid",
         "web",

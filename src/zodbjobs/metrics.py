@@ -64,8 +64,8 @@ class Reader:
     """Reads the metrics of one database.
 
     To count what waits takes a second for a million jobs. If it took longer than 0.1 s, the count
-    serves for METRICS_PACE times as long, and so do `zodbjobs_jobs` and `zodbjobs_put_total`, which
-    come of it. All else is of the transaction's snapshot.
+    serves for METRICS_PACE times as long, and so do `zodbjobs_jobs` and `zodbjobs_put_total`,
+    which come of it. All else is of the snapshot of the transaction.
     """
 
     def __init__(self) -> None:
