@@ -316,6 +316,6 @@ COMMIT_JOBS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 #: 60 series, and an application may have a queue for each of its users.
 METRICS_QUEUES = 100
 
-#: As many times as it took to count what waits, this count serves for metrics: about a second for
-#: a million jobs, which is asked for by several, and every few seconds.
-METRICS_PACE = 20
+#: Seconds for which one reading of the metrics counts what waits, or one shard. A million jobs
+#: take some seconds of a core, and who reads them waits for 10, and comes every 15, or 60.
+METRICS_SECONDS = 0.5

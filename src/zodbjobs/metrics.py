@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,17 +17,21 @@ import transaction
 
 from zodbjobs import clock, defaults
 from zodbjobs.insights import (
+    HeldJobs,
     Histogram,
-    QueueJobs,
     QueueTotals,
+    ShardJobs,
     Totals,
     WorkerInfo,
-    count_jobs,
+    count_held,
+    count_shard,
     read_totals,
 )
 from zodbjobs.insights.numbers import GONE, RUNNING, SILENT, STUCK
 from zodbjobs.insights.totals import STATES, total_of
 from zodbjobs.runtime.measures import KINDS
+from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.queue import Queue
 
 try:
     from prometheus_client import CollectorRegistry
@@ -53,25 +57,25 @@ OTHER = "other"
 
 _INFINITY = float("inf")
 
-# Seconds that counting what waits may take without the count being kept.
-_KEPT_FROM = 0.1
-
 #: Metrics, read in the current transaction of a connection.
 Families = Iterator[Metric]
 
 
 class Reader:
-    """Reads the metrics of one database.
+    """Reads the metrics of one database, in a bounded time.
 
-    To count what waits takes a second for a million jobs. If it took longer than 0.1 s, the count
-    serves for METRICS_PACE times as long, and so do `zodbjobs_jobs` and `zodbjobs_put_total`,
-    which come of it. All else is of the snapshot of the transaction.
+    All of it is of one snapshot, and takes the same time whatever the history holds, but for
+    counting what waits: that takes longer the more there is. So shards are counted for
+    `seconds` at most, or one of them; of the others the last count serves, and the next reading
+    begins with them. Until each shard of a queue was counted once, there is no `zodbjobs_jobs` and
+    no `zodbjobs_put_total` of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = defaults.METRICS_SECONDS) -> None:
+        self._seconds = seconds
         self._lock = threading.Lock()
-        self._kept: list[Metric] = []
-        self._until: float | None = None
+        self._counted: dict[bytes, ShardJobs] = {}
+        self._turn = 0
 
     def read(self, connection: Any) -> list[Metric]:
         """All metrics, as the current transaction of a connection has them. Raises as `get_queue`,
@@ -79,29 +83,41 @@ class Reader:
         """
         totals = read_totals(connection)
         label = _labels(totals)
-        return [*self._of_jobs(connection, label), *_of_totals(totals, label)]
-
-    def _of_jobs(self, connection: Any, label: _Label) -> list[Metric]:
         with self._lock:
-            start = clock.monotonic()
-            if self._until is None or start >= self._until:
-                self._kept = list(_of_jobs(count_jobs(connection), label))
-                now = clock.monotonic()
-                took = now - start
-                self._until = now + took * defaults.METRICS_PACE if took > _KEPT_FROM else None
-            return self._kept
+            jobs = self._count(get_queues(connection).values())
+        held = count_held(connection)
+        return [*_of_jobs(jobs, held, label), *_of_totals(totals, label)]
+
+    def _count(self, queues: list[Queue]) -> dict[str, list[ShardJobs]]:
+        """The counts of the shards of each queue of which there are all."""
+        shards = [shard for queue in queues for shard in queue.shards]
+        until = clock.monotonic() + self._seconds
+        first = self._turn % max(1, len(shards))
+        for shard in (*shards[first:], *shards[:first]):
+            self._counted[shard._p_oid] = count_shard(shard)
+            # Lets go of the indexes that were read; there may be many.
+            shard._p_jar.cacheGC()
+            self._turn += 1
+            if clock.monotonic() >= until:
+                break
+        oids = {queue.name: [shard._p_oid for shard in queue.shards] for queue in queues}
+        return {
+            name: [self._counted[oid] for oid in each]
+            for name, each in oids.items()
+            if all(oid in self._counted for oid in each)
+        }
 
 
 class Collector:
     """A collector for a registry of prometheus_client: the metrics of the queues in `db`.
 
-    Each scrape opens a connection, and reads one snapshot. Raises NotInstalled if the database
-    has no queues, and what the storage raises.
+    Each scrape opens a connection, and reads one snapshot. `seconds`: as in `Reader`. Raises
+    NotInstalled if the database has no queues, and what the storage raises.
     """
 
-    def __init__(self, db: Any) -> None:
+    def __init__(self, db: Any, seconds: float = defaults.METRICS_SECONDS) -> None:
         self._db = db
-        self._reader = Reader()
+        self._reader = Reader(seconds)
 
     def collect(self) -> list[Metric]:
         """All metrics."""
@@ -194,23 +210,27 @@ def _summed(found: Iterable[tuple[str, float]]) -> dict[str, float]:
 # What is there now
 
 
-def _of_jobs(queues: Iterable[QueueJobs], label: _Label) -> Families:
-    queues = list(queues)
+def _of_jobs(queues: Mapping[str, Sequence[ShardJobs]], held: HeldJobs, label: _Label) -> Families:
     jobs = GaugeMetricFamily(
         "zodbjobs_jobs", "Jobs that have not ended, by state.", labels=("queue", "state")
     )
+    beside = {"assigned": held.assigned, "active": held.active}
     for state in STATES:
-        found = _summed((label(queue.name), queue.states[state]) for queue in queues)
-        if state == "assigned":
-            unknown = max((queue.not_looked_at for queue in queues), default=0)
-            found = _summed([*found.items(), *([(OTHER, unknown)] if unknown else [])])
-        for name, count in found.items():
+        found = [
+            (label(name), sum(shard.states.get(state, 0) for shard in shards))
+            for name, shards in queues.items()
+        ]
+        found += [(label(name), n) for name, n in beside.get(state, {}).items() if name in queues]
+        if state == "assigned" and held.not_looked_at:
+            found.append((OTHER, held.not_looked_at))
+        for name, count in _summed(found).items():
             jobs.add_metric((name, state), count)
     yield jobs
     put = CounterMetricFamily(
         "zodbjobs_put", "Jobs that were put, or put again by hand.", labels=("queue",)
     )
-    for name, count in _summed((label(queue.name), queue.put) for queue in queues).items():
+    counts = ((label(name), sum(s.put for s in shards)) for name, shards in queues.items())
+    for name, count in _summed(counts).items():
         put.add_metric((name,), count)
     yield put
 

@@ -40,8 +40,7 @@ def finished(queue: Any) -> dict[str, int]:
 
 def put_count(queue: Any) -> int:
     queue._p_jar.transaction_manager.begin()
-    (found,) = (each for each in insights.count_jobs(queue) if each.name == queue.name)
-    return found.put
+    return sum(insights.count_shard(shard).put for shard in queue.shards)
 
 
 def put_many(queue: Any, number: int, **options: Any) -> list[zodbjobs.Job]:

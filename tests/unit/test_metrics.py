@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -250,29 +251,43 @@ def test_times_are_in_seconds(db: Any, queue: Any) -> None:
 # What a scrape costs
 
 
-def test_a_long_count_serves_for_a_while(
-    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def slow_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """To count a shard takes a second; which were counted."""
+    counted: list[Any] = []
     with moving_clock() as moved:
 
-        def slow(place: Any) -> Any:
+        def count(shard: Any) -> insights.ShardJobs:
+            counted.append(shard.index)
             moved.advance(1)
-            return insights.count_jobs(place)
+            return insights.count_shard(shard)
 
-        monkeypatch.setattr(metrics, "count_jobs", slow)
-        collector = metrics.Collector(db)
+        monkeypatch.setattr(metrics, "count_shard", count)
+        yield counted
 
-        def put() -> float:
-            body, _ = metrics.text_of(collector.collect())
-            (found,) = re.findall(r"^zodbjobs_put_total.* (.*)$", body.decode(), re.MULTILINE)
-            return float(found)
 
-        assert put() == 0
-        queue.put(sample.nothing)
-        transaction.commit()
-        assert put() == 0
-        moved.advance(defaults.METRICS_PACE)
-        assert put() == 1
+def put_of(collector: metrics.Collector) -> float | None:
+    body, _ = metrics.text_of(collector.collect())
+    found = re.findall(r"^zodbjobs_put_total.* (.*)$", body.decode(), re.MULTILINE)
+    return float(found[0]) if found else None
+
+
+def test_a_reading_takes_a_bounded_time(db: Any, queue: Any, slow_count: list[Any]) -> None:
+    queue.put(sample.nothing)
+    transaction.commit()
+    collector = metrics.Collector(db, seconds=2.5)
+    assert [put_of(collector) for _ in range(3)] == [None, None, 1]
+    assert slow_count == [0, 1, 2, 3, 4, 5, 6, 7, 0]
+    queue.put(sample.nothing)
+    transaction.commit()
+    for _ in range(3):
+        put_of(collector)
+    assert put_of(collector) == 2
+
+
+def test_what_is_printed_once_is_whole(db: Any, queue: Any, slow_count: list[Any]) -> None:
+    assert put_of(metrics.Collector(db, seconds=math.inf)) == 0
+    assert slow_count == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 def test_what_is_counted_for_ever_reads_no_job_and_no_history(db: Any, queue: Any) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 
 import click
 
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import opened
+from zodbjobs.cli.database import opened, reading
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.listening import address_of, reason_of
+from zodbjobs.stored.lifecycle.root import get_queues
 
 
 @options.command()
@@ -34,10 +36,12 @@ def metrics(database: Database, serve: str | None, read_only: bool) -> None:
 
     address = None if serve is None else address_of(serve, "127.0.0.1")
     with opened(database, read_only=read_only) as db:
-        text, _ = text_of(Collector(db).collect())
         if address is None:
+            text, _ = text_of(Collector(db, seconds=math.inf).collect())
             click.echo(text.decode("utf-8"), nl=False)
             return
+        with reading(db) as connection:
+            get_queues(connection)  # an error now, not a server without an answer
         try:
             serve_at(make_wsgi_app(db), *address, listens=_told)
         except OSError as error:

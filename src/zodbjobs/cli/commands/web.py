@@ -45,6 +45,10 @@ _NEEDED = ("chameleon", "waitress", "webob")
     "--proxy", "proxies", multiple=True, metavar="ADDRESS",
     help="Believe the header from here only; repeatable.  [default: this machine]",
 )  # fmt: skip
+@click.option(
+    "--metrics-token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE", help="Who sends its first line as a bearer token may read /metrics.",
+)  # fmt: skip
 @click.option("--prefix", default="", metavar="PATH", help="The path below which it is reached.")
 @click.option(
     "--threads", type=click.IntRange(1), default=4, show_default=True,
@@ -56,6 +60,7 @@ def web(
     password_file: Path | None,
     user_header: str | None,
     proxies: tuple[str, ...],
+    metrics_token_file: Path | None,
     prefix: str,
     threads: int,
 ) -> None:
@@ -73,11 +78,13 @@ def web(
         )
     host, port = address_of(listen)
     who_asks = _who_asks(host, _password(password_file), user_header, proxies)
+    token = None if metrics_token_file is None else _first_line(metrics_token_file, "token")
+    _check_metrics(token)
     from zodbjobs.web.host import make_host
     from zodbjobs.web.server import make_server
 
     with opened(database) as db:
-        app = make_host(db, who_asks, asks_password=user_header is None)
+        app = make_host(db, who_asks, asks_password=user_header is None, metrics_token=token)
         try:
             server = make_server(app, host, port, threads=threads, prefix=prefix)
         except OSError as error:
@@ -92,15 +99,24 @@ def web(
 def _password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(PASSWORD_VARIABLE) or None
+    return _first_line(file, "password")
+
+
+def _first_line(file: Path, what: str) -> str:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(
-            f"can't read the password in {file} ({error}); let it be text in UTF-8, of yours"
+            f"can't read the {what} in {file} ({error}); let it be text in UTF-8, of yours"
         ) from error
     if not lines or not lines[0]:
-        raise CommandError(f"the first line of {file} is empty; it has to be the password")
+        raise CommandError(f"the first line of {file} is empty; it has to be the {what}")
     return lines[0]
+
+
+def _check_metrics(token: str | None) -> None:
+    if token is not None and importlib.util.find_spec("prometheus_client") is None:
+        raise CommandError('metrics need prometheus_client: pip install "zodbjobs[metrics]"')
 
 
 def _who_asks(

@@ -93,9 +93,11 @@ class _Part:
         if not isinstance(found, Bundle):
             bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
+            bundle.few = 1
             self.inbox[anchor] = found = bundle
         if not are_many:
             job._place(self.shard, found.add(key, job))
+            found.few += 1
             return
         if found.shared is None:
             found.shared = SharedResults(self.shard.name)

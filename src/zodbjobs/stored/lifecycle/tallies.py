@@ -79,7 +79,7 @@ def left(tree: Any, number: int) -> None:
 
 def size_of(item: Any) -> int:
     """How many jobs were put as that item of an inbox."""
-    return item.size if isinstance(item, Bundle) else 1
+    return item.put_count() if isinstance(item, Bundle) else 1
 
 
 def put_into(shard: Shard) -> int:
