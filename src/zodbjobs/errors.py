@@ -137,6 +137,12 @@ class Cancelled(ZodbjobsError):
     """The job was cancelled."""
 
 
+class GivenBack(ZodbjobsError):
+    """The job ends at a checkpoint, as its worker stops or it is paused, and goes on behind its
+    cursor later; raised by ``local.checkpoint``, which a job lets pass.
+    """
+
+
 class Skipped(ZodbjobsError):
     """A job that it was put after ended without success."""
 

@@ -97,6 +97,10 @@ class IJob(IContained):
         "attaching; read-only. Empty until the end, but in the job itself, and if the job failed. "
         "The data goes with the job: once that is forgotten, the next pack frees it."
     )
+    cursor = Attribute(
+        "That of the last checkpoint of the job, which `zodbjobs.local.checkpoint` makes; None "
+        "if there was none. The job goes on behind it, also after a retry."
+    )
     log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
     callbacks = Attribute("Tuple of the callbacks, jobs and handles, in the order of adding.")

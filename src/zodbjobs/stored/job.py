@@ -87,7 +87,7 @@ _KNOWN = frozenset(
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names", "_audit"}
-    | {"_owner", "_title", "_realm", "_listed"}
+    | {"_owner", "_title", "_realm", "_listed", "_cursor"}
 )
 
 
@@ -167,6 +167,11 @@ class Job(Labelled):
     _unique: UniqueKey | None = None
     #: The last deeds of people that were done to it; see `auditing`.
     _audit: tuple[Any, ...] = ()
+    #: That of its last checkpoint. It stays, also when the job is taken out or put in again: what
+    #: was committed by then isn't to be done twice.
+    _cursor: Any = None
+    #: Whether it calls its callable for each item of something.
+    _is_sweep = False
     #: The files that it has left, by name.
     _attachments: dict[str, Attachment] | None = None
 
@@ -745,6 +750,15 @@ class Job(Labelled):
         """Percent and message as last reported, live while the job runs."""
         values = self.annotations
         return Progress(values.get("percent"), values.get("message"))
+
+    @property
+    def cursor(self) -> Any:
+        """That of the last checkpoint; None if there was none.
+
+        It stays when the job is retried, or removed and put again: it goes on behind that. To have
+        all of it done again, make another job.
+        """
+        return self._cursor
 
     @property
     def log_lines(self) -> tuple[str, ...]:
