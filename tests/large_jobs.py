@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sample
+from persistent import Persistent
 
 from zodbjobs import local
 
@@ -47,3 +48,33 @@ def in_steps_or_worse(*accounts: sample.Account) -> str:
     except Exception as error:
         met.append(type(error).__name__)
         raise KeyError("something else") from error
+
+
+class Item(Persistent):
+    """Something that is swept."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = 0
+
+
+#: The numbers of items of which the call raises.
+bad: set[int] = set()
+
+
+def touch(item: Item, amount: int = 1) -> None:
+    """Count how often it was done."""
+    item.count += amount
+    before(item.number)
+    if item.number in bad:
+        raise ValueError(f"item {item.number} is bad")
+
+
+def read(item: Item) -> None:
+    """Write nothing."""
+    met.append(item.number)
+
+
+def take_out(pair: tuple[int, Item], tree: Any) -> None:
+    """Take the item out of the tree."""
+    del tree[pair[0]]

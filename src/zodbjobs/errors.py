@@ -143,6 +143,10 @@ class GivenBack(ZodbjobsError):
     """
 
 
+class SweepFailed(ZodbjobsError):
+    """A Sweep has set aside as many items as it may, or one of its parts hasn't succeeded."""
+
+
 class Skipped(ZodbjobsError):
     """A job that it was put after ended without success."""
 

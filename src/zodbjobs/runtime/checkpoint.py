@@ -112,6 +112,14 @@ class Checkpoints:
         if not self._record.holds(attempt.key, attempt.job):
             raise _taken(attempt.job)
 
+    def make_room(self, attempt: Attempt) -> None:
+        """Let the connections forget objects that weren't changed, which they do by themselves
+        between two transactions only.
+        """
+        for connection in self._thread_session.session.connection.connections.values():
+            connection.cacheGC()
+        calls.set_running(attempt.job, True)
+
     def check(self, attempt: Attempt) -> None:
         """Raise Cancelled or TimedOut if the attempt can't commit any more."""
         error = attempt.reason_to_stop()

@@ -35,6 +35,7 @@ from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
+from zodbjobs.runtime.sweeping import Sweeping, Tools
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure, dotted_name
@@ -54,6 +55,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
     WAITING,
     AttemptResult,
 )
+from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
@@ -92,6 +94,7 @@ class Runner:
         self._thread_session = thread_session
         self._slot = slot
         self._report = report
+        self._stopping = stopping
         self._backoff = Backoff(stopping)
         self._is_alone = False
         self._cleaner = ThreadCleaner()
@@ -379,6 +382,9 @@ class Runner:
             self._hooks = calls.hooks_of(attempt.job)
             if self._hooks is not None:
                 self._hooks.set_up()
+            if is_sweep(attempt.job):
+                tools = Tools(self._checkpoints, self._stopping, self._prepare_again)
+                return Sweeping(attempt, tools, function, args, kwargs).run()
             return calls.run(function, args, kwargs, attempt.watch)
         finally:
             self._slot.called = None

@@ -170,6 +170,8 @@ class Job(Labelled):
     #: That of its last checkpoint. It stays, also when the job is taken out or put in again: what
     #: was committed by then isn't to be done twice.
     _cursor: Any = None
+    #: What a new job of its kind that is put in its place has of it, beside what all have.
+    _also_kept: tuple[str, ...] = ()
     #: Whether it calls its callable for each item of something.
     _is_sweep = False
     #: The files that it has left, by name.
@@ -808,6 +810,12 @@ class Job(Labelled):
             self()
         return self.result
 
+    def _run(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What a call by hand does with what the job calls."""
+        return calls.run(function, args, kwargs)
+
     def _call_here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run here and now, without the callbacks."""
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
@@ -821,7 +829,7 @@ class Job(Labelled):
             function, own_args, kwargs = calls.loaded(self, own_args, kwargs)
             if hooks is not None:
                 hooks.set_up()
-            result = calls.run(function, (*own_args, *args), kwargs)
+            result = self._run(function, (*own_args, *args), kwargs)
             while isinstance(result, Job):
                 result = result._result_by_hand(self)
             result = referring.storable_form(result, f"the result of {self!r}")
