@@ -46,6 +46,7 @@ def reference() -> str:
         "cleanup",
         "testing",
         "insights",
+        "sweep",
         "operations",
         "operations.deeds",
         "redaction",

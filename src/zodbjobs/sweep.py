@@ -1,7 +1,7 @@
 """What a `zodbjobs.Sweep` goes through: ``Sweep(tree, each)`` finds an enumerator by itself.
 
 Here are those to choose from, and the base for others. The cursors of a BTree and a TreeSet are
-their keys: what is added or removed behind the cursor meanwhile is seen, what is before it isn't.
+their keys: what is added or removed after the cursor meanwhile is seen, what is before it isn't.
 Those of a sequence are numbers: what is inserted or removed before the cursor moves the rest.
 """
 

@@ -1,6 +1,6 @@
 """Checkpoints: what a running job has done so far is committed, and it goes on from there.
 
-A checkpoint writes the job's record: the cursor behind what is done, the progress, the counts.
+A checkpoint writes the job's record: the cursor after what is done, the progress, the counts.
 Who takes the job away, by a cancellation, for its timeout or by a rescue, writes that record as
 well, so of the two one conflicts, and what was done since the last checkpoint is dropped with it.
 """
@@ -101,7 +101,7 @@ class Checkpoints:
         calls.set_running(attempt.job, True)
 
     def drop(self, attempt: Attempt) -> None:
-        """Roll back what was done since the last checkpoint, and begin anew behind that.
+        """Roll back what was done since the last checkpoint, and begin anew after that.
 
         Raises as `check`, and Cancelled if the job was taken away.
         """
@@ -144,7 +144,7 @@ class Checkpoints:
         attempt.pause = pause
         raise GivenBack(
             f"job {job.id} ({job.description}) of {spoken(name)} was given back at its "
-            f"checkpoint, as {why}; let this error pass, the job goes on behind its cursor"
+            f"checkpoint, as {why}; let this error pass, the job goes on from its cursor"
         )
 
 

@@ -115,6 +115,11 @@ class Runner:
         return self._thread_session
 
     @property
+    def must_poll(self) -> bool:
+        """Whether it has to ask a server for the commits of others."""
+        return self._thread_session.must_poll
+
+    @property
     def is_clean(self) -> bool:
         """Whether the thread may run another job: False once a cleaner has failed in it."""
         return self._cleaner.is_clean

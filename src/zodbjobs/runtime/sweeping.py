@@ -1,4 +1,4 @@
-"""Sweeping: one attempt at a Sweep, batch by batch, each committed with the cursor behind it."""
+"""Sweeping: one attempt at a Sweep, batch by batch, each committed with the cursor after it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Sweeping:
                 return batch
 
     def _commit(self, batch: _Batch) -> None:
-        """Commit a batch with the cursor behind it and the progress."""
+        """Commit a batch with the cursor after it and the progress."""
         cursor, done, failures, _ = batch
         self._checkpoints.check(self._attempt)
         self._attempt.annotate(sweep.progress_at(self._job, cursor, done, len(failures)))
@@ -134,7 +134,7 @@ class Sweeping:
         that is to blame is alone. Raises what isn't the fault of any.
         """
         if errors.is_unavailable(error) or errors.poisons(error):
-            self._attempt.broken = error  # the runner waits, or begins anew, behind the cursor
+            self._attempt.broken = error  # the runner waits, or begins anew, after the cursor
             raise error
         self._conflicts += 1
         is_over = not policy.outlasts_conflict(self._attempt.policy, error, self._conflicts)
@@ -164,13 +164,13 @@ class Sweeping:
         cursor, done, failures = plan.cursor, 0, list[Failed]()
         end = clock.monotonic() + plan.seconds
         while True:
-            behind, error = None, None
-            for behind, item in plan.enumerator.items(cursor):
+            after, error = None, None
+            for after, item in plan.enumerator.items(cursor):
                 self._tried = done + len(failures) + 1
                 error = self._called(item)
                 if error is not None:
                     break
-                cursor, done = behind, done + 1
+                cursor, done = after, done + 1
                 if self._is_full(end):
                     return _Batch(cursor, done, failures)
             if error is None:
@@ -181,12 +181,12 @@ class Sweeping:
                 plan = sweep.plan_of(self._job)
                 cursor, done, failures = plan.cursor, 0, []
                 continue
-            failure = sweep.failed(cursor, behind, item, error)
+            failure = sweep.failed(cursor, after, item, error)
             self._drop()
             if plan.room is None or len(failures) >= plan.room:
                 return _Batch(cursor, 0, failures, self._fatal(plan, error))
             failures.append(failure)
-            cursor = behind
+            cursor = after
             if self._is_full(end):
                 return _Batch(cursor, 0, failures)
 

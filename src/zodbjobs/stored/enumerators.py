@@ -1,4 +1,4 @@
-"""What a Sweep goes through: enumerators, each of which gives items behind a cursor.
+"""What a Sweep goes through: enumerators, each of which gives items after a cursor.
 
 They are stored with the sweep. `zodbjobs.sweep` has what is public of this.
 """
@@ -28,17 +28,17 @@ _GONE = object()
 
 
 class Enumerator:
-    """Gives the items of something in an order that lasts, each with the cursor behind it.
+    """Gives the items of something in an order that lasts, each with the cursor after it.
 
     A cursor is an immutable value: a key, a number, a tuple of such. Subclasses write `items`, and
     what else they know. They are stored with the job, and may refer to stored objects.
     """
 
     def items(self, cursor: Any) -> Iterator[tuple[Any, Any]]:
-        """Pairs of a cursor and an item: those behind `cursor`, all of them for None.
+        """Pairs of a cursor and an item: those after `cursor`, all of them for None.
 
-        The cursor of a pair is the one behind its item. What is called with an item may change
-        what is gone through. Each transaction begins anew, behind the last cursor.
+        The cursor of a pair is the one after its item. What is called with an item may change
+        what is gone through. Each transaction begins anew, after the last cursor.
         """
         raise NotImplementedError
 
@@ -70,8 +70,8 @@ class _Range(Enumerator):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {type(self.tree).__name__}>"
 
-    def _first_behind(self, key: Any) -> Any:
-        """The first key behind one, as the tree is now; _GONE if there is none."""
+    def _first_after(self, key: Any) -> Any:
+        """The first key after one, as the tree is now; _GONE if there is none."""
         after = self.after if key is None else key
         if after is None:
             keys = self.tree.keys() if self.upto is None else self.tree.keys(None, self.upto)
@@ -83,7 +83,7 @@ class _Range(Enumerator):
         """See `Enumerator`."""
         # Key by key, for what is called may add and remove others.
         left = 0
-        while (key := self._first_behind(cursor)) is not _GONE:
+        while (key := self._first_after(cursor)) is not _GONE:
             if not left:
                 self._fetch_ahead(key)
                 left = _AHEAD
@@ -241,7 +241,7 @@ class Csv(Enumerator):
     ``header=False``.
 
     `encoding`: UTF-8, Latin-1, or another one in which the byte 10 ends a line. `format`: what
-    `csv.reader` takes, such as ``delimiter=';'``. The cursor is the number of the byte behind a
+    `csv.reader` takes, such as ``delimiter=';'``. The cursor is the number of the byte after a
     row, so the blob mustn't be changed meanwhile. Raises BadArgument for what is no blob.
     """
 
@@ -296,7 +296,7 @@ def _named(names: list[str], row: list[str]) -> dict[Any, Any]:
 
 
 class _Rows:
-    """The rows of a file, and the number of the byte behind the last one that was read."""
+    """The rows of a file, and the number of the byte after the last one that was read."""
 
     def __init__(self, file: IO[bytes], encoding: str, format: dict[str, Any]) -> None:
         self._file = file
@@ -330,15 +330,15 @@ class Chained(Enumerator):
         """See `Enumerator`."""
         first, inner = (0, None) if cursor is None else cursor
         for number in range(first, len(self.parts)):
-            for behind, item in self.parts[number].items(inner):
-                yield (number, behind), item
+            for after, item in self.parts[number].items(inner):
+                yield (number, after), item
             inner = None
 
     def find(self, before: Any, cursor: Any) -> Any:
         """See `Enumerator`."""
-        number, behind = cursor
+        number, after = cursor
         is_same = before is not None and before[0] == number
-        return self.parts[number].find(before[1] if is_same else None, behind)
+        return self.parts[number].find(before[1] if is_same else None, after)
 
     def fraction(self, cursor: Any) -> float | None:
         """See `Enumerator`."""

@@ -757,7 +757,7 @@ class Job(Labelled):
     def cursor(self) -> Any:
         """That of the last checkpoint; None if there was none.
 
-        It stays when the job is retried, or removed and put again: it goes on behind that. To have
+        It stays when the job is retried, or removed and put again: it goes on from there. To have
         all of it done again, make another job.
         """
         return self._cursor

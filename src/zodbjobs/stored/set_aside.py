@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Aside(Persistent):
-    """An item that was set aside: the `cursor` behind it, its `failure`, and `shown`, its repr.
+    """An item that was set aside: the `cursor` after it, its `failure`, and `shown`, its repr.
 
     `item` is the item itself, as it is now.
     """

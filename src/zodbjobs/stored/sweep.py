@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from persistent import Persistent
+from zope.interface import implementer
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, SweepFailed
-from zodbjobs.interfaces import SUCCEEDED
+from zodbjobs.interfaces import SUCCEEDED, ISweep
 from zodbjobs.stored.composition import Composition
 from zodbjobs.stored.enumerators import Enumerator, enumerator_of
 from zodbjobs.stored.failure import Failure
@@ -47,6 +48,7 @@ class Source(Persistent):
         self.enumerator = enumerator
 
 
+@implementer(ISweep)
 class Sweep(Job):
     """A job that calls ``each(item, *args)`` for each item of `source`, in batches.
 
@@ -63,7 +65,8 @@ class Sweep(Job):
     of the source. `throttle`: which part of the time it works, more than 0 and up to 1, or a
     function that is called after each batch and returns for how many seconds to rest.
 
-    The result is a `Swept`. Called by hand it is done in the caller's transaction, in one piece.
+    The result has `done`, how many items, and `set_aside`, a sequence that another sweep can go
+    through. Called by hand it is done in the caller's transaction, in one piece.
     Raises TypeError and BadArgument for what can't be.
     """
 
@@ -97,7 +100,6 @@ class Sweep(Job):
                 "the item comes before the arguments of the partial; give these to the Sweep"
             )
         super().__init__(each, *args)
-        self._bound = None
         self._source = Source(enumerator_of(source))
         if on_error not in ON_ERROR:
             raise BadArgument(f"on_error is 'set aside' or 'fail', not {on_error!r}")
@@ -175,7 +177,7 @@ class Sweep(Job):
 
 
 class Failed(NamedTuple):
-    """An item for which the call raised: the cursors before and behind it, and its failure."""
+    """An item for which the call raised: the cursors before and after it, and its failure."""
 
     before: Any
     cursor: Any

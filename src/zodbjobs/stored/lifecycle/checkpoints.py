@@ -36,7 +36,7 @@ def note(
 
 
 def set_cursor(job: Job, cursor: Any) -> None:
-    """Let the job go on behind `cursor`."""
+    """Let the job go on after `cursor`."""
     job._cursor = cursor
 
 

@@ -64,7 +64,7 @@ def policy_data(job: Job) -> dict[str, Any]:
 
 
 def has_checkpoint(job: Job) -> bool:
-    """Whether what the job has done so far was committed, and it goes on behind that."""
+    """Whether what the job has done so far was committed, and it goes on from there."""
     return job._cursor is not None
 
 
