@@ -189,7 +189,9 @@ def _prepared(request: Any, registry: Any) -> Iterator[None]:
             request.root = prepared["root"]
             yield
     finally:
-        # prepare leaves the request there if the root can't be made.
+        # prepare leaves the request there, as it is, if the root can't be made.
+        if len(manager.stack) > depth:
+            request._process_finished_callbacks()  # noqa: SLF001 - as prepare does it
         del manager.stack[depth:]
 
 
