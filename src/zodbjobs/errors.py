@@ -80,7 +80,7 @@ class UserGone(ContextGone):
 
 
 class SiteGone(ContextGone):
-    """The site in which a job was put isn't there any more."""
+    """The site in which a job was put isn't there any more; at its path may be another one."""
 
 
 class ObjectGone(ContextGone):
