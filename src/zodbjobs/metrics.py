@@ -243,8 +243,9 @@ def _of_totals(totals: Totals, label: _Label) -> Families:
     yield from _of_queues(totals.queues, label)
     conflicts = CounterMetricFamily(
         "zodbjobs_conflicts",
-        "Transactions of workers that conflicted: of a job (job), of results of jobs that wrote "
-        "nothing (results), of what claims and books (step).",
+        "Transactions of workers that conflicted: of a job (job), of a batch of a Sweep "
+        "(checkpoint), of results of jobs that wrote nothing (results), of what claims and books "
+        "(step).",
         labels=("kind",),
     )
     for kind, count in {**dict.fromkeys(KINDS, 0), **totals.conflicts}.items():

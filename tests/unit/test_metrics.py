@@ -133,7 +133,7 @@ def test_all_outcomes_states_and_kinds_are_there_from_the_start(db: Any, queue: 
     for name, label, values in (
         ("zodbjobs_jobs", "state", 7),
         ("zodbjobs_finished_total", "outcome", 6),
-        ("zodbjobs_conflicts_total", "kind", 3),
+        ("zodbjobs_conflicts_total", "kind", 4),
         ("zodbjobs_workers", "state", 4),
         ("zodbjobs_worker_threads", "state", 3),
     ):

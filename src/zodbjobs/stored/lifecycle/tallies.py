@@ -94,16 +94,19 @@ def put_into(shard: Shard) -> int:
 
 def note_ends(shard: Shard, ended: Iterable[Ended]) -> None:
     """Count ended jobs that are booked."""
-    outcomes, waited, ran = (list(part) for part in _loaded(shard))
-    waits, runs = list(waited[1]), list(ran[1])
+    by_outcome, (waited, by_wait), (ran, by_run) = _loaded(shard)
+    outcomes, waits, runs = list(by_outcome), list(by_wait), list(by_run)
     for _, _, outcome, took, waiting, _ in ended:
         outcomes[_OUTCOME_PLACES[outcome]] += 1
-        if waiting is not None:
-            waits[bisect_left(_BOUNDS, waiting)] += 1
-            runs[bisect_left(_BOUNDS, took)] += 1
-            waited[0] += max(waiting, 0)
-            ran[0] += max(took, 0)
-    stored = (tuple(outcomes), (waited[0], tuple(waits)), (ran[0], tuple(runs)))
+        if waiting is None:
+            continue
+        waits[bisect_left(_BOUNDS, waiting)] += 1
+        runs[bisect_left(_BOUNDS, took)] += 1
+        if waiting > 0:  # by the clock of another machine it may be less
+            waited += waiting
+        if took > 0:
+            ran += took
+    stored = (tuple(outcomes), (waited, tuple(waits)), (ran, tuple(runs)))
     # As bytes: ZODB's writer asks about each number in a tree.
     shard.minutes[ENDS] = pickle.dumps(stored, _PROTOCOL)
 
