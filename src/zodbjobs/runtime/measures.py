@@ -45,7 +45,7 @@ class Measures:
     """Counts in memory, in any thread, since the worker has registered; by KINDS.
 
     `write` puts the numbers of now into the worker's record; what is counted after that is lost
-    with a process that is killed. Until then it is but noted, for a job is to wait for nothing here.
+    with a process that is killed. Until then it is but noted: a job shall wait for nothing here.
     """
 
     def __init__(self) -> None:
