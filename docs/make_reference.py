@@ -55,6 +55,7 @@ def reference() -> str:
         "operations.deeds",
         "redaction",
         "load_guard",
+        "metrics",
         "errors",
         "pyramid",
         *_SOURCES,

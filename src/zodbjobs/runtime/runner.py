@@ -33,6 +33,7 @@ from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.runtime.measures import CHECKPOINT, JOB
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.sweeping import Sweeping, Tools
@@ -158,6 +159,8 @@ class Runner:
                     if attempt is not None:
                         conflicts = attempt.conflicts
                     conflicts += 1
+                    if errors.is_transient(error):
+                        self._slot.measures.conflicted(JOB)
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None
@@ -211,6 +214,11 @@ class Runner:
         if conflicts == defaults.CONFLICTS_TOGETHER:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
+
+    def _prepare_batch_again(self, error: Exception, conflicts: int) -> None:
+        """The same for a batch of a Sweep, which alone is done again."""
+        self._slot.measures.conflicted(CHECKPOINT)
+        self._prepare_again(error, conflicts)
 
     def load_ahead(self, claims: Sequence[Claim]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
@@ -388,7 +396,7 @@ class Runner:
             if self._hooks is not None:
                 self._hooks.set_up()
             if is_sweep(attempt.job):
-                tools = Tools(self._checkpoints, self._stopping, self._prepare_again)
+                tools = Tools(self._checkpoints, self._stopping, self._prepare_batch_again)
                 return Sweeping(attempt, tools, function, args, kwargs).run()
             return calls.run(function, args, kwargs, attempt.watch)
         finally:
