@@ -20,6 +20,7 @@ IMPORTABLE = {
     "cli": ["zodbjobs.cli"],
     "grok": ["zodbjobs.grok"],
     "load": ["psutil", "zodbjobs.load_guard"],
+    "otel": ["zodbjobs.otel"],
     "plone": ["zodbjobs.cli", "zodbjobs.web"],  # zodbjobs.plone is tried in tests/homes
     "portal": ["zodbjobs.grok", "reportlab.platypus"],
     "web": ["zodbjobs.web"],
