@@ -51,6 +51,7 @@ def reference() -> str:
         "redaction",
         "load_guard",
         "errors",
+        "otel",
         "pyramid",
         "web",
         "web_worker",

@@ -1,4 +1,4 @@
-"""``python -m otel_worker FILE SPANS``: a worker that is instrumented; a span is a line of SPANS."""
+"""``python -m otel_worker FILE SPANS``: a worker that writes its spans, one a line."""
 
 from __future__ import annotations
 

@@ -414,20 +414,3 @@ def test_a_worker_that_is_not_instrumented_runs_what_was(
     run(any_db)
     (put,) = spans.all
     assert job.result == ids(put.context)[0]
-
-
-# The events that it goes by
-
-
-def test_the_events_of_an_attempt(any_db: Any, queue: Any) -> None:
-    heard: list[Any] = []
-    undo = events.subscribe(heard.append, events.AttemptConflicted, events.AttemptEnded)
-    job = queue.put(zodbjobs.Job(otel_jobs.note_span))
-    transaction.commit()
-    with conflict_once():
-        run(any_db)
-    undo()
-    conflicted, ended = heard
-    worker = ended.worker
-    assert conflicted == events.AttemptConflicted(job.id, "", worker, 1, 1, None)  # type: ignore[arg-type]
-    assert ended == events.AttemptEnded(job.id, "", worker, 1, "succeeded", None, None, 1)
