@@ -349,6 +349,7 @@ def test_what_an_attempt_has_led_to(any_db: Any, queue: Any, heard: Heard) -> No
             failed = queue.put(zodbjobs.Job(sample.fail, "no"), **said)
             snoozed = queue.put(zodbjobs.Job(otel_jobs.snooze), **said)
             taken = queue.put(zodbjobs.Job(otel_jobs.cancel_itself_elsewhere), **said)
+            paused = queue.put(zodbjobs.Job(otel_jobs.be_paused_at_a_checkpoint), **said)
             run(any_db)
             hour = moves.datetime() + timedelta(hours=1)
     finally:
@@ -359,6 +360,7 @@ def test_what_an_attempt_has_led_to(any_db: Any, queue: Any, heard: Heard) -> No
     assert attempts_of(heard, failed) == ["failed"]
     assert attempts_of(heard, snoozed) == ["snoozed"]
     assert attempts_of(heard, taken) == ["dropped"]
+    assert attempts_of(heard, paused) == ["given back"]
     for job, message in ((again, "no"), (snoozed, None)):
         (told,) = [event for event in heard.attempts if event.job_id == job.id]
         assert told.due == hour

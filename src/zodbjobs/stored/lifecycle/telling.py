@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 # The status of a transaction that was committed.
 _COMMITTED = "Committed"
 
+# Where a job goes that ended at a checkpoint, to go on there later.
+_GIVEN_BACK = ("ready", "paused")
+
 # By which a transaction has its notes.
 _NOTES = object()
 
@@ -171,17 +174,23 @@ def attempt_ended(begun: JobStarted, result: AttemptResult | None, conflicts: in
         return
     outcome, failure, due = "dropped", None, None
     if result is not None:
-        outcome = result.outcome or result.goes_to
-        if result.snoozed:
-            outcome = "snoozed"
-        elif result.failure is not None:
-            outcome = "retried"
+        outcome, due = _led_to(result), clock.moment(result.retry_at)
         failure = result.failure
         if failure is None and isinstance(result.result, Failure):
             failure = result.result
-        due = clock.moment(result.retry_at)
     said = (begun.job_id, begun.queue, begun.worker, begun.attempt)
     events.notify(AttemptEnded(*said, outcome, failure, due, conflicts))
+
+
+def _led_to(result: AttemptResult) -> str:
+    """What an attempt has led to, in one word or two."""
+    if result.snoozed:
+        return "snoozed"
+    if result.failure is not None:
+        return "retried"
+    if result.goes_to in _GIVEN_BACK:
+        return "given back"
+    return result.outcome or result.goes_to
 
 
 def progressed(job: Job, record: WorkerRecord, values: dict[str, Any]) -> None:
