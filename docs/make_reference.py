@@ -57,6 +57,7 @@ def reference() -> str:
         "load_guard",
         "metrics",
         "errors",
+        "otel",
         "pyramid",
         *_SOURCES,
         "web",
