@@ -50,6 +50,7 @@ def reference() -> str:
         "cleanup",
         "testing",
         "insights",
+        "sweep",
         "operations",
         "operations.deeds",
         "redaction",

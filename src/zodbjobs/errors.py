@@ -137,6 +137,16 @@ class Cancelled(ZodbjobsError):
     """The job was cancelled."""
 
 
+class GivenBack(ZodbjobsError):
+    """The job ends at a checkpoint, as its worker stops or it is paused, and goes on from its
+    cursor later; raised by ``local.checkpoint``, which a job lets pass.
+    """
+
+
+class SweepFailed(ZodbjobsError):
+    """A Sweep has set aside as many items as it may, or one of its parts hasn't succeeded."""
+
+
 class Skipped(ZodbjobsError):
     """A job that it was put after ended without success."""
 
