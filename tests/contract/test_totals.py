@@ -303,7 +303,7 @@ def test_totals_outlive_who_counted_them(any_db: Any, queue: Any) -> None:
 def test_an_orderly_stop_writes_what_was_measured(db: Any, queue: Any, account: Any) -> None:
     deposits = queue.put_many([zodbjobs.Job(account.deposit, 1) for _ in range(3)])
     jobs = put_many(queue, 30)
-    with conflict_once(), zodbjobs.Worker(db):
+    with conflict_once(), zodbjobs.Worker(db, threads=1):
         wait_for([*deposits, *jobs])
     found = totals(queue)
     assert not found.workers

@@ -37,8 +37,8 @@ def metrics(database: Database, serve: str | None, read_only: bool) -> None:
     address = None if serve is None else address_of(serve, "127.0.0.1")
     if address is not None and read_only:
         raise CommandError(
-            "--read-only looks at a file as it is now, and sees no later change; leave out --serve "
-            f"or --read-only; `zodbjobs worker {database} --processes 2` serves the file to others"
+            "--read-only looks at a file as it is now, and sees no later change; leave out --serve"
+            f" or --read-only; `zodbjobs worker {database} --processes 2` serves the file to others"
         )
     with opened(database, read_only=read_only) as db:
         if address is None:
