@@ -38,7 +38,7 @@ def metrics(database: Database, serve: str | None, read_only: bool) -> None:
     if address is not None and read_only:
         raise CommandError(
             "--read-only looks at a file as it is now, and sees no later change; leave out --serve"
-            f" or --read-only; `zodbjobs worker {database} --processes 2` serves the file to others"
+            f" or --read-only; `zodbjobs worker {database} --processes 2` serves it to others"
         )
     with opened(database, read_only=read_only) as db:
         if address is None:
