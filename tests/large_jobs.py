@@ -184,3 +184,11 @@ def note_where(item: Item) -> None:
 def look_at_cache(item: Item) -> None:
     """Note how many objects the connection has loaded."""
     met.append(item._p_jar._cache.cache_non_ghost_count)
+
+
+def change_beside(item: Item) -> None:
+    """One item is changed through a connection of its own, in the job's transaction."""
+    touch(item)
+    if item.number == 53:
+        beside = item._p_jar.db().open(item._p_jar.transaction_manager)
+        beside.root()["beside"] = 1

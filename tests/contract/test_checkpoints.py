@@ -79,6 +79,7 @@ def test_each_is_committed_with_its_cursor(any_db: Any, queue: Any, accounts: An
             found = connection.get(job._p_oid)
             progress = found._annotations and found._annotations["message"]
             steps.append((seen(any_db), found.cursor, progress))
+        local.get_job()._p_deactivate()  # as a connection does by itself, between two transactions
 
     large_jobs.before = look
     assert run_jobs(any_db) == 1

@@ -23,6 +23,7 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
+from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.stored.lifecycle.again import made_again
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -660,3 +661,28 @@ def test_a_storage_that_is_away_is_waited_for(
         worker.runner.flush()
     assert counts(tree) == [1] * NUMBER
     assert (job.outcome, job.result, job.attempts) == ("succeeded", (NUMBER, ()), 1)
+
+
+def test_two_connections_of_one_database_are_refused(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """Each would wait for the other one's commit; it is an item's fault, and is set aside."""
+    job = put(queue, tree, large_jobs.change_beside)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert (aside.item.number, aside.failure.type) == (53, "zodbjobs.errors.BadStatus")
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_shows_how_far_it_is(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree)
+    assert (IProgressable.providedBy(job), ISweep.providedBy(job), job.percent) == (
+        True,
+        True,
+        None,
+    )
+    assert (job.done, job.set_aside) == (0, ())
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.percent, job.done) == (100.0, NUMBER)
