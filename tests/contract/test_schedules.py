@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import patience
 import pytest
 import sample
 import transaction
@@ -23,6 +25,8 @@ from zodbjobs.errors import (
     UnknownQuota,
     UnknownSchedule,
 )
+from zodbjobs.runtime.assembly import Options, Parts
+from zodbjobs.runtime.tasks.schedules import FireSchedules
 from zodbjobs.stored.lifecycle import firing
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -464,3 +468,147 @@ def test_a_clock_that_is_set_back_fires_nothing_twice(
     assert run(any_db) == []
     clock.set(at(14))
     assert run(any_db) == [("hourly", at(14))]
+
+
+def test_an_undone_firing_is_fired_again(db: Any, clock: Any) -> None:
+    with db.transaction() as connection:
+        made = zodbjobs.get_queues(connection).schedules.create("hourly", "@hourly", planned)
+    clock.advance(3600)
+    fire(db)
+    db.undo(db.undoLog(0, 1)[0]["id"])
+    transaction.commit()
+    connection = db.open()
+    queues = zodbjobs.get_queues(connection)
+    made = queues.schedules["hourly"]
+    assert (made.runs, made.next, len(queues[""])) == ([], at(13), 0)
+    assert run(db) == [("hourly", at(13))]
+    assert made.fired == 1
+    connection.close()
+
+
+# In a worker: what can't be fired harms no other
+
+
+def test_a_queue_that_drains_holds_its_schedules_back(
+    any_db: Any, schedules: Any, clock: Any
+) -> None:
+    schedules.parent.create("other")
+    made = schedules.create("hourly", "@hourly", planned)
+    schedules.create("other", "@hourly", planned, queue="other")
+    schedules.parent[""].drain("a new release comes")
+    clock.advance(3600)
+    assert run(any_db) == [("other", at(13))]
+    assert (made.next, made.paused) == (at(13), None)
+    schedules.parent[""].resume()
+    assert run(any_db) == [("hourly", at(13))]
+
+
+def test_one_whose_queue_has_gone_is_paused(
+    any_db: Any, schedules: Any, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedules.parent.create("other")
+    bad = schedules.create("bad", "@hourly", planned, queue="other")
+    good = schedules.create("good", "@hourly", planned)
+    del schedules.parent._queues["other"]
+    transaction.commit()
+    clock.advance(3600)
+    assert run(any_db) == [("good", at(13))]
+    assert bad.paused.startswith("it couldn't be fired: UnknownQueue: there is no queue 'other'")
+    assert (good.paused, good.fired) == (None, 1)
+    assert "the schedule 'bad' can't be fired, and is paused" in caplog.text
+
+
+def test_one_whose_code_is_missing_is_left_to_others_for_a_while(
+    any_db: Any,
+    schedules: Any,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad = schedules.create("bad", "@hourly", zodbjobs.Job(sample.note, sample.Brittle()))
+    schedules.create("good", "@hourly", planned)
+    transaction.commit()
+    clock.advance(3600)
+    monkeypatch.setattr(sample, "brittle", ImportError)
+    any_db.cacheMinimize()
+    with worker_that_fires(any_db) as task:
+        while task.tick():
+            pass
+        transaction.begin()
+        assert (bad.paused, bad.next) == (None, at(13))
+        assert "it is left to other workers for now" in caplog.text
+        assert len(schedules.parent[""]) == 1
+        clock.advance(59)
+        while task.tick():
+            pass
+        transaction.begin()
+        assert bad.paused is None
+        clock.advance(11)
+        while task.tick():
+            pass
+    transaction.begin()
+    assert "is missing in this process" in bad.paused
+
+
+@contextlib.contextmanager
+def worker_that_fires(db: Any) -> Any:
+    """What fires the schedules of a worker that does nothing else."""
+    parts = Parts(db, Options(), threading.Event())
+    yield FireSchedules(parts.registration.session, parts.wakeup)
+    parts.registration.drop()
+    parts.registration.close()
+
+
+def test_a_worker_sees_what_is_made_and_changed_within_a_second(
+    any_db: Any, schedules: Any, clock: Any
+) -> None:
+    transaction.commit()
+    with worker_that_fires(any_db) as task:
+        assert not task.tick()
+        made = schedules.create("soon", planned, every=timedelta(seconds=5))
+        transaction.commit()
+        clock.advance(1)
+        assert not task.tick()
+        clock.advance(3.9)
+        assert not task.tick()
+        clock.advance(0.1)
+        assert task.tick()
+        transaction.begin()
+        assert made.fired == 1
+        made.pause("enough")
+        transaction.commit()
+        clock.advance(20)
+        assert not task.tick()
+        made.resume()
+        transaction.commit()
+        clock.advance(1)
+        assert not task.tick()
+        clock.advance(4)
+        assert task.tick()
+
+
+def test_an_idle_worker_commits_nothing_for_its_schedules(
+    any_db: Any, schedules: Any, clock: Any
+) -> None:
+    for number in range(30):
+        schedules.create(f"number {number}", "@daily", planned)
+    transaction.commit()
+    with worker_that_fires(any_db) as task:
+        task.tick()
+        before = any_db.lastTransaction()
+        opened = []
+        begin = task._session.manager.begin
+        task._session.manager.begin = lambda: opened.append(begin())
+        for _ in range(600):
+            clock.advance(1)
+            assert not task.tick()
+        assert any_db.lastTransaction() == before
+        assert opened == []
+
+
+def test_a_running_worker_fires(any_db: Any, queue: Any) -> None:
+    made = queue.parent.schedules.create("often", sample.nothing, every=timedelta(seconds=1))
+    transaction.commit()
+    with zodbjobs.Worker(any_db, threads=1):
+        patience.until(lambda: transaction.begin() and made.fired >= 2)
+    assert made.runs[0].lateness < timedelta(seconds=30)

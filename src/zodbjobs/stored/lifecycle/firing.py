@@ -8,8 +8,6 @@ who is to do it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ZODB.broken import Broken
@@ -85,11 +83,12 @@ def _due(schedule: Schedule, first: int, now: int, most: int) -> tuple[list[int]
         last = times.last_until(when, zone, since, now)
         return [] if last is None else [last], times.first_after(when, zone, now)
     start = first - 1 if since == first else since - 1
-    coming: Iterator[int] = times.times(when, zone, start)
-    found = list(islice(coming, most + 1))
-    planned = [at for at in found[:most] if at <= now]
-    upcoming = found[len(planned)] if len(planned) < len(found) else None
-    return planned, upcoming
+    planned: list[int] = []
+    for at in times.times(when, zone, start):
+        if at > now or len(planned) == most:
+            return planned, at
+        planned.append(at)
+    return planned, None
 
 
 def _leave_out(schedule: Schedule, planned: int, why: str) -> None:
