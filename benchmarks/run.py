@@ -19,16 +19,28 @@ from figures import FILE_FIGURES, Figure, Values
 from insight_figures import INSIGHT_FIGURES
 from piece_figures import PIECE_FIGURES
 from poll_figures import POLL_FIGURES
+from schedule_figures import SCHEDULE_FIGURES
 from server_figures import SERVER_FIGURES
 from web_figures import WEB_FIGURES
 
 RESULTS = Path(__file__).parent / "results"
 _WEB_FIGURES = {**POLL_FIGURES, **WEB_FIGURES}
-FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **_WEB_FIGURES, **SERVER_FIGURES}
+_OTHERS = {**SCHEDULE_FIGURES, **_WEB_FIGURES, **SERVER_FIGURES}
+FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **INSIGHT_FIGURES, **_OTHERS}
 
 # These are averages of many in themselves, or take long.
 _SLOW = ("latency", "zeo_latency", "pg_latency")
-_ONCE = (*("backlog", "insights_million", "lists_million", "web_million", "zeo_idle", "pg_idle"),)
+_ONCE = (
+    *(
+        "schedules_idle",
+        "backlog",
+        "insights_million",
+        "lists_million",
+        "web_million",
+        "zeo_idle",
+        "pg_idle",
+    ),
+)
 
 
 def measure(figure: Figure, rounds: int) -> tuple[Values, list[Values]]:
