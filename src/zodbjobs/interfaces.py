@@ -476,6 +476,10 @@ class ISchedule(Interface):
     paused_since = Attribute("Since when it is paused, aware UTC datetime, or None.")
     paused_by = Attribute("Who paused it, if that was said (str), or None.")
     fired = Attribute("How many jobs it has put (int).")
+    declared = Attribute(
+        "Whether code declares it, as in Worker(db, schedules=[...]). It fires while a living "
+        "worker declares it."
+    )
     runs = Attribute(
         "List of the last 20 runs, the newest first, each with job_id, planned, fired (aware UTC "
         "datetimes), outcome and lateness."

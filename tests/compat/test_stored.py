@@ -137,8 +137,12 @@ def _use_schedules(queue: Any, clock: Any) -> None:
     firing.fire(stuck, clock.now() + 5 * 86_400_000_000, 1)
     firing.fire(stuck, clock.now() + 10 * 86_400_000_000, 1)
     failing.pause("why", "me")
-    failing.resume()
-    failing.pause("why", "me")
+    transaction.commit()
+    declared = zodbjobs.Schedule("declared", "@daily", sample.nothing)
+    with zodbjobs.Worker(queue._p_jar.db(), schedules=[declared]):
+        transaction.begin()
+        schedules["declared"].edit(zone="Asia/Kathmandu")
+        transaction.commit()
 
 
 def _use_a_stuck_thread(db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:

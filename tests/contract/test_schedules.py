@@ -25,6 +25,7 @@ from zodbjobs.errors import (
     UnknownQuota,
     UnknownSchedule,
 )
+from zodbjobs.operations import deeds
 from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.tasks.schedules import FireSchedules
 from zodbjobs.stored.lifecycle import firing
@@ -175,6 +176,8 @@ def test_a_job_that_is_put_again_keeps_its_planned_time(
     assert job.outcome == "failed"
     queue.retry(job)
     assert (job.schedule, job.planned) == ("often", at(13))
+    again = deeds.put_again(queue, job.id)
+    assert (again.schedule, again.planned) == ("often", at(13))
     assert zodbjobs.Job(sample.nothing).planned is None
 
 

@@ -68,7 +68,9 @@ class Incarnation:
             Task(defaults.PRUNE_SECONDS, self._prune, at_once=True),
             Task(defaults.AGENTS_SECONDS, lambda: self._safely(self._follow_agents)),
         ]
-        self._schedules = FireSchedules(parts.registration.session, parts.wakeup)
+        self._schedules = FireSchedules(
+            parts.registration.session, parts.wakeup, [each.name for each in options.schedules]
+        )
 
     @property
     def id(self) -> str:

@@ -95,6 +95,9 @@ class Schedule(Persistent):
     _counted_from = 0
     #: How many jobs it has put.
     fired = 0
+    #: Whether code declares it; then what an operator has changed of it, which code doesn't.
+    declared = False
+    _edited: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -284,15 +287,17 @@ class Schedule(Persistent):
         schedules = self._require()
         changed = Schedule.__new__(Schedule)
         changed.name = self.name
-        for name in _DEFINITION:
+        for name in DEFINITION:
             setattr(changed, name, getattr(self, name))
         changed._define(*templates.told_apart(self.name, what), changes)
         changed._check(schedules)
         again = (changed._when, changed.zone) != (self._when, self.zone)
-        for name in _DEFINITION:
+        for name in DEFINITION:
             value = getattr(changed, name)
             if getattr(self, name) != value:
                 setattr(self, name, value)
+                if self.declared and name not in self._edited:
+                    self._edited = (*self._edited, name)
         self._counted_from = clock.now()
         if again:
             self._plan()
@@ -345,6 +350,18 @@ class Schedule(Persistent):
         self._next = micros
         self._place = None if micros is None else schedules.enter(self, micros)
 
+    def _set_aside(self) -> None:
+        """Let it be due no more, and keep its next time: nobody declares it."""
+        self._require().due.pop(self._place, None)
+        self._place = None
+
+    def _is_aside(self) -> bool:
+        return self._place is None and self._next is not None
+
+    def _take_up(self) -> None:
+        """Let it be due again at the time that it has kept; what was missed is caught up."""
+        self._place_at(self._next)
+
 
 def _checked_name(name: Any) -> str:
     most = defaults.SCHEDULE_NAME_CHARACTERS
@@ -396,5 +413,5 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "pause_after_failures": ("pause_after_failures", _checked_failures),
 }
 
-# What `edit` may change.
-_DEFINITION = ("_when", "_template", *(attribute for attribute, _ in _CHECKS.values()))
+#: What `edit` may change, and what is declared.
+DEFINITION = ("_when", "_template", *(attribute for attribute, _ in _CHECKS.values()))

@@ -91,8 +91,9 @@ def first_after(when: When, zone: str, micros: int) -> int | None:
         found = cron.first_after(what, zone, moment)
         return None if found is None else clock.to_micros(found.replace(tzinfo=UTC))
     if kind == "every":
+        interval: int = what
         anchor: int = when[2]
-        return max(anchor, anchor + ((micros - anchor) // what + 1) * what)
+        return max(anchor, anchor + ((micros - anchor) // interval + 1) * interval)
     place = bisect_right(what, micros)
     return what[place] if place < len(what) else None
 

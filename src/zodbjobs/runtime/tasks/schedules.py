@@ -6,6 +6,7 @@ Each worker does so, for all schedules: of two one conflicts, looks again, and f
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from transaction.interfaces import TransientError
 
@@ -16,7 +17,7 @@ from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import errors
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import firing
+from zodbjobs.stored.lifecycle import declaring, firing
 from zodbjobs.stored.schedule import Schedule
 
 log = logging.getLogger("zodbjobs")
@@ -25,13 +26,17 @@ log = logging.getLogger("zodbjobs")
 class FireSchedules:
     """Fires the schedules of the worker's database, in `session`.
 
+    `declared`: the names of those that this worker's code declares. One that code declares fires
+    while there is a worker that does; then it is set aside until there is one again.
+
     What can't be fired here harms no other: it is fired alone. If its queue takes no jobs, or its
     code is missing here, it is held back, and tried again; else it is paused with the reason.
     """
 
-    def __init__(self, session: Session, wakeup: Wakeup) -> None:
+    def __init__(self, session: Session, wakeup: Wakeup, declared: Sequence[str] = ()) -> None:
         self._session = session
         self._wakeup = wakeup
+        self._declared = declared
         self._alarm = wakeup.alarm()
         self._interval = Interval(defaults.SCHEDULES_SECONDS, at_once=True)
         self._seen: bytes | None = None
@@ -49,6 +54,7 @@ class FireSchedules:
         self._release()
         session.manager.begin()
         try:
+            self._take_up()
             due = self._due()
             jobs = self._fire(due)
         finally:
@@ -72,6 +78,13 @@ class FireSchedules:
         now = clock.monotonic()
         self._held = {oid: until for oid, until in self._held.items() if until > now}
 
+    def _take_up(self) -> None:
+        """Let what this worker declares be due again, if another one has set it aside."""
+        schedules = self._session.stored.schedules
+        if sum(declaring.take_up(schedules.get(name)) for name in self._declared):
+            self._session.manager.commit()
+            self._session.manager.begin()
+
     def _due(self) -> list[Schedule]:
         """What is due and isn't held back, at most a batch; sets the alarm to what isn't due."""
         schedules, now = self._session.stored.schedules, clock.now()
@@ -91,7 +104,7 @@ class FireSchedules:
         manager, now = self._session.manager, clock.now()
         jobs: list[Job] = []
         try:
-            for schedule in due:
+            for schedule in declaring.without_undeclared(self._session.stored, due):
                 if len(jobs) < defaults.FIRING_BATCH:
                     jobs += firing.fire(schedule, now, defaults.FIRING_BATCH - len(jobs))
             manager.commit()
@@ -106,7 +119,9 @@ class FireSchedules:
         manager = self._session.manager
         manager.begin()
         try:
-            jobs = firing.fire(schedule, clock.now(), defaults.FIRING_BATCH)
+            now, jobs = clock.now(), []
+            for each in declaring.without_undeclared(self._session.stored, [schedule]):
+                jobs = firing.fire(each, now, defaults.FIRING_BATCH)
             manager.commit()
             self._missing.pop(schedule._p_oid, None)
             return jobs

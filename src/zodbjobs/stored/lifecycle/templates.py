@@ -153,3 +153,17 @@ def copy_of(job: Job) -> Job:
     new._args = tuple(new if value is job else value for value in job._args)
     labels.mark(new)
     return new
+
+
+def are_alike(one: Job, other: Job) -> bool:
+    """Whether the copies of two templates would be the same, as far as that can be seen."""
+    if type(one) is not type(other):
+        return False
+    states = [
+        {name: value for name, value in state_of(job).items() if not name.startswith("_v_")}
+        for job in (one, other)
+    ]
+    try:
+        return bool(states[0] == states[1])
+    except Exception:  # what an argument says to that is its affair
+        return False
