@@ -28,6 +28,14 @@ from zodbjobs.insights.jobs import find_job, job_details, job_info
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.periods import Period, list_periods
 from zodbjobs.insights.quotas import QuotaInfo, list_quotas
+from zodbjobs.insights.schedules import (
+    RunInfo,
+    ScheduleDetails,
+    ScheduleInfo,
+    list_schedules,
+    schedule_details,
+    schedule_lateness,
+)
 from zodbjobs.insights.search import JobList, list_jobs
 from zodbjobs.insights.tree import TreeRow, job_tree
 
@@ -45,6 +53,9 @@ __all__ = [
     "Problem",
     "QueueStats",
     "QuotaInfo",
+    "RunInfo",
+    "ScheduleDetails",
+    "ScheduleInfo",
     "Times",
     "TreeRow",
     "WorkerInfo",
@@ -62,8 +73,11 @@ __all__ = [
     "list_jobs",
     "list_periods",
     "list_quotas",
+    "list_schedules",
     "list_workers",
     "most_jobs",
     "queue_stats",
+    "schedule_details",
+    "schedule_lateness",
     "stored_agents",
 ]

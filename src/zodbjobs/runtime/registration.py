@@ -35,8 +35,9 @@ class Registration:
 
     `db` is the database of the queues, maybe another one of the same family than was given.
     `queues` are the names of those that it works for at first, None for all; `agent_oids` the
-    object ids of its agents in the database. Enters the `schedules` of its code. Rescues the jobs of workers
-    that are known to be dead. All in transactions of its own, on a connection of its own.
+    object ids of its agents in the database. Enters the `schedules` of its code. Rescues the jobs
+    of workers that are known to be dead. All in transactions of its own, on a connection of its
+    own.
     """
 
     def __init__(

@@ -54,7 +54,8 @@ class Worker:
     an operator has changed or paused stays.
 
     Raises ValueError for no threads, none that may be stuck, or no time between heartbeats,
-    TypeError for a str as `queues`, for what isn't a Schedule, and for `agents` together with these or without any.
+    TypeError for a str as `queues`, for what isn't a Schedule, and for `agents` together with
+    these or without any.
 
     A context manager: starts the threads, and stops them at the end.
     """

@@ -352,10 +352,14 @@ class Schedule(Persistent):
 
     def _set_aside(self) -> None:
         """Let it be due no more, and keep its next time: nobody declares it."""
-        self._require().due.pop(self._place, None)
-        self._place = None
+        schedules = self._require()
+        if self._place is not None:
+            schedules.due.pop(self._place, None)
+            self._place = None
 
-    def _is_aside(self) -> bool:
+    @property
+    def is_aside(self) -> bool:
+        """Whether it has a next time, and isn't due then, as no worker declared it."""
         return self._place is None and self._next is not None
 
     def _take_up(self) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.queues import Queues
 
-# Bits of a key of `due` below the microseconds: many are due at midnight.
-_TIE_BITS = 10
+# Bits of a key of `due` below the milliseconds: many are due at midnight.
+_TIE_BITS = 20
 
 
 @implementer(ISchedules)
@@ -138,7 +138,7 @@ class Schedules(Persistent):
     def first_due_after(self, micros: int) -> int | None:
         """When the first of them is due that isn't at a moment; loads no schedule."""
         try:
-            return int(self.due.minKey((micros + 1) << _TIE_BITS)) >> _TIE_BITS
+            return (int(self.due.minKey(_first_after(micros))) >> _TIE_BITS) * 1_000
         except ValueError:  # there is none
             return None
 
@@ -147,12 +147,17 @@ class Schedules(Persistent):
 
         They aren't loaded; `due` may not be changed meanwhile.
         """
-        for place, schedule in self.due.items(None, ((micros + 1) << _TIE_BITS) - 1):
-            yield place >> _TIE_BITS, schedule
+        for place, schedule in self.due.items(None, _first_after(micros) - 1):
+            yield (place >> _TIE_BITS) * 1_000, schedule
 
     def enter(self, schedule: Schedule, micros: int) -> int:
         """Let a schedule be due at a moment; returns its key in `due`."""
-        place = (micros << _TIE_BITS) + random.getrandbits(_TIE_BITS)
+        place = (micros // 1_000 << _TIE_BITS) + random.getrandbits(_TIE_BITS - 1)
         while not self.due.insert(place, schedule):
             place += 1
         return place
+
+
+def _first_after(micros: int) -> int:
+    """The first key of `due` that is behind a moment."""
+    return (micros // 1_000 + 1) << _TIE_BITS

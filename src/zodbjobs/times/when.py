@@ -15,6 +15,7 @@ from zodbjobs.times import cron
 When = tuple[Any, ...]
 
 _SECOND = 1_000_000
+_MILLI = 1_000
 
 # How far `last_until` looks back first.
 _LOOK_BACK = 60 * _SECOND
@@ -47,17 +48,17 @@ def checked(
 
 
 def every(interval: timedelta, start: datetime | None = None) -> When:
-    """At a steady interval in UTC: the first time at `start`, or one interval from now.
+    """At a steady interval in UTC, to the millisecond: first at `start`, or one interval from now.
 
     Raises BadArgument for less than a second, or more than MOST_INTERVAL_SECONDS.
     """
     if not isinstance(interval, timedelta):
         raise BadArgument(f"every is a timedelta, as timedelta(minutes=5), not {interval!r}")
-    micros = interval // timedelta(microseconds=1)
+    micros = interval // timedelta(milliseconds=1) * _MILLI
     if not _SECOND <= micros <= defaults.MOST_INTERVAL_SECONDS * _SECOND:
         raise BadArgument(f"every is from a second to ten years, not {interval}")
     anchor = clock.now() + micros if start is None else _micros("start", start)
-    return ("every", micros, anchor)
+    return ("every", micros, _whole(anchor))
 
 
 def at(moments: Iterable[datetime]) -> When:
@@ -80,7 +81,12 @@ def _micros(what: str, moment: Any) -> int:
             f"{what} has a datetime without a timezone: {moment!r}; write datetime(..., "
             "tzinfo=UTC), or with a zoneinfo.ZoneInfo"
         )
-    return clock.to_micros(moment)
+    return _whole(clock.to_micros(moment))
+
+
+def _whole(micros: int) -> int:
+    """Rounded up to a millisecond, which is what schedules are ordered by."""
+    return -(-micros // _MILLI) * _MILLI
 
 
 def first_after(when: When, zone: str, micros: int) -> int | None:

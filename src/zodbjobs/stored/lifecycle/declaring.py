@@ -1,8 +1,8 @@
 """Declaring: schedules that a worker's code brings, beside those that people make.
 
-They are entered when the worker registers, in the same transaction, and follow what is declared but
-for what an operator has changed. Nobody takes another's away: what no living worker declares any
-more is set aside as it becomes due, and taken up by the next one that does.
+They are entered when the worker registers, in the same transaction, and follow what is declared
+but for what an operator has changed. Nobody takes another's away: what no living worker declares
+any more is set aside as it becomes due, and taken up by the next one that does.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def checked(declared: Iterable[Schedule]) -> tuple[Schedule, ...]:
 def declare(schedules: Schedules, declared: Iterable[Schedule]) -> None:
     """Enter what code declares, or let what is there follow it; joins the transaction.
 
-    A schedule that somebody has made by hand is left alone. Raises what `create` raises for a queue
-    or a quota that isn't there.
+    A schedule that somebody has made by hand is left alone. Raises what `create` raises for a
+    queue or a quota that isn't there.
     """
     for each in declared:
         each._check(schedules)
@@ -101,7 +101,7 @@ def _are_alike(name: str, before: Any, after: Any) -> bool:
 
 def take_up(schedule: Schedule | None) -> bool:
     """Let a schedule be due again that was set aside; whether it was."""
-    if schedule is None or not schedule.declared or not schedule._is_aside():
+    if schedule is None or not schedule.declared or not schedule.is_aside:
         return False
     schedule._take_up()
     return True
