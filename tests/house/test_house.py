@@ -30,6 +30,7 @@ PUBLIC = {
         "Schedule",
         "Secret",
         "Snooze",
+        "Sweep",
         "Worker",
         "cleanup",
         "compute",
@@ -45,6 +46,7 @@ PUBLIC = {
         "queue_installer",
         "redaction",
         "references",
+        "sweep",
         "testing",
         "errors",
         "events",
@@ -136,6 +138,7 @@ def test_nothing_is_public_that_the_interfaces_do_not_name() -> None:
         (interfaces.IJob, zodbjobs.Job),
         (interfaces.IQueue, queue.Queue),
         (interfaces.IQueues, queues.Queues),
+        (interfaces.ISweep, zodbjobs.Sweep),
         (interfaces.IJobManager, zodbjobs.JobManager),
         (interfaces.IJobContainer, zodbjobs.JobContainer),
     ]:

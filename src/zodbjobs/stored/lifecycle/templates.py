@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What a copy of a job hasn't, for it is another one's.
 _OWN = frozenset(
     {*GIVEN_BY_THE_QUEUE, "_container", "_parent", "__name__", "_audit", "_waiters", "_callbacks"}
-    | {"_is_part", "_wanted_queue", "_listed", "_schedule", "_planned"}
+    | {"_is_part", "_wanted_queue", "_listed", "_schedule", "_planned", "_cursor"}
 )
 
 _LABELS = ("owner", "about", "title", "realm")
