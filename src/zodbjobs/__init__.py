@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.lifecycle.root import get_queue, get_queues
     from zodbjobs.stored.result_of import result_of
     from zodbjobs.stored.retry import NeverRetry, Retry, RetryForever
+    from zodbjobs.stored.schedule import Schedule
     from zodbjobs.stored.secret import Secret
     from zodbjobs.stored.sweep import Sweep
 
@@ -59,6 +60,7 @@ _HOMES = {
     "QueueInstaller": "zodbjobs.installer",
     "Retry": "zodbjobs.stored.retry",
     "RetryForever": "zodbjobs.stored.retry",
+    "Schedule": "zodbjobs.stored.schedule",
     "Secret": "zodbjobs.stored.secret",
     "Snooze": "zodbjobs.errors",
     "result_of": "zodbjobs.stored.result_of",
@@ -105,6 +107,7 @@ __all__ = [
     "QueueInstaller",
     "Retry",
     "RetryForever",
+    "Schedule",
     "Secret",
     "Snooze",
     "Sweep",

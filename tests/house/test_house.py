@@ -27,6 +27,7 @@ PUBLIC = {
         "QueueInstaller",
         "Retry",
         "RetryForever",
+        "Schedule",
         "Secret",
         "Snooze",
         "Sweep",

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.workers import RunningJob, WorkerRecord
 
 
-_GIVEN_BY_THE_QUEUE = (
+GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
@@ -83,11 +83,11 @@ _GIVEN_BY_THE_QUEUE = (
 
 # What else a job has is looked at before it is stored, and so is what it is about.
 _KNOWN = frozenset(
-    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
+    {*GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names", "_audit"}
-    | {"_owner", "_title", "_realm", "_listed", "_cursor"}
+    | {"_owner", "_title", "_realm", "_listed", "_cursor", "_schedule", "_planned"}
 )
 
 
@@ -167,6 +167,9 @@ class Job(Labelled):
     _unique: UniqueKey | None = None
     #: The last deeds of people that were done to it; see `auditing`.
     _audit: tuple[Any, ...] = ()
+    #: The schedule that has put it, and the planned time, in microseconds.
+    _schedule: str | None = None
+    _planned: int | None = None
     #: That of its last checkpoint. It stays, also when the job is taken out or put in again: what
     #: was committed by then isn't to be done twice.
     _cursor: Any = None
@@ -309,6 +312,16 @@ class Job(Labelled):
     def unique(self) -> str | None:
         """The key with which it was put, or None."""
         return None if self._unique is None else self._unique.name
+
+    @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that has put it, or None; also of a job that is put again."""
+        return self._schedule
+
+    @property
+    def planned(self) -> datetime | None:
+        """The planned time of that schedule for which it was put, aware UTC; or None."""
+        return clock.moment(self._planned)
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -561,7 +574,7 @@ class Job(Labelled):
 
         Of the annotations only the progress goes: who has set the others isn't known.
         """
-        for name in _GIVEN_BY_THE_QUEUE:
+        for name in GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
         if self._listed:
             self._listed = ()

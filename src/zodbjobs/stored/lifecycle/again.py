@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _KEPT = (
     *("_call", "_args", "_kwargs", "_timeout", "_quota_names", "_retry_policy"),
     *("_failure_log_level", "_title", "_about", "_about_place", "_realm"),
+    *("_schedule", "_planned"),
 )
 
 
