@@ -316,7 +316,7 @@ def _check_shared(database: Database, db: Any) -> None:
         alone = [each for each in db.databases.values() if abilities.is_for_one_process(each)]
         if alone:
             raise CommandError(
-                f"{alone[0].storage.getName()} is for one process, and {database.path} names it; "
+                f"{alone[0].storage.getName()} is for one process, and {database.shown} names it; "
                 f"have a ZEO server share it, and say {database.served} there, or leave "
                 "--processes out"
             )

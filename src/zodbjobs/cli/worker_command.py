@@ -88,7 +88,7 @@ def make_queues(db: Any, database: Database, queues: list[str] | None) -> str:
 
 def served_text(database: Database) -> str:
     """What is served, for people."""
-    return database.path if isinstance(database, Application) else without_passwords(database)
+    return database.shown if isinstance(database, Application) else without_passwords(database)
 
 
 def threads_text(threads: int) -> str:
