@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from zodbjobs.lists import jobs_about, jobs_in, jobs_of
     from zodbjobs.manager import JobManager, compute, get_job_id
+    from zodbjobs.marking import transactional
     from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
     from zodbjobs.stored.agents import Agent
@@ -75,6 +76,7 @@ _HOMES = {
     "multidb_job_container_installer": "zodbjobs.installer",
     "multidb_queue_installer": "zodbjobs.installer",
     "queue_installer": "zodbjobs.installer",
+    "transactional": "zodbjobs.marking",
 }
 _MODULES = {
     "cleanup": "zodbjobs.runtime.cleanup",
@@ -129,6 +131,7 @@ __all__ = [
     "result_of",
     "serial",
     "testing",
+    "transactional",
 ]
 
 
