@@ -45,6 +45,7 @@ PUBLIC = {
         "redaction",
         "references",
         "testing",
+        "transactional",
         "errors",
         "events",
         "insights",
