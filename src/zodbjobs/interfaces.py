@@ -86,7 +86,7 @@ class IJob(IContained):
         "one that raised TimedOut. A put gives a job that has none the queue's."
     )
     transactional = Attribute(
-        "Whether all that it does is in its transaction, so that it may run behind others in that, "
+        "Whether all that it does is in its transaction, so that it may run behind others there, "
         "be committed with them, and be run again for their sake. By default what "
         "zodbjobs.transactional says of its callable. Settable while NEW, to None for that."
     )
@@ -310,8 +310,8 @@ class IQueue(Interface):
         with `unique_until='ended'` it isn't before that one has ended.
         `context`: False captures nothing of what the job is put in, such as the current site; see
         `zodbjobs.context`. What was set as `job.context` stays.
-        `owner`, `about`, `title`, `realm`, `transactional`: those attributes of the job; None: what
-        it has.
+        `owner`, `about`, `title`, `realm`, `transactional`: those attributes of the job; None:
+        what it has.
 
         Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
         (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
