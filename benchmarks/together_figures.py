@@ -61,7 +61,10 @@ def writers(kind: str, number: int = 4_000, contended: bool = False) -> Values:
         return number / seconds
 
     base = functools.partial(floor.update, number=number // 4, batch=1)
-    return figures.ratio(ours, base, functools.partial(server_figures.database, kind))
+    found = figures.ratio(ours, base, functools.partial(server_figures.database, kind))
+    with server_figures.database(kind) as db:
+        most = floor.update_behind_savepoints(db, number, floor.BATCH)
+    return {**found, "floor with savepoints": most}
 
 
 def processes(kind: str = "ZEO", number: int = 10_000) -> Values:
