@@ -136,6 +136,10 @@ LEFT_LYING_SECONDS = 0.3
 #: Seconds between two writes of what runs.
 RUNNING_SECONDS = 0.5
 
+#: Entries of a tree that are looked at for one that is due, of those that were put for later and
+#: that no worker has filed yet. There are as many only while no worker is there.
+DUE_LOOKS = 1_000
+
 #: Seconds between two looks of a job for a live annotation that it waits for. Each opens a
 #: transaction; others write what they show twice a second.
 ANNOTATION_POLL_SECONDS = 0.1
@@ -199,6 +203,18 @@ INTERRUPTIONS = 9
 #: further interruption, down to one. So a thousand short jobs of a dead worker are done at once,
 #: and one that kills its process takes few others with it, and after five times none.
 INTERRUPTED_TOGETHER = 256
+
+#: Seconds of work that a Sweep commits at once, by default. A stop waits for as long, and a kill
+#: or a conflict costs as much; a commit for each few items would cost more than the items.
+SWEEP_SECONDS = 0.5
+
+#: Items that a Sweep sets aside at most, by default: more of them are a fault of the code rather
+#: than of the data. Each is a record of some kilobytes.
+SWEEP_SET_ASIDE = 1_000
+
+#: Items after which a Sweep lets a connection's cache shrink within a batch: what is only read
+#: would be kept until the batch is committed.
+SWEEP_ROOM = 500
 
 #: Lines of a job's log that are kept with it.
 LOG_LINES = 200

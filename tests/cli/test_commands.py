@@ -26,7 +26,18 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
+    *(
+        "cancel",
+        "retry",
+        "remove",
+        "forget",
+        "stats",
+        "check",
+        "workers",
+        "pause",
+        "resume",
+        "drain",
+    ),
     *("agents", "audit", "web", "demo", "zc-async"),
 ]
 

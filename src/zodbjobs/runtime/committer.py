@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from transaction.interfaces import TransientError
@@ -18,6 +18,7 @@ from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import attempt_result, complete, labels
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -85,6 +86,32 @@ class Committer:
                 self._slot.shareable += spent
         self._done([*written, *results], group)
         return spent
+
+    def checkpoint(self, job: Job, write: Callable[[], bool]) -> bool:
+        """Commit what a job that goes on has done so far, with what `write` writes of that, and
+        the results that wait: they aren't to wait for its end. False, and nothing is committed, if
+        `write` says so. Raises what the commit raises; nothing is lost then, and the
+        transaction is aborted.
+        """
+        session = self._thread_session.session
+        group = self._slot.group.take()
+        try:
+            written = self._take_along(session.record, group) if group else []
+            is_written = write()
+            if is_written:
+                labels.sign(session.manager, [job])
+                session.manager.commit()
+        except BaseException:
+            session.manager.abort()
+            self._slot.group.give_back(group)
+            raise
+        if not is_written:
+            session.manager.abort()
+            self._slot.group.give_back(group)
+            return False
+        if group:
+            self._done(written, group)
+        return True
 
     def _take_along(self, record: WorkerRecord, group: list[AttemptResult]) -> list[AttemptResult]:
         """Write results that wait, in the transaction of a job that wrote to the database.

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import Cancelled, TimedOut, ZodbjobsError
@@ -17,6 +17,10 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, followers
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.options import timeout_of
+
+if TYPE_CHECKING:
+    from zodbjobs.runtime.checkpoint import Checkpoints
+    from zodbjobs.stored.pauses import Pause
 
 #: The attempt that runs in this context.
 current: ContextVar[Attempt] = ContextVar("zodbjobs.current")
@@ -39,8 +43,9 @@ class Attempt:
     """
 
     __slots__ = (
-        *("agent", "annotations", "cancelled", "changes", "connection", "deadline", "job"),
-        *("is_behind", "key", "log", "must_be_alone"),
+        *("agent", "annotations", "broken", "cancelled", "changes", "checkpoints", "conflicts"),
+        *("connection", "deadline", "given_back", "has_checkpoint", "is_behind", "job"),
+        *("key", "log", "must_be_alone", "pause"),
         *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
     )
 
@@ -68,6 +73,16 @@ class Attempt:
         self.stop_coroutine: Callable[[], object] | None = None
         self.changes = 1
         self.written = 0
+        #: What makes its checkpoints.
+        self.checkpoints: Checkpoints | None = None
+        #: How many attempts before it, or before its last checkpoint, were rolled back.
+        self.conflicts = 0
+        self.has_checkpoint = False
+        #: What the commit of a checkpoint raised: the attempt is over, whatever the job does now.
+        self.broken: Exception | None = None
+        #: Whether it has ended at a checkpoint, and the pause for which it did.
+        self.given_back = False
+        self.pause: Pause | None = None
 
     def is_overdue(self) -> bool:
         """Whether it has run for longer than its timeout."""

@@ -17,17 +17,26 @@ from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
 from zodbjobs.context.registry import restored
-from zodbjobs.errors import ContextGone, MissingCode, Snooze, TimedOut
+from zodbjobs.errors import (
+    Cancelled,
+    ContextGone,
+    GivenBack,
+    MissingCode,
+    Snooze,
+    TimedOut,
+)
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import accidents, policy, transactions
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
+from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, RunAlone, current
 from zodbjobs.runtime.rerun import Fault, Groups
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
+from zodbjobs.runtime.sweeping import Sweeping, Tools
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.together import Together
 from zodbjobs.runtime.transactions import Backoff, Stopped
@@ -48,6 +57,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
     WAITING,
     AttemptResult,
 )
+from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
@@ -86,6 +96,7 @@ class Runner:
         self._thread_session = thread_session
         self._slot = slot
         self._report = report
+        self._stopping = stopping
         self._backoff = Backoff(stopping)
         self._is_alone = False
         self._cleaner = ThreadCleaner()
@@ -93,6 +104,7 @@ class Runner:
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
+        self._checkpoints = Checkpoints(thread_session, self._committer, stopping, self.let_others)
         self._together = Together(thread_session, slot, self._committer)
         self._groups = Groups(self._together, self._attempt_behind, self._run_alone, self._recover)
 
@@ -105,6 +117,11 @@ class Runner:
     def thread_session(self) -> ThreadSession:
         """The thread's session."""
         return self._thread_session
+
+    @property
+    def must_poll(self) -> bool:
+        """Whether it has to ask a server for the commits of others."""
+        return self._thread_session.must_poll
 
     @property
     def is_clean(self) -> bool:
@@ -166,8 +183,10 @@ class Runner:
                     if errors.is_unavailable(error):
                         self._backoff.wait(error)
                         continue
-                    conflicts += 1
                     attempt = self._slot.attempt
+                    if attempt is not None:
+                        conflicts = attempt.conflicts
+                    conflicts += 1
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None
@@ -358,6 +377,7 @@ class Runner:
         record = self._thread_session.session.record
         attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
         attempt.connection = self._thread_session.session.connection
+        attempt.checkpoints, attempt.conflicts = self._checkpoints, conflicts
         attempt.is_behind = self._together.is_open
         try:
             telling.started(job, record)
@@ -368,6 +388,9 @@ class Runner:
                     log.error("%r is parked: %s", job, error)
                     return attempt_result.parked(claim, str(error), now)
             value = self._call(attempt, function, args, kwargs)
+            conflicts = attempt.conflicts
+            if attempt.broken is not None:
+                raise attempt.broken
             attempt.check_time()
             if isinstance(value, Job) and not completion.has_own_end(job):
                 return self._returned(claim, attempt, value, conflicts)
@@ -379,18 +402,34 @@ class Runner:
             if not untouched:
                 self._thread_session.check_joined()
         except BaseException as error:
+            if attempt.broken is not None and not is_ctrl_c(error):
+                raise attempt.broken from None  # whatever the job has made of it
             if isinstance(error, TransientError | RunAlone) or errors.is_disconnect(error):
                 raise
-            self._start_over()
-            if is_ctrl_c(error):
-                raise
-            if attempt.cancelled and (attempt.timed_out or self._is_taken(claim)):
-                self._drop(claim, attempt)
-                return None
-            return self._failed(claim, attempt.blame(error), now, conflicts, policy.JOB_ERROR)
+            return self._raised(claim, attempt, error)
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
+
+    def _raised(
+        self, claim: Claim, attempt: Attempt, error: BaseException
+    ) -> AttemptResult | None:
+        """What follows an attempt in which the job raised; None if it isn't to be written."""
+        if isinstance(error, Cancelled) and completion.has_own_end(attempt.job):
+            return self._cancelled(claim, attempt)
+        self._start_over()
+        if is_ctrl_c(error):
+            raise error
+        is_told = attempt.cancelled or isinstance(error, Cancelled)
+        if is_told and (attempt.timed_out or self._is_taken(claim)):
+            self._drop(claim, attempt)
+            return None
+        if attempt.given_back and isinstance(error, GivenBack):
+            log.info("%s", error)
+            self._report([attempt_result.given_back(claim, attempt.pause, clock.now())])
+            return None
+        blamed, conflicts = attempt.blame(error), attempt.conflicts
+        return self._failed(claim, blamed, attempt.started, conflicts, policy.JOB_ERROR)
 
     def _call(
         self,
@@ -407,6 +446,9 @@ class Runner:
             self._hooks = calls.hooks_of(attempt.job)
             if self._hooks is not None:
                 self._hooks.set_up()
+            if is_sweep(attempt.job):
+                tools = Tools(self._checkpoints, self._stopping, self._prepare_again)
+                return Sweeping(attempt, tools, function, args, kwargs).run()
             return calls.run(function, args, kwargs, attempt.watch)
         finally:
             self._slot.called = None

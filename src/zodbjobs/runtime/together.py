@@ -22,6 +22,7 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import calls, followers
 from zodbjobs.stored.lifecycle.attempt_result import WAITING, AttemptResult
+from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
 
 # Groups that don't write shared results, after one that did and couldn't be committed: another
@@ -151,8 +152,9 @@ class Together:
         if attempt is not None and attempt.must_be_alone:
             raise RunAlone
         self._check_order()
-        # Otherwise it was rolled back, or wasn't called.
-        if attempt is not None and not result.portable:
+        if attempt is not None and result.portable:
+            self.roll_back()  # what it did until it was parked, too
+        elif attempt is not None:
             self._let_share(result, attempt.job)
             self._must_commit = self._ends_with(result, attempt)
             if not self._must_commit:
@@ -272,9 +274,9 @@ def _may_share(claim: Claim, job: Job) -> bool:
     """Whether a claimed job, if it is transactional, may run in a transaction with others.
 
     Not one that holds slots of quotas, for others wait for these; that was interrupted, for it
-    may do so to others; that has hooks, which are called outside the transaction; or that others
-    follow, as what its end writes is written by others as well.
+    may do so to others; that has hooks, which are called outside the transaction; that commits by
+    itself, as a sweep; or that others follow, as what its end writes is written by others as well.
     """
-    if claim.names or claim.interruptions or claim.too_late:
+    if claim.names or claim.interruptions or claim.too_late or is_sweep(job):
         return False
     return not calls.has_hooks(job) and not followers.is_followed(job)
