@@ -163,3 +163,12 @@ def cancel(counter: Counter, job: zodbjobs.Job) -> None:
 def note(result: object) -> None:
     """What a callback does."""
     called.append(result)
+
+
+@zodbjobs.transactional
+def check(counter: Counter) -> int:
+    """Make a checkpoint."""
+    called.append("check")
+    counter.add()
+    local.checkpoint(1)
+    return counter.value

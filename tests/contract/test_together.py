@@ -15,7 +15,7 @@ from together_jobs import Counter, Rude
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import defaults, local
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.stored.lifecycle import complete
 from zodbjobs.stored.lifecycle.attempts import Verdict
@@ -23,7 +23,9 @@ from zodbjobs.stored.lifecycle.completion import shard_of
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # However slow the machine is, none of the jobs is.
+    monkeypatch.setattr(defaults, "MOST_GROUP_SECONDS", 3600.0)
     together_jobs.called.clear()
     together_jobs.meeting = dict
     together_jobs.entered.clear()
@@ -372,6 +374,17 @@ def test_one_with_callbacks_is_committed_alone(
     assert callback.outcome == "succeeded"
 
 
+def test_one_that_adds_a_callback_ends_the_group(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    together_jobs.meeting = lambda: local.get_job().add_callback(together_jobs.note)
+    job = zodbjobs.Job(together_jobs.meet, counters[4])
+    assert between(any_db, queue, counters, job) == 2
+    with bench(any_db) as worker:
+        worker.run()
+    assert together_jobs.called[-1] == 1
+
+
 def test_one_that_leaves_a_file_runs_again_alone(db: Any, queue: Any) -> None:
     counters = [Counter() for _ in range(10)]
     queue._p_jar.root()["counters"] = counters
@@ -379,6 +392,19 @@ def test_one_that_leaves_a_file_runs_again_alone(db: Any, queue: Any) -> None:
     assert between(db, queue, counters, job) == 3
     assert together_jobs.called == ["attach"] * 2
     assert list(job.attachments) == ["a.txt"]
+
+
+def test_one_that_makes_a_checkpoint_runs_again_alone(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    job = zodbjobs.Job(together_jobs.check, counters[4])
+    assert between(any_db, queue, counters, job) >= 3
+    assert together_jobs.called == ["check"] * 2
+
+
+def test_a_sweep_is_no_transactional_job(any_db: Any, queue: Any, counters: list[Counter]) -> None:
+    job = zodbjobs.Sweep(counters[4:5], together_jobs.count)
+    assert between(any_db, queue, counters, job, transactional=True) >= 3
 
 
 def test_one_that_returns_a_job_ends_the_group(
@@ -505,7 +531,7 @@ def test_jobs_that_they_put_are_there_once(
 ) -> None:
     calls = [(together_jobs.beget, counter, n % 3 == 1) for n, counter in enumerate(counters)]
     put(queue, *calls)
-    run(any_db)
+    assert run(any_db) == 1
     assert values(any_db) == [int(n % 3 != 1) for n in range(10)]
     while run(any_db):
         pass
