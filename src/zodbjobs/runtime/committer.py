@@ -14,6 +14,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime import transactions
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
@@ -84,6 +85,7 @@ class Committer:
             self._slot.seconds += spent
             if not self._commits_wait:
                 self._slot.shareable += spent
+        self._slot.measures.committed(JOB, spent, len(written) + len(results))
         self._done([*written, *results], group)
         return spent
 
@@ -95,6 +97,7 @@ class Committer:
         """
         session = self._thread_session.session
         group = self._slot.group.take()
+        start = time.monotonic()
         try:
             written = self._take_along(session.record, group) if group else []
             is_written = write()
@@ -109,6 +112,8 @@ class Committer:
             session.manager.abort()
             self._slot.group.give_back(group)
             return False
+        spent = time.monotonic() - start
+        self._slot.measures.committed(CHECKPOINT, spent, len(written))
         if group:
             self._done(written, group)
         return True
@@ -156,7 +161,12 @@ class Committer:
 
         manager = self._thread_session.manager
         try:
-            written = transactions.run(manager, write, backoff=self._backoff)
+            written = transactions.run(
+                manager,
+                write,
+                backoff=self._backoff,
+                on_conflict=functools.partial(self._slot.measures.conflicted, RESULTS),
+            )
         except transactions.Stopped:
             self._slot.group.give_back(group)
             raise
@@ -169,7 +179,9 @@ class Committer:
             record = self._thread_session.session.record
             written = write_alone(manager, record, group, self._backoff)
         else:
-            self._slot.group.committed(time.monotonic() - start)
+            spent = time.monotonic() - start
+            self._slot.group.committed(spent)
+            self._slot.measures.committed(RESULTS, spent, len(written))
         self._done(written, group)
 
     def _done(self, written: Sequence[AttemptResult], group: Sequence[AttemptResult]) -> None:

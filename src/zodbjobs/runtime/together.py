@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadStatus
+from zodbjobs.events import JobStarted
 from zodbjobs.runtime import accidents
 from zodbjobs.runtime.committer import Committer
 from zodbjobs.runtime.context import Attempt, RunAlone
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import calls, followers
+from zodbjobs.stored.lifecycle import calls, followers, telling
 from zodbjobs.stored.lifecycle.attempt_result import WAITING, AttemptResult
 from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -51,11 +52,13 @@ class TakenAway(Exception):
 class Member(NamedTuple):
     """A job whose call has returned, and whose effects aren't committed yet.
 
-    `attempt`: None if it wasn't called, as it had expired.
+    `attempt`: None if it wasn't called, as it had expired. `begun`: what the end of the attempt is
+    told with, if somebody was told that it begins.
     """
 
     result: AttemptResult
     attempt: Attempt | None
+    begun: JobStarted | None = None
 
 
 class _Guard:
@@ -123,11 +126,11 @@ class Together:
             and not self._slot.group.is_full(time.monotonic() - self._slot.seconds, 1)
         )
 
-    def begin(self, result: AttemptResult, attempt: Attempt) -> None:
+    def begin(self, result: AttemptResult, attempt: Attempt, begun: JobStarted | None) -> None:
         """Open a group with this job. Raises what a savepoint raises."""
         self._let_share(result, attempt.job)
         self._savepoint = self._manager.savepoint()
-        self._members = [Member(result, attempt)]
+        self._members = [Member(result, attempt, begun)]
         self._since = time.monotonic() - self._slot.seconds
         self._must_commit = self._is_given_away = self._is_committing = False
         self._manager.registerSynch(self._guard)
@@ -143,7 +146,9 @@ class Together:
         except (Exception, SystemExit):  # what it is alone tells, when it is run
             return False
 
-    def add(self, result: AttemptResult, attempt: Attempt | None) -> None:
+    def add(
+        self, result: AttemptResult, attempt: Attempt | None, begun: JobStarted | None
+    ) -> None:
         """Add a job that has run in the open group, and commit if nobody may run behind it.
 
         Raises RunAlone if it is to be run alone, Disordered if it has ended the transaction or
@@ -163,7 +168,7 @@ class Together:
         with self._lock:
             if self._is_given_away:
                 raise Disordered("others wait no longer for this job")
-            self._members.append(Member(result, attempt))
+            self._members.append(Member(result, attempt, begun))
         self._slot.seconds += self._seconds_each
         if self._must_commit:
             self.commit()
@@ -232,7 +237,11 @@ class Together:
         # Where few were claimed a commit would seem dear, so that few would be claimed again.
         self._seconds_each = spent / max(len(results), _FEW)
         self._unshared = max(0, self._unshared - 1)
+        members = self._members
         self._close()
+        for member in members:
+            if member.begun is not None:
+                telling.attempt_ended(member.begun, member.result, 0)
 
     def give_up(self) -> list[Member]:
         """Drop what all have done, and close the group; the jobs that were in it, unless they
@@ -242,14 +251,17 @@ class Together:
             return []
         self._guard.is_open = False
         with self._lock:
-            members = [] if self._is_given_away else self._members
+            dropped = self._members
+            members = [] if self._is_given_away else dropped
             self._is_given_away = True
         if any(member.result.shared is not None for member in members):
             self._unshared = _UNSHARED
         self._manager.abort()
-        for member in members:
+        for member in dropped:
             if member.attempt is not None:  # what it did to its arguments isn't watched
                 member.attempt.job._p_invalidate()
+            if member.begun is not None:
+                telling.attempt_ended(member.begun, None, 0)
         self._close()
         return members
 
