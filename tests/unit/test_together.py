@@ -170,6 +170,50 @@ def test_groups_do_without_shared_results_after_one_that_failed(
     assert values(db) == [1] * 200
 
 
+# Who is given to others
+
+
+def test_what_was_given_away_is_not_committed(
+    db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    put(queue, *[(counter.add,) for counter in counters])
+    with bench(db) as worker:
+        claims = worker.claim()
+        for claim in claims[:3]:
+            worker.runner.run(claim)
+        assert worker.runner.take_group() == claims[:3]
+        assert worker.runner.take_group() == []
+        worker.runner.end_group()
+        assert values(db) == [0] * 10
+        assert worker.results == []
+        for claim in claims:
+            worker.runner.run(claim)
+        worker.runner.flush()
+    assert values(db) == [1] * 10
+
+
+def test_who_was_not_waited_for_runs_again_alone(
+    db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    calls = [(together_jobs.meet, counter, n) for n, counter in enumerate(counters)]
+    put(queue, *calls)
+    taken: list[Any] = []
+    with bench(db) as worker:
+        together_jobs.meeting = lambda: (
+            taken.extend(worker.runner.take_group()) if together_jobs.called == [0, 1, 2] else None
+        )
+        claims = worker.claim()
+        for claim in claims[:3]:
+            worker.runner.run(claim)
+        assert taken == claims[:2]
+        assert together_jobs.called == [0, 1, 2, 2]
+        assert values(db) == [0, 0, 1] + [0] * 7
+        for claim in (*taken, *claims[3:]):
+            worker.runner.run(claim)
+        worker.runner.flush()
+    assert values(db) == [1] * 10
+
+
 # Time limits, and who is told to stop
 
 

@@ -128,7 +128,8 @@ class Together:
 
     def begin(self, result: AttemptResult, attempt: Attempt, begun: JobStarted | None) -> None:
         """Open a group with this job. Raises what a savepoint raises."""
-        self._let_share(result, attempt.job)
+        if not self._unshared:
+            result.share(attempt.job)
         self._savepoint = self._manager.savepoint()
         self._members = [Member(result, attempt, begun)]
         self._since = time.monotonic() - self._slot.seconds
@@ -160,7 +161,8 @@ class Together:
         if attempt is not None and result.portable:
             self.roll_back()  # what it did until it was parked, too
         elif attempt is not None:
-            self._let_share(result, attempt.job)
+            if not self._unshared:
+                result.share(attempt.job)
             self._must_commit = self._ends_with(result, attempt)
             if not self._must_commit:
                 self._savepoint = self._manager.savepoint()
@@ -200,10 +202,6 @@ class Together:
             or result.goes_to is WAITING
             or not self._thread_session.is_plain()
         )
-
-    def _let_share(self, result: AttemptResult, job: Job) -> None:
-        if not job._p_changed and not self._unshared:
-            result.share(job)
 
     def _is_slow(self, job: Job) -> bool:
         """Whether a job took so long that nothing is to wait for its like; that is remembered."""
