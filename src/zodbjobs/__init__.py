@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from zodbjobs.lists import jobs_about, jobs_in, jobs_of
     from zodbjobs.manager import JobManager, compute, get_job_id
+    from zodbjobs.marking import transactional
     from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
     from zodbjobs.stored.agents import Agent
@@ -80,6 +81,7 @@ _HOMES = {
     "multidb_job_container_installer": "zodbjobs.installer",
     "multidb_queue_installer": "zodbjobs.installer",
     "queue_installer": "zodbjobs.installer",
+    "transactional": "zodbjobs.marking",
 }
 _MODULES = {
     "cleanup": "zodbjobs.runtime.cleanup",
@@ -138,6 +140,7 @@ __all__ = [
     "serial",
     "sweep",
     "testing",
+    "transactional",
 ]
 
 

@@ -74,6 +74,11 @@ GROUP_COMMITS = 4
 #: ... which is counted up to this.
 MOST_GROUP_SECONDS = 0.1
 
+#: Seconds that the effects of transactional jobs wait for one that runs behind them. Then other
+#: threads run them again, and that one is run again alone. They are short, as no callable that
+#: lately took longer than MOST_GROUP_SECONDS runs behind others.
+TOGETHER_SECONDS = 1.0
+
 #: As many jobs of one bundle must end together for their ends to go into the record that they
 #: have in common; it is written anew each time, with up to BUNDLE_JOBS ends in it.
 SHARED_TOGETHER = 20

@@ -85,6 +85,11 @@ class IJob(IContained):
         "while NEW, also to seconds. Past it the attempt can't commit, is told so, and counts as "
         "one that raised TimedOut. A put gives a job that has none the queue's."
     )
+    transactional = Attribute(
+        "Whether all that it does is in its transaction, so that it may run behind others there, "
+        "be committed with them, and be run again for their sake. By default what "
+        "zodbjobs.transactional says of its callable. Settable while NEW, to None for that."
+    )
     created = Attribute("When it was put, aware UTC datetime, or None.")
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
     finished = Attribute("When it ended, aware UTC datetime, or None.")
@@ -304,6 +309,7 @@ class IQueue(Interface):
         about=None,
         title=None,
         realm=None,
+        transactional=None,
     ):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
@@ -324,7 +330,8 @@ class IQueue(Interface):
         with `unique_until='ended'` it isn't before that one has ended.
         `context`: False captures nothing of what the job is put in, such as the current site; see
         `zodbjobs.context`. What was set as `job.context` stays.
-        `owner`, `about`, `title`, `realm`: those attributes of the job; None: what it has.
+        `owner`, `about`, `title`, `realm`, `transactional`: those attributes of the job; None:
+        what it has.
 
         Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
         (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
@@ -345,6 +352,7 @@ class IQueue(Interface):
         about=None,
         title=None,
         realm=None,
+        transactional=None,
     ):
         """`put` each of an iterable, all or none, and return them as a list."""
 

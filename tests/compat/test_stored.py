@@ -77,6 +77,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.put(sample.nothing, transactional=True)
         queue.put(zodbjobs.Job(sample.identity, _refer_to(account)))
         queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
         references.register("there", _is_one, lambda one: (one.account, "a bank"), _load)

@@ -48,6 +48,7 @@ PUBLIC = {
         "references",
         "sweep",
         "testing",
+        "transactional",
         "errors",
         "events",
         "insights",

@@ -6,6 +6,7 @@ them. The record is written at put, at the end, and when something unusual happe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from ZODB.utils import u64
 from zope.interface import implementer
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument, BadStatus, Snooze
+from zodbjobs.errors import BadArgument, BadStatus, MissingCode, Snooze
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
@@ -49,6 +50,7 @@ from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
     checked_percent,
     checked_priority,
+    checked_transactional,
     due_micros,
     duration_micros,
     timeout_micros,
@@ -84,7 +86,7 @@ GIVEN_BY_THE_QUEUE = (
 # What else a job has is looked at before it is stored, and so is what it is about.
 _KNOWN = frozenset(
     {*GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
-    | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
+    | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout", "_transactional"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names", "_audit"}
     | {"_owner", "_title", "_realm", "_listed", "_cursor", "_schedule", "_planned"}
@@ -121,6 +123,7 @@ class Job(Labelled):
     _begin_by: int | None = None
     _timeout: int | None = None  # microseconds
     _given_timeout: int | None = None  # the queue's, as it was at the put
+    _transactional: bool | None = None  # None: what its callable says
     _unsuccessful: str | None = None
     _result: Any = None
     _last_failure: Failure | None = None
@@ -520,6 +523,9 @@ class Job(Labelled):
         if "timeout" in vars(cls):
             cls._timeout = timeout_micros(vars(cls)["timeout"])
             del cls.timeout
+        if "transactional" in vars(cls):
+            cls._transactional = checked_transactional(vars(cls)["transactional"])
+            del cls.transactional
         if isinstance(title := vars(cls).get("title"), str):
             cls._title = labels.checked_title(title)
             del cls.title
@@ -733,6 +739,22 @@ class Job(Labelled):
     def timeout(self, value: float | timedelta | None) -> None:
         self._require("timeout can be set", NEW)
         self._timeout = timeout_micros(value)
+
+    @property
+    def transactional(self) -> bool:
+        """Whether all that it does is in its transaction, so that it may share a commit.
+
+        By default what its callable says, see `zodbjobs.transactional`. Settable while NEW, to
+        None for that. Raises BadStatus, and BadArgument for what is neither True, False nor None.
+        """
+        with contextlib.suppress(MissingCode):
+            calls.from_stored(self._call)  # which knows it by then
+        return calls.is_transactional(self)
+
+    @transactional.setter
+    def transactional(self, value: bool | None) -> None:
+        self._require("transactional can be set", NEW)
+        self._transactional = checked_transactional(value)
 
     @property
     def priority(self) -> int:
