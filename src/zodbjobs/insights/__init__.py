@@ -37,12 +37,24 @@ from zodbjobs.insights.schedules import (
     schedule_lateness,
 )
 from zodbjobs.insights.search import JobList, list_jobs
+from zodbjobs.insights.totals import (
+    HeldJobs,
+    Histogram,
+    QueueTotals,
+    ShardJobs,
+    Totals,
+    count_held,
+    count_shard,
+    read_totals,
+)
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
     "Health",
+    "HeldJobs",
+    "Histogram",
     "JobDeed",
     "JobDetails",
     "JobInfo",
@@ -52,15 +64,20 @@ __all__ = [
     "Period",
     "Problem",
     "QueueStats",
+    "QueueTotals",
     "QuotaInfo",
     "RunInfo",
     "ScheduleDetails",
     "ScheduleInfo",
+    "ShardJobs",
     "Times",
+    "Totals",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
     "check_health",
+    "count_held",
+    "count_shard",
     "find_agents",
     "find_job",
     "find_worker",
@@ -77,6 +94,7 @@ __all__ = [
     "list_workers",
     "most_jobs",
     "queue_stats",
+    "read_totals",
     "schedule_details",
     "schedule_lateness",
     "stored_agents",

@@ -80,6 +80,7 @@ class Checkpoints:
         back then.
         """
         job = attempt.job
+        self._thread_session.check_joined()
 
         def write() -> bool:
             if not self._record.holds(attempt.key, job):

@@ -14,6 +14,7 @@ import transaction
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import failure_detector, transactions
+from zodbjobs.runtime.measures import Measures
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
@@ -48,6 +49,8 @@ class Registration:
         schedules: Sequence[Schedule] = (),
     ) -> None:
         self.id = uuid.uuid4().hex
+        #: What the worker counts; its record has it with each heartbeat, and in the end.
+        self.measures = Measures()
         self._agents = agents
         self._schedules = schedules
         self.manager = transaction.TransactionManager()
@@ -128,6 +131,7 @@ class Registration:
                 for claim in unbegun:
                     complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
+                self.measures.write(record.counters)
                 rescue.strike_off(queues, record)
 
         self._commit(change)

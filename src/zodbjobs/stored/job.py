@@ -874,7 +874,7 @@ class ProgressableJob(Job):
         Settable to a number or None while the job doesn't run; raises BadStatus then, and
         BadArgument for anything else. A job reports its own with ``zodbjobs.local.set_progress``.
         """
-        return self.annotations.get("percent")
+        return self.progress.percent
 
     @percent.setter
     def percent(self, value: float | None) -> None:
