@@ -34,6 +34,7 @@ LABELS = {
     "zodbjobs_jobs": {"queue", "state"},
     "zodbjobs_oldest_due_age_seconds": {"queue"},
     "zodbjobs_queue_paused": {"queue"},
+    "zodbjobs_schedule_lateness_seconds": set(),
     "zodbjobs_worker_heartbeat_age_seconds": set(),
     "zodbjobs_worker_threads": {"state"},
     "zodbjobs_workers": {"state"},
@@ -350,3 +351,14 @@ def test_without_prometheus_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "zodbjobs.metrics")
     with pytest.raises(ImportError, match=re.escape('pip install "zodbjobs[metrics]"')):
         importlib.import_module("zodbjobs.metrics")
+
+
+def test_the_lateness_of_schedules(db: Any) -> None:
+    name = "zodbjobs_schedule_lateness_seconds"
+    with moving_clock() as moved:
+        with db.transaction() as connection:
+            schedules = zodbjobs.get_queues(connection).schedules
+            schedules.create("often", print, every=timedelta(minutes=5))
+        assert value(db, name) == 0
+        moved.advance(330)
+        assert value(db, name) == 30

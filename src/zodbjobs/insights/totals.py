@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from zodbjobs import clock
 from zodbjobs.insights.due import oldest_due
 from zodbjobs.insights.infos import Info, WorkerInfo
 from zodbjobs.insights.numbers import Leased, Waiting, list_workers
+from zodbjobs.insights.schedules import schedule_lateness
 from zodbjobs.stored.counters import Counters, Measured
 from zodbjobs.stored.lifecycle import pausing, tallies
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -82,6 +83,7 @@ class Totals(Info):
 
     `conflicts` and `commits` by kind (see `runtime.measures`), the latter by COMMIT_BUCKETS;
     `commit_jobs` by COMMIT_JOBS_BUCKETS. The queues come in the order in which they were made.
+    `schedule_lateness`: as of `schedule_lateness`.
     """
 
     queues: tuple[QueueTotals, ...]
@@ -89,6 +91,7 @@ class Totals(Info):
     commits: Mapping[str, Histogram]
     commit_jobs: Histogram
     workers: tuple[WorkerInfo, ...]
+    schedule_lateness: timedelta
 
 
 def count_shard(shard: Shard) -> ShardJobs:
@@ -128,6 +131,7 @@ def read_totals(place: Any) -> Totals:
         {kind: _histogram(measured) for kind, measured in counters.commits.items()},
         _histogram(counters.commit_jobs),
         tuple(list_workers(place)),
+        schedule_lateness(place),
     )
 
 
