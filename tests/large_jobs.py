@@ -183,6 +183,7 @@ def note_where(item: Item) -> None:
 
 def look_at_cache(item: Item) -> None:
     """Note how many objects the connection has loaded."""
+    assert item.count == 0
     met.append(item._p_jar._cache.cache_non_ghost_count)
 
 
