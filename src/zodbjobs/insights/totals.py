@@ -82,16 +82,16 @@ class Totals(Info):
     """What was counted of a database, also by workers that are gone, and the workers of now.
 
     `conflicts` and `commits` by kind (see `runtime.measures`), the latter by COMMIT_BUCKETS;
-    `commit_jobs` by COMMIT_JOBS_BUCKETS. The queues come in the order in which they were made.
-    `schedule_lateness`: as of `schedule_lateness`.
+    `commit_jobs` by COMMIT_JOBS_BUCKETS. `schedule_lateness`: see there. The
+    queues come in the order in which they were made.
     """
 
     queues: tuple[QueueTotals, ...]
     conflicts: Mapping[str, int]
     commits: Mapping[str, Histogram]
     commit_jobs: Histogram
-    workers: tuple[WorkerInfo, ...]
     schedule_lateness: timedelta
+    workers: tuple[WorkerInfo, ...]
 
 
 def count_shard(shard: Shard) -> ShardJobs:
@@ -130,8 +130,8 @@ def read_totals(place: Any) -> Totals:
         counters.conflicts,
         {kind: _histogram(measured) for kind, measured in counters.commits.items()},
         _histogram(counters.commit_jobs),
-        tuple(list_workers(place)),
         schedule_lateness(place),
+        tuple(list_workers(place)),
     )
 
 
