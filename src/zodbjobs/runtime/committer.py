@@ -14,6 +14,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime import transactions
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
@@ -81,6 +82,7 @@ class Committer:
         self._slot.seconds += spent
         if not self._commits_wait:
             self._slot.shareable += spent
+        self._slot.measures.committed(JOB, spent, len(written) + 1)
         self._done([*written, result], group)
         return True
 
@@ -92,6 +94,7 @@ class Committer:
         """
         session = self._thread_session.session
         group = self._slot.group.take()
+        start = time.monotonic()
         try:
             written = self._take_along(session.record, group) if group else []
             is_written = write()
@@ -106,6 +109,8 @@ class Committer:
             session.manager.abort()
             self._slot.group.give_back(group)
             return False
+        spent = time.monotonic() - start
+        self._slot.measures.committed(CHECKPOINT, spent, len(written))
         if group:
             self._done(written, group)
         return True
@@ -153,7 +158,12 @@ class Committer:
 
         manager = self._thread_session.manager
         try:
-            written = transactions.run(manager, write, backoff=self._backoff)
+            written = transactions.run(
+                manager,
+                write,
+                backoff=self._backoff,
+                on_conflict=functools.partial(self._slot.measures.conflicted, RESULTS),
+            )
         except transactions.Stopped:
             self._slot.group.give_back(group)
             raise
@@ -166,7 +176,9 @@ class Committer:
             record = self._thread_session.session.record
             written = write_alone(manager, record, group, self._backoff)
         else:
-            self._slot.group.committed(time.monotonic() - start)
+            spent = time.monotonic() - start
+            self._slot.group.committed(spent)
+            self._slot.measures.committed(RESULTS, spent, len(written))
         self._done(written, group)
 
     def _done(self, written: Sequence[AttemptResult], group: Sequence[AttemptResult]) -> None:

@@ -25,6 +25,7 @@ from zodbjobs.errors import (
     Snooze,
     TimedOut,
 )
+from zodbjobs.events import JobStarted
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import accidents, policy, transactions
@@ -33,6 +34,7 @@ from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.runtime.measures import CHECKPOINT, JOB
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.sweeping import Sweeping, Tools
@@ -100,6 +102,8 @@ class Runner:
         self._cleaner = ThreadCleaner()
         self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
+        self._begun: JobStarted | None = None  # what the end of the attempt is told with
+        self._led_to: AttemptResult | None = None  # None if what it did is dropped
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
         self._checkpoints = Checkpoints(thread_session, self._committer, stopping, self.let_others)
@@ -158,23 +162,37 @@ class Runner:
                     if attempt is not None:
                         conflicts = attempt.conflicts
                     conflicts += 1
+                    if errors.is_transient(error):
+                        self._slot.measures.conflicted(JOB)
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None
                         break
                     if not policy.outlasts_conflict(attempt and attempt.policy, error, conflicts):
-                        result = Context().run(self._give_up, claim, error, conflicts)
+                        result = self._led_to = Context().run(
+                            self._give_up, claim, error, conflicts
+                        )
                         break
+                    if self._begun is not None:
+                        telling.conflicted(self._begun, conflicts, error)
                     self._prepare_again(error, conflicts)
                 finally:
                     self._slot.attempt = None
+            self._tell_end(conflicts)  # before what follows it, which the commit may put
             if result is not None:
                 self._committer.keep(result)
             if accidents.arranged is not None:
                 accidents.arranged(AFTER_COMMIT)
         finally:
+            self._tell_end(conflicts)
             if self._is_alone:
                 self.let_others()
+
+    def _tell_end(self, conflicts: int) -> None:
+        """Tell what the attempt has led to, if somebody was told that it begins."""
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            telling.attempt_ended(begun, self._led_to, conflicts)
 
     def let_others(self) -> None:
         """Run no longer alone among the jobs that keep conflicting; called in any thread."""
@@ -212,6 +230,11 @@ class Runner:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
 
+    def _prepare_batch_again(self, error: Exception, conflicts: int) -> None:
+        """The same for a batch of a Sweep, which alone is done again."""
+        self._slot.measures.conflicted(CHECKPOINT)
+        self._prepare_again(error, conflicts)
+
     def load_ahead(self, claims: Sequence[Claim]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
         return self._thread_session.load_ahead(claims)
@@ -229,13 +252,14 @@ class Runner:
         # Also before: other code runs in this thread between jobs, as when they are loaded ahead.
         self._cleaner.clean()
         try:
-            result = self._attempt(claim, conflicts)
+            result = self._led_to = self._attempt(claim, conflicts)
             if accidents.arranged is not None:
                 accidents.arranged(BEFORE_COMMIT)
             if result is None or result.portable:
                 return result
             self._commit(result)
         except BaseException as error:
+            self._led_to = None
             self._start_over()
             if isinstance(error, Died):
                 self._hooks = None
@@ -321,7 +345,7 @@ class Runner:
         attempt.connection = self._thread_session.session.connection
         attempt.checkpoints, attempt.conflicts = self._checkpoints, conflicts
         try:
-            telling.started(job, record)
+            self._begun = telling.started(job, record)
             if parts or function is None:
                 try:
                     function, args, kwargs = self._prepare(attempt, parts, function, args, kwargs)
@@ -367,7 +391,9 @@ class Runner:
             return None
         if attempt.given_back and isinstance(error, GivenBack):
             log.info("%s", error)
-            self._report([attempt_result.given_back(claim, attempt.pause, clock.now())])
+            self._led_to = attempt_result.given_back(claim, attempt.pause, clock.now())
+            self._tell_end(attempt.conflicts)
+            self._report([self._led_to])
             return None
         blamed, conflicts = attempt.blame(error), attempt.conflicts
         return self._failed(claim, blamed, attempt.started, conflicts, policy.JOB_ERROR)
@@ -388,7 +414,7 @@ class Runner:
             if self._hooks is not None:
                 self._hooks.set_up()
             if is_sweep(attempt.job):
-                tools = Tools(self._checkpoints, self._stopping, self._prepare_again)
+                tools = Tools(self._checkpoints, self._stopping, self._prepare_batch_again)
                 return Sweeping(attempt, tools, function, args, kwargs).run()
             return calls.run(function, args, kwargs, attempt.watch)
         finally:
@@ -543,6 +569,7 @@ class Runner:
         """Leave a job that was taken away while it ran: by a cancellation, for its timeout, or by
         a rescue.
         """
+        self._led_to = None
         if attempt is not None and attempt.timed_out:
             log.info("%s had timed out; what it did here is dropped", claim)
         else:

@@ -18,6 +18,7 @@ from zodbjobs.web.pages import (
     deeds,
     job,
     jobs,
+    metrics,
     mine,
     overview,
     parked,
@@ -27,6 +28,7 @@ from zodbjobs.web.pages import (
     workers,
 )
 from zodbjobs.web.routing import Needs, Route
+from zodbjobs.web.scrapes import PATH
 
 
 def _on_several() -> Iterator[Route]:
@@ -44,6 +46,7 @@ ROUTES = (
     Route("GET", "/queues", queues.queues, "view", title=_("Queues")),
     Route("GET", "/workers", workers.workers, "view", title=_("Workers")),
     Route("GET", "/audit", audit.audit, "view_audit", in_realm=True, title=_("Audit")),
+    Route("GET", PATH, metrics.metrics, "view"),
     Route("GET", "/mine", mine.mine, Needs.A_NAME, title=_("My jobs")),
     Route("GET", "/about/{database}/{oid}", about.about, Needs.A_NAME),
     *_on_several(),
