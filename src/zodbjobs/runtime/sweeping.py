@@ -193,6 +193,7 @@ class Sweeping:
     def _is_full(self, end: float) -> bool:
         """Whether the batch is to be committed now."""
         if self._tried % defaults.SWEEP_ROOM == 0:
+            sweep.keep_loaded(self._job)
             self._checkpoints.make_room(self._attempt)
         if self._tried == self._limit or clock.monotonic() >= end:
             return True

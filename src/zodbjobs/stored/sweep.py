@@ -205,6 +205,13 @@ def plan_of(job: Sweep) -> Plan:
     return Plan(job._source.enumerator, job._cursor, job._seconds, job._throttle, room)
 
 
+def keep_loaded(job: Sweep) -> None:
+    """See to it that a connection which makes room keeps what is gone through: it may be a long
+    list, which each batch would load again.
+    """
+    assert job._source.enumerator is not None  # asked for an attribute, it was used just now
+
+
 def note(job: Sweep, cursor: Any, done: int, failures: Sequence[Failed]) -> None:
     """Note what is done by the end of a batch, in its transaction."""
     job._cursor = cursor
