@@ -217,3 +217,8 @@ def look_at_source(item: Item) -> None:
     assert item.count == 0
     if item.number in (0, 1_400):
         met.append(local.get_job()._source.enumerator.sequence)  # type: ignore[attr-defined]
+
+
+def note_options(item: Item) -> None:
+    job = local.get_job()
+    met.append((job.priority, job.timeout, job.retry_policy.times, job.owner, job.realm))

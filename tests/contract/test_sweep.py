@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import large_jobs
@@ -719,3 +720,18 @@ def test_a_long_list_is_loaded_once(any_db: Any, connection: Any, queue: Any) ->
     transaction.begin()
     assert job.result.done == number
     assert len(set(map(id, large_jobs.met))) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_parts_have_what_was_said_of_the_whole(
+    any_db: Any, queue: Any, tree: Any, limit: float | None
+) -> None:
+    queue.timeout = 50
+    policy = zodbjobs.Retry(3)
+    job = zodbjobs.Sweep(tree, large_jobs.note_options, parallel=3)
+    job.retry_policy = policy
+    queue.put(job, priority=5, timeout=limit, owner="bob", realm="/shop")
+    transaction.commit()
+    run_jobs(any_db)
+    expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
+    assert set(large_jobs.met) == {expected}

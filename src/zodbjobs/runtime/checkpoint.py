@@ -60,7 +60,6 @@ class Checkpoints:
             raise BadStatus(
                 f"{job!r} can make a checkpoint only in the thread that the worker called it in"
             )
-
         self.check(attempt)
         self._thread_session.check_joined()
         try:

@@ -180,6 +180,7 @@ class Sweeping:
                 self._drop()
                 plan = sweep.plan_of(self._job)
                 cursor, done, failures = plan.cursor, 0, []
+                end = clock.monotonic() + plan.seconds
                 continue
             failure = sweep.failed(cursor, after, item, error)
             self._drop()

@@ -370,14 +370,14 @@ _KINDS: list[tuple[Callable[[Any], bool], Callable[[Any], Enumerator]]] = [
 
 def enumerator_of(source: Any) -> Enumerator:
     """What goes through `source`; BadArgument for what nothing can go through."""
-    own = getattr(type(source), "_enumerator", None)
+    own = getattr(type(source), "_as_enumerator", None)
     if own is not None:
         found: Enumerator = own(source)
         return found
     for can, make in _KINDS:
         if can(source):
             return make(source)
-    if hasattr(type(source), "__getitem__") and isinstance(source, Sequence):
+    if isinstance(source, Sequence):
         if isinstance(source, str | bytes):
             raise BadArgument(f"a Sweep goes through the items of a list, not of {source!r}")
         return Stored(source if isinstance(source, Persistent) else _storable(source))

@@ -17,6 +17,7 @@ from zodbjobs.stored.enumerators import Enumerator, enumerator_of
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle.options import timeout_of
 from zodbjobs.stored.lifecycle.views import Progress
 from zodbjobs.stored.set_aside import Aside, SetAside, shown
 
@@ -27,7 +28,7 @@ _OPTIONS = ("_on_error", "_most", "_seconds", "_throttle")
 
 # What a part of a sweep has of the whole.
 _INHERITED = (
-    *("_call", "_args", "_kwargs", "_timeout", "_quota_names", "_retry_policy"),
+    *("_call", "_args", "_kwargs", "_quota_names", "_retry_policy"),
     *("_failure_log_level", *_OPTIONS),
 )
 
@@ -162,8 +163,11 @@ class Sweep(ProgressableJob):
         sources = self._source.enumerator.split(self._parallel) if self._parallel > 1 else []
         if len(sources) < 2:
             return None
+        last = Job(gathered)
         parts = [self._part(source) for source in sources]
-        whole = Composition(parts, Job(gathered), in_order=False, lists_parts=False)
+        whole = Composition(parts, last, in_order=False, lists_parts=False)
+        for made in (*parts, last, whole):
+            made._priority = self.priority
         self._whole = whole
         return whole
 
@@ -173,6 +177,7 @@ class Sweep(ProgressableJob):
             if name in self.__dict__:
                 setattr(part, name, self.__dict__[name])
         part._source = Source(source)
+        part._timeout, part._has_timeout_of_whole = timeout_of(self), True
         return part
 
 
