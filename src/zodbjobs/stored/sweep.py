@@ -166,8 +166,9 @@ class Sweep(ProgressableJob):
         last = Job(gathered)
         parts = [self._part(source) for source in sources]
         whole = Composition(parts, last, in_order=False, lists_parts=False)
-        for made in (*parts, last, whole):
-            made._priority = self.priority
+        if self.priority:
+            for made in (*parts, last, whole):
+                made._priority = self.priority
         self._whole = whole
         return whole
 
@@ -177,7 +178,9 @@ class Sweep(ProgressableJob):
             if name in self.__dict__:
                 setattr(part, name, self.__dict__[name])
         part._source = Source(source)
-        part._timeout, part._has_timeout_of_whole = timeout_of(self), True
+        part._has_timeout_of_whole = True
+        if timeout_of(self) is not None:
+            part._timeout = timeout_of(self)
         return part
 
 
