@@ -74,6 +74,11 @@ GROUP_COMMITS = 4
 #: ... which is counted up to this.
 MOST_GROUP_SECONDS = 0.1
 
+#: Seconds that the effects of transactional jobs wait for one that runs behind them. Then other
+#: threads run them again, and that one is run again alone. They are short, as no callable that
+#: lately took longer than MOST_GROUP_SECONDS runs behind others.
+TOGETHER_SECONDS = 1.0
+
 #: As many jobs of one bundle must end together for their ends to go into the record that they
 #: have in common; it is written anew each time, with up to BUNDLE_JOBS ends in it.
 SHARED_TOGETHER = 20
@@ -306,3 +311,64 @@ OWNER_RETRY_SECONDS = 30.0
 #: Jobs of an owner, the newest first, among which a load guard looks for those that wait or run:
 #: a bound for what a put costs, some milliseconds.
 OWNER_LOOKS = 200
+
+#: Bounds in seconds of the classes in which waiting and running times are counted for ever: from
+#: a job that does nothing to one that takes a day, a factor of 5 or less up to what people wait
+#: for, and round, for who asks how many began within a minute. Each booking of a shard stores two
+#: numbers for each of them: with 16 that are some 100 bytes. The database has counts by these, so
+#: other bounds take another place there.
+SECONDS_BUCKETS = (
+    *(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0),
+    *(300.0, 900.0, 3_600.0, 14_400.0, 86_400.0),
+)
+
+#: The same of commits: a local disk takes some milliseconds, a server in trouble some seconds.
+COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+#: Bounds of the classes of how many jobs end in one commit; on a server that may be
+#: SERVER_GROUP_JOBS.
+COMMIT_JOBS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+
+#: Queues that have a name of their own in metrics; further ones are counted as one. Each has some
+#: 60 series, and an application may have a queue for each of its users.
+METRICS_QUEUES = 100
+
+#: Seconds for which one reading of the metrics counts what waits, or one shard. A million jobs
+#: take some seconds of a core, and who reads them waits for 10, and comes every 15, or 60.
+METRICS_SECONDS = 0.5
+
+#: Seconds between two looks of a worker at which schedule is due, while something is committed. A
+#: schedule that is made, changed or resumed is known to each worker by then; what is known
+#: already is looked at as it becomes due.
+SCHEDULES_SECONDS = 1.0
+
+#: Jobs that one transaction puts for schedules that are due.
+FIRING_BATCH = 100
+
+#: Seconds after which a planned time that didn't come to pass is missed, and left to `catch_up`:
+#: some more than a worker needs to be restarted.
+LATE_SECONDS = 60.0
+
+#: Seconds after which a missed time isn't caught up any more, unless a schedule says otherwise.
+CATCH_UP_SECONDS = 24 * 3600.0
+
+#: Seconds between two tries of a worker to fire a schedule which it can't, as its queue drains,
+#: or as the process lacks its code.
+HELD_SECONDS = 10.0
+
+#: Seconds after which a schedule that a worker can't fire, for its code is missing there, is
+#: paused with the reason. Another worker, with another release, may have it.
+MISSING_SECONDS = 60.0
+
+#: Runs, and planned times that were left out, that a schedule remembers; all are in its record,
+#: which each firing writes: some 40 bytes each.
+REMEMBERED_RUNS = 20
+
+#: Characters of the name of a schedule: it is a word in each job's record, and in a URL.
+SCHEDULE_NAME_CHARACTERS = 100
+
+#: Moments of one schedule; they are in its record, 9 bytes each.
+MOST_MOMENTS = 1_000
+
+#: The longest interval of a schedule: ten years.
+MOST_INTERVAL_SECONDS = 3_653 * 24 * 3600.0

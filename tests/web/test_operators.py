@@ -30,7 +30,9 @@ PAGES = {
     "/parked": ALL | REALMS,
     "/queues": ALL,
     "/queues/-": ALL,
+    "/schedules": ALL,
     "/workers": ALL,
+    "/metrics": ALL,
     "/audit": {"manager"} | REALMS,
     "/jobs/retry?all=1": {"manager"} | REALMS,
     "/jobs/cancel?all=1": {"manager"} | REALMS,
@@ -123,9 +125,12 @@ def test_a_get_writes_nothing(site: Site, failed: str, put: Put) -> None:
 def test_the_navigation_is_of_what_one_may(site: Site, failed: str) -> None:
     entries = {who: texts(site.get("/", who), "header nav a") for who in PEOPLE}
     assert entries["ada"] == entries["viewer"] == entries["keeper"] == ["My jobs"]
-    assert entries["onlooker"] == ["Overview", "Jobs", "Parked", "Queues", "Workers", "My jobs"]
+    assert entries["onlooker"] == [
+        *("Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "My jobs"),
+    ]
     assert entries["manager-here"] == ["Overview", "Jobs", "Parked", "Audit", "My jobs"]
-    whole = ["Overview", "Jobs", "Parked", "Queues", "Workers", "Audit", "My jobs"]
+    whole = ["Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "Audit"]
+    whole.append("My jobs")
     assert entries["manager"] == whole
 
 
@@ -767,7 +772,8 @@ def test_markup_is_text(site: Site, put: Put, queue: Any) -> None:
 
 def test_pages_are_in_german(site: Site, failed: str, put: Put) -> None:
     put()
-    for path in ("/", *PAGES, f"/jobs/{failed}", f"/jobs/{failed}/again"):
+    pages = set(PAGES) - {"/metrics"}
+    for path in ("/", *pages, f"/jobs/{failed}", f"/jobs/{failed}/again"):
         page = site.get(path, "manager", Accept_Language="de")
         assert page.html.select_one("html")["lang"] == "de"
     assert texts(site.get("/", "manager", Accept_Language="de"), "h1") == ["Übersicht"]

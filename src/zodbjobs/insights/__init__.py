@@ -28,13 +28,33 @@ from zodbjobs.insights.jobs import find_job, job_details, job_info
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.periods import Period, list_periods
 from zodbjobs.insights.quotas import QuotaInfo, list_quotas
+from zodbjobs.insights.schedules import (
+    RunInfo,
+    ScheduleDetails,
+    ScheduleInfo,
+    list_schedules,
+    schedule_details,
+    schedule_lateness,
+)
 from zodbjobs.insights.search import JobList, list_jobs
+from zodbjobs.insights.totals import (
+    HeldJobs,
+    Histogram,
+    QueueTotals,
+    ShardJobs,
+    Totals,
+    count_held,
+    count_shard,
+    read_totals,
+)
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
     "Health",
+    "HeldJobs",
+    "Histogram",
     "JobDeed",
     "JobDetails",
     "JobInfo",
@@ -44,12 +64,20 @@ __all__ = [
     "Period",
     "Problem",
     "QueueStats",
+    "QueueTotals",
     "QuotaInfo",
+    "RunInfo",
+    "ScheduleDetails",
+    "ScheduleInfo",
+    "ShardJobs",
     "Times",
+    "Totals",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
     "check_health",
+    "count_held",
+    "count_shard",
     "find_agents",
     "find_job",
     "find_worker",
@@ -62,8 +90,12 @@ __all__ = [
     "list_jobs",
     "list_periods",
     "list_quotas",
+    "list_schedules",
     "list_workers",
     "most_jobs",
     "queue_stats",
+    "read_totals",
+    "schedule_details",
+    "schedule_lateness",
     "stored_agents",
 ]

@@ -14,6 +14,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime import transactions
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
@@ -56,33 +57,37 @@ class Committer:
         self._backoff = backoff
         self._commits_wait = commits_wait
 
-    def commit(self, result: AttemptResult) -> bool:
-        """Commit what a job wrote with its result, and the results that wait; False if the job
-        was taken away, for then nothing of it is committed. Raises what the commit raises;
-        nothing is lost then.
+    def commit(self, results: Sequence[AttemptResult], is_group: bool = False) -> float | None:
+        """Commit what jobs wrote in one transaction with their results, and the results that
+        wait; the seconds that this took. None if one of them was taken away, for then nothing of
+        all that is committed. Raises what the commit raises; nothing is lost then.
+
+        Those of one bundle that may end together do so in its shared results. The time is counted
+        as the job's, unless that is of a group.
         """
         session = self._thread_session.session
         group = self._slot.group.take()
         start = time.monotonic()
         try:
             written = self._take_along(session.record, group) if group else []
-            if not complete.write_each(session.record, [result]):
+            if len(complete.write(session.record, results)) < len(results):
                 session.manager.abort()  # its effects must not come with the others' results
                 self._slot.group.give_back(group)
-                return False
-            if result.job is not None:
-                labels.sign(session.manager, result.job)
+                return None
+            labels.sign(session.manager, [result.job for result in results if result.job])
             session.manager.commit()
         except BaseException:
             session.manager.abort()
             self._slot.group.give_back(group)
             raise
         spent = time.monotonic() - start
-        self._slot.seconds += spent
-        if not self._commits_wait:
-            self._slot.shareable += spent
-        self._done([*written, result], group)
-        return True
+        if not is_group:
+            self._slot.seconds += spent
+            if not self._commits_wait:
+                self._slot.shareable += spent
+        self._slot.measures.committed(JOB, spent, len(written) + len(results))
+        self._done([*written, *results], group)
+        return spent
 
     def checkpoint(self, job: Job, write: Callable[[], bool]) -> bool:
         """Commit what a job that goes on has done so far, with what `write` writes of that, and
@@ -92,11 +97,12 @@ class Committer:
         """
         session = self._thread_session.session
         group = self._slot.group.take()
+        start = time.monotonic()
         try:
             written = self._take_along(session.record, group) if group else []
             is_written = write()
             if is_written:
-                labels.sign(session.manager, job)
+                labels.sign(session.manager, [job])
                 session.manager.commit()
         except BaseException:
             session.manager.abort()
@@ -106,6 +112,8 @@ class Committer:
             session.manager.abort()
             self._slot.group.give_back(group)
             return False
+        spent = time.monotonic() - start
+        self._slot.measures.committed(CHECKPOINT, spent, len(written))
         if group:
             self._done(written, group)
         return True
@@ -153,7 +161,12 @@ class Committer:
 
         manager = self._thread_session.manager
         try:
-            written = transactions.run(manager, write, backoff=self._backoff)
+            written = transactions.run(
+                manager,
+                write,
+                backoff=self._backoff,
+                on_conflict=functools.partial(self._slot.measures.conflicted, RESULTS),
+            )
         except transactions.Stopped:
             self._slot.group.give_back(group)
             raise
@@ -166,7 +179,9 @@ class Committer:
             record = self._thread_session.session.record
             written = write_alone(manager, record, group, self._backoff)
         else:
-            self._slot.group.committed(time.monotonic() - start)
+            spent = time.monotonic() - start
+            self._slot.group.committed(spent)
+            self._slot.measures.committed(RESULTS, spent, len(written))
         self._done(written, group)
 
     def _done(self, written: Sequence[AttemptResult], group: Sequence[AttemptResult]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.group import Group
+from zodbjobs.runtime.measures import Measures
 
 
 class Slot:
@@ -14,8 +15,10 @@ class Slot:
     stuck thread has a new one.
     """
 
-    def __init__(self, group: Group, agent: bytes) -> None:
+    def __init__(self, group: Group, agent: bytes, measures: Measures | None = None) -> None:
         self.group = group
+        #: Where the thread counts its commits and conflicts; the worker's.
+        self.measures = measures or Measures()
         #: The object id of the thread's agent, which the worker's record has.
         self.agent = agent
         self.attempt: Attempt | None = None

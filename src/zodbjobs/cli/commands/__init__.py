@@ -8,8 +8,10 @@ from zodbjobs.cli.commands.check import check
 from zodbjobs.cli.commands.demo import demo_
 from zodbjobs.cli.commands.group import Group
 from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show, watch_
+from zodbjobs.cli.commands.metrics import metrics
 from zodbjobs.cli.commands.put import put
 from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
+from zodbjobs.cli.commands.schedules import schedules
 from zodbjobs.cli.commands.web import web
 from zodbjobs.cli.commands.worker import agents, worker, workers
 from zodbjobs.cli.commands.zc_async import zc_async_
@@ -45,7 +47,9 @@ for command in (
     resume,
     drain,
     agents,
+    schedules,
     audit,
+    metrics,
     web,
     demo_,
     zc_async_,

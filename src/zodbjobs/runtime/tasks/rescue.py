@@ -116,10 +116,12 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
     The sentinels go too, so that a claim of that worker, should it be alive after all,
     conflicts with this, and so does who adds to a job that it held: else what it had claimed, or
     what was added, would be lost with the record. So does an undo that would give it a job back.
-    It stays while a job to which something was added can't be loaded here.
+    It stays while a job to which something was added can't be loaded here. Its counters are added
+    to those of the database, so that no total ever goes back.
     """
     if not complete.settle_late(record):
         return
     del record.lease[SENTINEL]
     del record.late[SENTINEL]
+    queues.counters.add(record.counters)
     del queues.workers[record.id]
