@@ -118,6 +118,7 @@ class FireSchedules:
     def _fire_alone(self, schedule: Schedule) -> list[Job]:
         manager = self._session.manager
         manager.begin()
+        name = schedule.name
         try:
             now, jobs = clock.now(), []
             for each in declaring.without_undeclared(self._session.stored, [schedule]):
@@ -129,13 +130,12 @@ class FireSchedules:
             manager.abort()
             if _is_of_the_storage(error):
                 raise
-            self._bear(schedule, error)
+            self._bear(schedule, name, error)
         return []
 
-    def _bear(self, schedule: Schedule, error: Exception) -> None:
+    def _bear(self, schedule: Schedule, name: str, error: Exception) -> None:
         """Hold a schedule back which can't be fired, or pause it."""
         oid, now = schedule._p_oid, clock.monotonic()
-        name = schedule.name
         if isinstance(error, MissingCode):
             since = self._missing.setdefault(oid, now)
             if now - since < defaults.MISSING_SECONDS:
