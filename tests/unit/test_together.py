@@ -192,6 +192,20 @@ def test_what_was_given_away_is_not_committed(
     assert values(db) == [1] * 10
 
 
+def test_one_that_lets_go_of_itself_is_dropped(
+    db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    put(queue, (counters[0].add,), (together_jobs.meet, counters[1]))
+    with bench(db) as worker:
+        claims = worker.claim()
+        record = worker.runner.thread_session.session.record
+        together_jobs.meeting = lambda: record.release(claims[1].key)
+        for claim in claims:
+            worker.runner.run(claim)
+        worker.runner.flush()
+        assert values(db)[:2] == [1, 0]
+
+
 def test_who_was_not_waited_for_runs_again_alone(
     db: Any, queue: Any, counters: list[Counter]
 ) -> None:
