@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import sample
 from persistent import Persistent
 
 from zodbjobs import local
+from zodbjobs.errors import Snooze
 from zodbjobs.sweep import Enumerator
 
 
@@ -124,3 +128,68 @@ def tree_in_steps(tree: Any) -> None:
     for key in tree.keys(local.cursor(), None, local.cursor() is not None):
         tree[key].count += 1
         local.checkpoint(key)
+
+
+async def touch_later(item: Item) -> None:
+    item.count += 1
+
+
+def collect(item: Item, found: list[int]) -> None:
+    """Raise for a bad one, and note how many of the first four there were by then."""
+    if item.number >= 4:
+        return
+    found.append(item.number)
+    met.append(len(found))
+    if item.number in bad:
+        raise ValueError(f"item {item.number} is bad")
+
+
+def spoil(item: Item) -> None:
+    touch(item)
+    if item.number == 53:
+        item.extra = sample.Unpicklable()  # type: ignore[attr-defined]
+
+
+def snooze_once(item: Item) -> None:
+    touch(item)
+    if item.number == 50 and not met:
+        met.append("snoozes")
+        raise Snooze(timedelta(seconds=60))
+
+
+def checkpoint(item: Item) -> None:
+    local.checkpoint(1)
+
+
+#: In which place a job runs.
+where: ContextVar[Any] = ContextVar("where", default=None)
+
+
+@contextlib.contextmanager
+def in_a_place(value: str) -> Iterator[None]:
+    met.append("entered")
+    token = where.set(value)
+    try:
+        yield
+    finally:
+        where.reset(token)
+        met.append("left")
+
+
+def note_where(item: Item) -> None:
+    touch(item)
+    met.append(where.get())
+
+
+def look_at_cache(item: Item) -> None:
+    """Note how many objects the connection has loaded."""
+    assert item.count == 0
+    met.append(item._p_jar._cache.cache_non_ghost_count)
+
+
+def change_beside(item: Item) -> None:
+    """One item is changed through a connection of its own, in the job's transaction."""
+    touch(item)
+    if item.number == 53:
+        beside = item._p_jar.db().open(item._p_jar.transaction_manager)
+        beside.root()["beside"] = 1

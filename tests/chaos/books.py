@@ -24,6 +24,13 @@ def run_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
     return zodbjobs.Job(work.run, counter, ledger, number)
 
 
+def together_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
+    """One that shares its commit with others."""
+    job = run_job(counter, ledger, number)
+    job.transactional = True
+    return job
+
+
 def read_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
     """A job that writes nothing."""
     return zodbjobs.Job(work.read)

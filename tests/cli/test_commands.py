@@ -38,7 +38,7 @@ NAMES = [
         "resume",
         "drain",
     ),
-    *("agents", "audit", "metrics", "web", "demo", "zc-async"),
+    *("agents", "schedules", "audit", "metrics", "web", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.

@@ -70,6 +70,12 @@ def test_what_is_no_address(run: Any, path: Path, given: str) -> None:
     assert f"{given!r} is no address; write PORT or HOST:PORT" in problem
 
 
+def test_a_file_that_is_only_looked_at_is_not_served(run: Any, path: Path) -> None:
+    assert run("metrics", path, "--read-only").status == 0
+    problem = run("metrics", path, "--read-only", "--serve", "0").problem
+    assert "sees no later change; leave out --serve or" in problem
+
+
 def test_a_port_that_is_taken(run: Any, path: Path) -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]

@@ -74,10 +74,12 @@ def test_each_is_committed_with_its_cursor(any_db: Any, queue: Any, accounts: An
     steps: list[Any] = []
 
     def look(number: int) -> None:
+        assert local.get_job().status == "active"
         with any_db.transaction() as connection:
             found = connection.get(job._p_oid)
             progress = found._annotations and found._annotations["message"]
             steps.append((seen(any_db), found.cursor, progress))
+        local.get_job()._p_deactivate()  # as a connection does by itself, between two transactions
 
     large_jobs.before = look
     assert run_jobs(any_db) == 1
@@ -151,10 +153,23 @@ def stop_for_good(db: Any, job: Any, worker: Any, clock: Any) -> None:
     worker.registration.drop()
 
 
+def before_begin(worker: Any, do: Callable[[], object]) -> None:
+    """Do something, once, before the next transaction of a worker begins."""
+    session = worker.runner.thread_session
+    begin = session.begin
+
+    def late() -> None:
+        session.begin = begin
+        do()
+        begin()
+
+    session.begin = late
+
+
 TAKEN = [cancel, fail, time_out, take_for_dead, stop_for_good]
 
 
-@pytest.mark.parametrize("moment", ["before", "in the commit"])
+@pytest.mark.parametrize("moment", ["before", "in the commit", "after the commit"])
 @pytest.mark.parametrize("take", TAKEN)
 def test_who_takes_it_away_keeps_it_from_committing(
     any_db: Any, queue: Any, accounts: Any, take: Any, moment: str, caplog: Any
@@ -167,13 +182,16 @@ def test_who_takes_it_away_keeps_it_from_committing(
         def do() -> None:
             if moment == "before":
                 take(any_db, job, worker, clock)
+            elif moment == "after the commit":
+                before_begin(worker, lambda: take(any_db, job, worker, clock))
             else:
                 commit_meanwhile(worker.manager, lambda: take(any_db, job, worker, clock))
 
         at(2, do)
         (claim,) = worker.claim()
         worker.runner.run(claim)
-        assert seen(any_db) == [1, 1, 0, 0]
+        done = [1, 1, int(moment == "after the commit"), 0]
+        assert seen(any_db) == done
         for wrong in ("failed:", "the commit of"):
             told = [m for m in caplog.messages if wrong in m and "TimedOut" not in m]
             assert told == []
@@ -182,7 +200,7 @@ def test_who_takes_it_away_keeps_it_from_committing(
         large_jobs.before = large_jobs.nothing
         run_jobs(any_db)
     ends = {cancel: "cancelled", fail: "failed", time_out: "failed"}.get(take, "succeeded")
-    expected = [1, 1, 1, 1] if ends == "succeeded" else [1, 1, 0, 0]
+    expected = [1, 1, 1, 1] if ends == "succeeded" else done
     assert balances(accounts) == expected
     assert job.outcome == ends
 
@@ -414,6 +432,15 @@ def test_one_that_never_gets_on_is_given_up(any_db: Any, queue: Any, accounts: A
     run_jobs(any_db)
     assert balances(accounts) == [1, 0, 0, 0]
     assert job.outcome == "aborted"
+
+
+def test_past_its_time_it_can_not_commit(any_db: Any, queue: Any, accounts: Any) -> None:
+    with moving_clock() as clock:
+        job = put(queue, accounts, timeout=5)
+        at(2, lambda: clock.advance(6))
+        run_jobs(any_db)
+    assert balances(accounts) == [1, 1, 0, 0]
+    assert job.failure.type == "zodbjobs.errors.TimedOut"
 
 
 def in_a_thread() -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import large_jobs
 import pytest
+import sample
 import transaction
 from bench import bench, die, make_doomed
 from BTrees.LLBTree import LLTreeSet
 from BTrees.LOBTree import LOBTree
 from meanwhile import committed
 from persistent.list import PersistentList
+from storages import MAKERS
 from ZODB.blob import Blob
 from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
+from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
+from zodbjobs.interfaces import IProgressable, ISweep
+from zodbjobs.stored.lifecycle.again import made_again
 from zodbjobs.testing import moving_clock, run_jobs
 
 NUMBER = 100
@@ -370,12 +377,19 @@ def test_what_it_can_go_through(
     assert (job.outcome, job.progress.percent) == ("succeeded", 100.0)
 
 
+# Changes over a base are kept without blobs.
+on_storages_with_blobs = pytest.mark.parametrize(
+    "any_db", sorted(set(MAKERS) - {"DemoStorage"}), indirect=True
+)
+
+
 def csv_blob(connection: Any, data: bytes) -> Blob:
     blob = connection.root()["blob"] = Blob(data)
     transaction.commit()
     return blob
 
 
+@on_storages_with_blobs
 @pytest.mark.usefixtures("clock")
 def test_the_rows_of_a_csv_file(any_db: Any, connection: Any, queue: Any) -> None:
     lines = ["\ufeffname,text\r\n", *(f'n{n},"two\r\nlines, é{n}"\r\n' for n in range(20))]
@@ -389,6 +403,7 @@ def test_the_rows_of_a_csv_file(any_db: Any, connection: Any, queue: Any) -> Non
     assert job.progress.percent == 100.0
 
 
+@on_storages_with_blobs
 def test_other_csv_files(any_db: Any, connection: Any, queue: Any) -> None:
     blob = csv_blob(connection, "a;é;c\n1;2;3\n".encode("latin-1"))
     source = zodbjobs.sweep.Csv(blob, "latin-1", header=False, delimiter=";")
@@ -403,6 +418,7 @@ def test_other_csv_files(any_db: Any, connection: Any, queue: Any) -> None:
         zodbjobs.sweep.Csv(blob, nonsense=1)
 
 
+@on_storages_with_blobs
 @pytest.mark.usefixtures("clock")
 def test_a_row_that_raises_is_found_again(any_db: Any, connection: Any, queue: Any) -> None:
     blob = csv_blob(connection, b"n\n" + b"".join(b"%d\n" % n for n in range(30)))
@@ -512,3 +528,168 @@ def test_it_rests(any_db: Any, queue: Any, tree: Any) -> None:
     assert counts(tree) == [1] * NUMBER
     assert len(large_jobs.met) == NUMBER
     assert job.result == (NUMBER, ())
+
+
+# What is called
+
+
+def test_it_has_arguments(any_db: Any, queue: Any, tree: Any) -> None:
+    put(queue, tree, functools.partial(large_jobs.touch, amount=3))
+    put(queue, tree, large_jobs.touch, 2)
+    put(queue, tree, large_jobs.touch_later)
+    run_jobs(any_db)
+    assert counts(tree) == [6] * NUMBER
+    with pytest.raises(BadArgument, match="the item comes before"):
+        zodbjobs.Sweep(tree, functools.partial(large_jobs.touch, 1))
+
+
+@pytest.mark.usefixtures("clock")
+def test_arguments_are_rolled_back_too(any_db: Any, queue: Any, tree: Any) -> None:
+    """What was made of them before a rollback is gone."""
+    large_jobs.bad.add(2)
+    put(queue, tree, large_jobs.collect, [])
+    run_jobs(any_db)
+    assert large_jobs.met == [1, 2, 3, 1, 2, 3, 3]
+
+
+def test_what_can_not_be_committed_is_found_by_halving(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    job = put(queue, tree, large_jobs.spoil)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert aside.item.number == 53
+    assert "not to be pickled" in aside.failure.message
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_snooze_is_the_jobs(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree, large_jobs.snooze_once)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < 48) for n in range(NUMBER)]
+    assert (job.status, job.cursor) == ("pending", 47)
+    clock.advance(60)
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+
+
+def test_it_makes_its_own_checkpoints(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.checkpoint, most=NUMBER)
+    run_jobs(any_db)
+    transaction.begin()
+    failures = {aside.failure.type for aside in job.result.set_aside}
+    assert (len(job.result.set_aside), failures) == (NUMBER, {"zodbjobs.errors.BadStatus"})
+
+
+def test_it_may_cancel_itself(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree)
+    at(22, lambda: zodbjobs.local.get_job().cancel(), clock)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < 20) for n in range(NUMBER)]
+    assert job.outcome == "cancelled"
+
+
+def test_what_waits_in_its_thread_is_committed_with_the_first_batch(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    first = queue.put(sample.nothing)
+    put(queue, tree)
+    seen: list[Any] = []
+
+    def look() -> None:
+        with any_db.transaction() as connection:
+            seen.append(connection.get(first._p_oid).outcome)
+
+    at(10, look, clock)
+    with bench(any_db) as worker:
+        worker.run()
+    assert seen == ["succeeded"]
+
+
+def test_its_run_context_stays(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    """It is entered once, whatever is rolled back, and left after the last commit."""
+    large_jobs.bad.add(50)
+    token = large_jobs.where.set("here")
+    zodbjobs.context.register(
+        "tests.where", large_jobs.where.get, large_jobs.in_a_place, required=True
+    )
+    try:
+        put(queue, tree, large_jobs.note_where)
+    finally:
+        large_jobs.where.reset(token)
+    try:
+        run_jobs(any_db)
+    finally:
+        zodbjobs.context.unregister("tests.where")
+    assert large_jobs.met[0] == "entered"
+    assert large_jobs.met[-1] == "left"
+    assert set(large_jobs.met[1:-1]) == {"here"}
+
+
+def test_memory_is_bounded_in_a_batch(any_db: Any, queue: Any, tree: Any) -> None:
+    """What is only read is forgotten before the batch is committed."""
+    number = 3 * defaults.SWEEP_ROOM
+    tree.update({n: large_jobs.Item(n) for n in range(NUMBER, number)})
+    transaction.commit()
+    put(queue, tree, large_jobs.look_at_cache, seconds=3600)
+    run_jobs(any_db)
+    assert len(large_jobs.met) == number
+    assert max(large_jobs.met) < defaults.SWEEP_ROOM + 600  # of 400 that it is to have
+
+
+def test_put_again_it_is_the_same_sweep(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.touch, 2, most=7)
+    run_jobs(any_db)
+    transaction.begin()
+    queue.put(made_again(job, {}, {}, None))
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [4] * NUMBER
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_storage_that_is_away_is_waited_for(
+    any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "BACKOFF_SECONDS", 0)
+    job = put(queue, tree)
+    large_jobs.bad.clear()
+    with bench(any_db) as worker:
+        commit, count = worker.manager.commit, 0
+
+        def fail_at_times() -> None:
+            nonlocal count
+            count += 1
+            if count % 3 == 0:
+                raise OSError(errno.ENOSPC, "the disk is full")
+            commit()
+
+        worker.manager.commit = fail_at_times
+        worker.run()
+        worker.manager.commit = commit
+        worker.runner.flush()
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.result, job.attempts) == ("succeeded", (NUMBER, ()), 1)
+
+
+def test_two_connections_of_one_database_are_refused(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """Each would wait for the other one's commit; it is an item's fault, and is set aside."""
+    job = put(queue, tree, large_jobs.change_beside)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert (aside.item.number, aside.failure.type) == (53, "zodbjobs.errors.BadStatus")
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_shows_how_far_it_is(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree)
+    assert IProgressable.providedBy(job)
+    assert ISweep.providedBy(job)
+    assert (job.percent, job.done, job.set_aside) == (None, 0, ())
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.percent, job.done) == (100.0, NUMBER)

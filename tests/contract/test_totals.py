@@ -16,7 +16,7 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import insights
-from zodbjobs.runtime.measures import JOB, RESULTS, STEP
+from zodbjobs.runtime.measures import JOB, RESULTS, STEP, Measures
 from zodbjobs.runtime.tasks.heartbeat import Heartbeat
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.counters import Counters
@@ -303,7 +303,7 @@ def test_totals_outlive_who_counted_them(any_db: Any, queue: Any) -> None:
 def test_an_orderly_stop_writes_what_was_measured(db: Any, queue: Any, account: Any) -> None:
     deposits = queue.put_many([zodbjobs.Job(account.deposit, 1) for _ in range(3)])
     jobs = put_many(queue, 30)
-    with conflict_once(), zodbjobs.Worker(db):
+    with conflict_once(), zodbjobs.Worker(db, threads=1):
         wait_for([*deposits, *jobs])
     found = totals(queue)
     assert not found.workers
@@ -359,6 +359,51 @@ def test_plain_jobs_write_no_counters(any_db: Any, queue: Any) -> None:
     worker.close()
     assert finished(queue) == {"succeeded": 3}
     assert serials() != before
+
+
+def test_a_worker_without_work_writes_no_counters(db: Any, queue: Any) -> None:
+    worker = make_doomed(db)
+    put_many(queue, 1)
+    worker.run()
+    worker.dispatcher.book()
+    record = worker.registration.session.record
+    beat = Heartbeat(0, worker.registration.measures)
+    serials = []
+    for _ in range(3):
+        with worker.registration.manager:
+            beat.write(worker.registration.session)
+        with worker.registration.manager:
+            record.counters._p_activate()
+            serials.append((record.heartbeat, record.counters._p_serial))
+        worker.dispatcher.step()
+    assert [beats for beats, _ in serials] == [1, 2, 3]
+    assert len({serial for _, serial in serials}) == 1
+    worker.close()
+
+
+def test_an_end_that_was_not_booked_is_counted_when_it_is_forgotten(db: Any, queue: Any) -> None:
+    worker = make_doomed(db)
+    job = queue.put(sample.fail)
+    transaction.commit()
+    worker.run()
+    worker.runner.flush()
+    transaction.begin()
+    queue.retry(job)
+    transaction.commit()
+    assert finished(queue) == {"failed": 1}
+    worker.close()
+    run_jobs(db)
+    assert finished(queue) == {"failed": 2}
+    assert put_count(queue) == 2
+
+
+def test_many_commits_are_counted_before_they_are_written() -> None:
+    measures, counters = Measures(), Counters()
+    for _ in range(25_000):
+        measures.committed(JOB, 0.001, 1)
+    assert len(measures._noted) < 10_000
+    measures.write(counters)
+    assert sum(counters.commits[JOB][1]) == counters.commit_jobs[0] == 25_000
 
 
 def test_what_two_have_measured_is_added() -> None:

@@ -19,6 +19,7 @@ from pyramid.request import Request
 from pyramid.scripting import prepare
 from pyramid.threadlocal import get_current_request, manager
 from pyramid_zodbconn import get_connection
+from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import context, insights
@@ -450,6 +451,19 @@ def test_what_is_to_be_done_at_the_end_of_a_request_is_done_at_that_of_a_job(
     assert get_current_request() is None
 
 
+def test_what_is_tried_for_another_user_ends_with_the_request(make: Callable[..., Any]) -> None:
+    app = make(**{"test.finished": "yes"})
+
+    def put(request: Any) -> None:
+        pyramid_app.finished.clear()
+        request.jobs.put(pyramid_app.note, run_as="bob")
+        assert pyramid_app.finished == []
+
+    in_request(app, put)
+    assert len(pyramid_app.finished) == 2
+    assert len(set(map(id, pyramid_app.finished))) == 2
+
+
 def test_a_script_with_an_explicit_manager(make: Callable[..., Any]) -> None:
     """pyramid_tm doesn't begin there, and says so; who begins commits."""
     app = make(**{"tm.manager_hook": "pyramid_tm.explicit_manager"})
@@ -585,6 +599,36 @@ def test_what_is_answered_with_an_error_is_not_committed(
     monkeypatch.setattr(responses, "see_other", lambda path: refused)
     assert browser.post(f"{page}/cancel", {"token": token}).status_int == 409
     assert waiting(db) == 1
+
+
+@pytest.mark.parametrize("when", ["at the deed", "at the commit"])
+def test_a_post_that_conflicts_is_made_again(
+    browser: Browser, db: Any, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """By pyramid_retry, with the form that was sent; the job is cancelled once."""
+    job_id = browser.post("/put").json["id"]
+    page = PATH_OF_PAGE.format(job_id)
+    token = browser.token(f"{page}/cancel")
+    left, see_other = [2], responses.see_other
+
+    def conflict() -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ConflictError
+
+    def answer(path: str) -> Any:
+        if when == "at the deed":
+            conflict()
+        else:
+            transaction.get().addBeforeCommitHook(conflict)
+        return see_other(path)
+
+    monkeypatch.setattr(responses, "see_other", answer)
+    assert browser.post(f"{page}/cancel", {"token": token}).status_int in (302, 303)
+    assert left == [0]
+    assert details(db, job_id)["outcome"] == "cancelled"
+    with db.transaction() as connection:
+        assert len(insights.list_audit(connection)) == 1
 
 
 def test_the_csrf_check_of_the_application_is_not_asked(make: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ Never its cookies, its headers, its parameters or its body.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from http.cookies import SimpleCookie
@@ -81,16 +82,29 @@ def captured_of(request: Any, run_as: Any = None) -> Iterator[None]:
 
 
 def _check_run_as(request: Any, stored: Stored) -> None:
-    """Do what a worker would do, in the transaction of the request."""
-    try:
-        with _entered(request.registry, stored, get_connection(request)):
-            pass
-    except UserGone as error:
-        raise BadArgument(
-            f"a job can't run as {stored['userid']!r}: the security policy doesn't know this user "
-            "in a request as the worker makes it; check the id, or say how one is logged in there "
-            "by config.set_jobs_login()"
-        ) from error
+    """Do what a worker would do, in the transaction of the request. What is to be done at the end
+    is done at that of the request: before, it might end the transaction.
+    """
+    userid = stored["userid"]
+    tried = _request(request.registry, stored, get_connection(request))
+    _log_in(tried, userid)
+    with _prepared(tried, request.registry):
+        _finish_with(request, tried)
+        try:
+            _check_user(tried, userid)
+        except UserGone as error:
+            raise BadArgument(
+                f"a job can't run as {userid!r}: the security policy doesn't know this user in a "
+                "request as the worker makes it; check the id, or say how one is logged in there "
+                "by config.set_jobs_login()"
+            ) from error
+
+
+def _finish_with(request: Any, tried: Any) -> None:
+    """Let the finished callbacks of one request be called at the end of another."""
+    callbacks, tried.finished_callbacks = tried.finished_callbacks or (), deque()
+    for callback in callbacks:
+        request.add_finished_callback(lambda _, callback=callback: callback(tried))
 
 
 def _capture() -> Stored | None:

@@ -60,8 +60,8 @@ class Checkpoints:
             raise BadStatus(
                 f"{job!r} can make a checkpoint only in the thread that the worker called it in"
             )
-
         self.check(attempt)
+        attempt.go_alone()
         self._thread_session.check_joined()
         try:
             self.make(attempt, lambda: checkpoints.set_cursor(job, cursor))
@@ -80,6 +80,7 @@ class Checkpoints:
         back then.
         """
         job = attempt.job
+        self._thread_session.check_joined()
 
         def write() -> bool:
             if not self._record.holds(attempt.key, job):

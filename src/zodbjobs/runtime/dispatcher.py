@@ -239,7 +239,9 @@ class Dispatcher:
             if self._unwritten and _is_at_fault(error):
                 self._write_alone(session)
             raise
-        self._measures.committed(STEP, time.monotonic() - start, len(written))
+        if self._unbooked or written or any(claims for _, _, claims in claimed):
+            # One that only gives a sign of life isn't counted: that would be something to write.
+            self._measures.committed(STEP, time.monotonic() - start, len(written))
         self._committed(due, audits)
         self._looked_for_cancels = seen
         for lane, room, claims in claimed:

@@ -63,9 +63,8 @@ def run(
     """Run `work` in a transaction of `manager` until it is committed; return its result.
 
     `conflicts`: how many of them to outlast, None for any number. `backoff`: how to wait while
-    the storage is unavailable; without it that is raised. `on_conflict` is
-    called after each one that is outlasted. Raises Stopped, and what can't be
-    helped by another try.
+    the storage is unavailable; without it that is raised. `on_conflict` is called after each one
+    that is outlasted. Raises Stopped, and what can't be helped by another try.
     """
     met = 0
     while True:

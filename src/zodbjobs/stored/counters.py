@@ -38,8 +38,12 @@ class Counters(Persistent):
     def show(
         self, conflicts: dict[str, int], commits: dict[str, Measured], commit_jobs: Measured
     ) -> None:
-        """Have what the worker's process has measured since it began."""
-        self.conflicts, self.commits, self.commit_jobs = conflicts, commits, commit_jobs
+        """Have what the worker's process has measured since it began; writes nothing if that is
+        the same as before.
+        """
+        measured = conflicts, commits, commit_jobs
+        if measured != (self.conflicts, self.commits, self.commit_jobs):
+            self.conflicts, self.commits, self.commit_jobs = measured
 
     def add(self, other: Counters) -> None:
         """Add what another one has."""

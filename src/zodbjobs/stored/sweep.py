@@ -15,7 +15,7 @@ from zodbjobs.interfaces import SUCCEEDED, ISweep
 from zodbjobs.stored.composition import Composition
 from zodbjobs.stored.enumerators import Enumerator, enumerator_of
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.job import Job
+from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.views import Progress
 from zodbjobs.stored.set_aside import Aside, SetAside, shown
@@ -49,7 +49,7 @@ class Source(Persistent):
 
 
 @implementer(ISweep)
-class Sweep(Job):
+class Sweep(ProgressableJob):
     """A job that calls ``each(item, *args)`` for each item of `source`, in batches.
 
     `source`: a BTree (its values; see `zodbjobs.sweep` for keys and items), a TreeSet, a sequence,

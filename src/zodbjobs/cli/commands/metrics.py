@@ -35,6 +35,11 @@ def metrics(database: Database, serve: str | None, read_only: bool) -> None:
     from zodbjobs.metrics import Collector, make_wsgi_app, text_of
 
     address = None if serve is None else address_of(serve, "127.0.0.1")
+    if address is not None and read_only:
+        raise CommandError(
+            "--read-only looks at a file as it is now, and sees no later change; leave out --serve"
+            f" or --read-only; `zodbjobs worker {database} --processes 2` serves it to others"
+        )
     with opened(database, read_only=read_only) as db:
         if address is None:
             text, _ = text_of(Collector(db, seconds=math.inf).collect())

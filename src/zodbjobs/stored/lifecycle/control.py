@@ -24,7 +24,15 @@ from zodbjobs.interfaces import (
 )
 from zodbjobs.queue_names import spoken
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, history, keys, listing, surroundings, telling
+from zodbjobs.stored.lifecycle import (
+    followers,
+    history,
+    keys,
+    listing,
+    surroundings,
+    tallies,
+    telling,
+)
 from zodbjobs.stored.lifecycle.complete import (
     booking,
     count,
@@ -323,6 +331,9 @@ def _forget(job: Job, shard: Shard, finished: int) -> None:
         holder.release(key_of(job))
     if was_there or holder is not None:
         count(gates_of(job, job.outcome == SUCCEEDED))
+        completion = completion_of(job)
+        if completion is not None:  # it ended all the same, though it is booked nowhere
+            tallies.note_ends(shard, [booking(job, completion)])
 
 
 def _counted(job: Job) -> None:

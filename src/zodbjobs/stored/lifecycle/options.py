@@ -110,6 +110,13 @@ def checked_priority(value: int) -> int:
     return int(value)  # not an IntEnum, whose class the record would need
 
 
+def checked_transactional(value: object) -> bool | None:
+    """`value` if it is True, False or None, else BadArgument."""
+    if value is not None and not isinstance(value, bool):
+        raise BadArgument(f"transactional must be True, False or None, not {value!r}")
+    return value
+
+
 def checked_percent(value: object) -> float:
     """`value` as a float if it is a number from 0 to 100, else BadArgument."""
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -65,6 +65,7 @@ class Ends(NamedTuple):
 _NOTHING = Counted(0, (0,) * (len(_BOUNDS) + 1))
 _NO_ENDS = Ends((0,) * len(OUTCOMES), _NOTHING, _NOTHING)
 _OUTCOME_PLACES = {outcome: place for place, outcome in enumerate(OUTCOMES)}
+_FAILED = _OUTCOME_PLACES[FAILED]
 
 
 # What was put
@@ -97,7 +98,8 @@ def note_ends(shard: Shard, ended: Iterable[Ended]) -> None:
     by_outcome, (waited, by_wait), (ran, by_run) = _loaded(shard)
     outcomes, waits, runs = list(by_outcome), list(by_wait), list(by_run)
     for _, _, outcome, took, waiting, _ in ended:
-        outcomes[_OUTCOME_PLACES[outcome]] += 1
+        # One that another release may have written is no reason not to book a job.
+        outcomes[_OUTCOME_PLACES.get(outcome, _FAILED)] += 1
         if waiting is None:
             continue
         waits[bisect_left(_BOUNDS, waiting)] += 1
