@@ -14,7 +14,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime import transactions
-from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS, TOGETHER
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
@@ -85,7 +85,8 @@ class Committer:
             self._slot.seconds += spent
             if not self._commits_wait:
                 self._slot.shareable += spent
-        self._slot.measures.committed(JOB, spent, len(written) + len(results))
+        kind = TOGETHER if is_group else JOB
+        self._slot.measures.committed(kind, spent, len(written) + len(results))
         self._done([*written, *results], group)
         return spent
 

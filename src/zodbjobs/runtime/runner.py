@@ -34,7 +34,7 @@ from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, RunAlone, current
-from zodbjobs.runtime.measures import CHECKPOINT, JOB
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, TOGETHER
 from zodbjobs.runtime.rerun import Fault, Groups
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
@@ -334,7 +334,7 @@ class Runner:
         if errors.is_unavailable(error):
             self._backoff.wait(error)
         elif errors.is_transient(error):
-            self._slot.measures.conflicted(JOB)
+            self._slot.measures.conflicted(TOGETHER)
         self._renew(error)
 
     def _tear_down(self, hooks: calls.Hooks) -> None:
