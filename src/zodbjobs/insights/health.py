@@ -17,6 +17,7 @@ from zodbjobs.insights.schedules import schedule_lateness
 from zodbjobs.runtime.failure_detector import is_dead, is_here
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.queues import Queues
 from zodbjobs.stored.workers import WorkerRecord
 
 # Workers that a text names.
@@ -105,11 +106,7 @@ def check_health(
     limits.check()
     stored = get_queues(place)
     meant = [stored[name] for name in (stored if queues is None else queues)]
-    records = [
-        record
-        for record in stored.workers.values()
-        if record.id.startswith(worker or "") and (is_here(record) or not here)
-    ]
+    records = _meant(stored, worker or "", here)
     now = clock.now()
     why = {record.id: _why_not(record, now, max_age) for record in records}
     work = [record for record in records if why[record.id] is None]
@@ -120,13 +117,11 @@ def check_health(
     if queues is not None or not (worker or here):
         # Where there is no worker at all, that has been said.
         problems += [_unserved(queue) for queue in meant if work and not _is_served(queue, work)]
-    oldest: int | None = None
+    since = {queue.name: oldest_due(queue, now) for queue in meant} if max_wait is not None else {}
     for queue in meant:
-        since = oldest_due(queue, now) if max_wait is not None else None
-        oldest = min((each for each in (oldest, since) if each is not None), default=None)
-        problems += _overdue(queue, now, since, limits)
-    if max_late is not None and (late := schedule_lateness(place).total_seconds()) > max_late:
-        problems.append(_late(late, max_late))
+        problems += _overdue(queue, now, since.get(queue.name), limits)
+    if max_late is not None:
+        problems += _late(schedule_lateness(place), max_late)
     signs = [sign for record in work if (sign := written_at(record)) is not None]
     return Health(
         ok=not problems,
@@ -135,7 +130,7 @@ def check_health(
         others=len(records) - len(work),
         stuck_threads=sum(record.stuck for record in work),
         last_sign=max(signs, default=None),
-        oldest_waiting=clock.moment(oldest),
+        oldest_waiting=clock.moment(min(filter(None, since.values()), default=None)),
     )
 
 
@@ -144,6 +139,12 @@ def _is_served(queue: Queue, work: Sequence[WorkerRecord]) -> bool:
 
 
 # Workers
+
+
+def _meant(queues: Queues, start: str, here: bool) -> list[WorkerRecord]:
+    """The workers with such an id; `here`: of this machine."""
+    found = (record for record in queues.workers.values() if record.id.startswith(start))
+    return [record for record in found if not here or is_here(record)]
 
 
 def _why_not(record: WorkerRecord, now: int, max_age: float | None) -> str | None:
@@ -204,12 +205,13 @@ def _overdue(queue: Queue, now: int, oldest: int | None, limits: _Limits) -> Ite
         yield Problem("parked", text, name)
 
 
-def _late(seconds: float, most: float) -> Problem:
-    text = (
-        f"a schedule is due for {seconds:,.0f} s, more than {most:g} s, and hasn't put its job; "
-        "`zodbjobs schedules` lists it, and a worker's log tells why"
-    )
-    return Problem("schedules", text)
+def _late(late: timedelta, most: float) -> Iterator[Problem]:
+    if late.total_seconds() > most:
+        text = (
+            f"a schedule is due for {_seconds(late)} s, more than {most:g} s, and hasn't put its "
+            "job; `zodbjobs schedules` lists it, and a worker's log tells why"
+        )
+        yield Problem("schedules", text)
 
 
 def _has_more_parked(queue: Queue, most: int) -> bool:
