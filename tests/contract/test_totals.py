@@ -258,8 +258,8 @@ def retried(job: zodbjobs.Job, **options: Any) -> zodbjobs.Job:
 
 
 def test_attempts_that_another_one_follows(any_db: Any, queue: Any) -> None:
+    queue.put(zodbjobs.Job(sample.snooze_once, timedelta(0)), priority=1)
     queue.put(retried(zodbjobs.Job(sample.fail_until, 3), times=5))
-    queue.put(zodbjobs.Job(sample.snooze_once, timedelta(0)))
     queue.put(retried(zodbjobs.Job(sample.fail), times=1, delay=3600))
     transaction.commit()
     run_jobs(any_db)
