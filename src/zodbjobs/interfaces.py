@@ -212,7 +212,7 @@ class IJob(IContained):
         """
 
 
-class ISweep(IJob):
+class ISweep(IJob, IProgressable):
     """A job that calls its callable for each item of something, in batches."""
 
     done = Attribute("Int: how many items are done, as far as is committed; read-only.")

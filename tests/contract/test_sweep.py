@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import large_jobs
@@ -22,7 +23,7 @@ from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import defaults, references
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.stored.lifecycle.again import made_again
@@ -693,3 +694,44 @@ def test_it_shows_how_far_it_is(any_db: Any, queue: Any, tree: Any) -> None:
     run_jobs(any_db)
     transaction.begin()
     assert (job.percent, job.done) == (100.0, NUMBER)
+
+
+def test_a_list_of_what_is_stored_as_references(
+    any_db: Any, connection: Any, queue: Any, tree: Any
+) -> None:
+    references.register(
+        "there", large_jobs.is_placed, lambda one: (one.item, "here"), large_jobs.Placed
+    )
+    try:
+        put(queue, [large_jobs.Placed(item, "") for item in tree.values()], large_jobs.touch_it)
+        run_jobs(any_db)
+    finally:
+        references.unregister("there")
+    assert counts(tree) == [1] * NUMBER
+    assert set(large_jobs.met) == {"here"}
+
+
+def test_a_long_list_is_loaded_once(any_db: Any, connection: Any, queue: Any) -> None:
+    number = 3 * defaults.SWEEP_ROOM
+    items = connection.root()["many"] = [large_jobs.Item(n) for n in range(number)]
+    transaction.commit()
+    job = put(queue, items, large_jobs.look_at_source, seconds=3600)
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.result.done == number
+    assert len(set(map(id, large_jobs.met))) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_parts_have_what_was_said_of_the_whole(
+    any_db: Any, queue: Any, tree: Any, limit: float | None
+) -> None:
+    queue.timeout = 50
+    policy = zodbjobs.Retry(3)
+    job = zodbjobs.Sweep(tree, large_jobs.note_options, parallel=3)
+    job.retry_policy = policy
+    queue.put(job, priority=5, timeout=limit, owner="bob", realm="/shop")
+    transaction.commit()
+    run_jobs(any_db)
+    expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
+    assert set(large_jobs.met) == {expected}

@@ -12,11 +12,13 @@ import transaction
 from plone import api
 from plone.app.testing import login
 from plone.locking.interfaces import ILockable
-from plone_rest import ASYNC, Site, as_manager, asked, put, sources
+from plone_rest import ASYNC, PASSWORD, Site, as_manager, asked, put, sources
 from plone_rest import _layer as _layer
 from plone_rest import ada as ada
 from plone_rest import site as site
+from Products.CMFPlone.factory import addPloneSite
 from Products.CMFPlone.interfaces.constrains import ISelectableConstrainTypes
+from zope.component.hooks import setSite
 
 import zodbjobs
 from zodbjobs import defaults, operations
@@ -271,7 +273,7 @@ def test_the_list_is_that_of_the_site(site: Site) -> None:
     with as_manager(site):
         here = put_in_plone(plone_jobs.look, site.portal)
         there = put_in_plone(plone_jobs.look, site.portal, realm="/elsewhere")
-    site.app.acl_users.userFolderAddUser("root", "correct horse battery", ["Manager"], [])
+    site.app.acl_users.userFolderAddUser("root", PASSWORD, ["Manager"], [])
     transaction.commit()
     root = site.client("root")
     listed = root.get("@jobs").json()["items"]
@@ -307,3 +309,45 @@ def test_ones_own_copy_may_be_retried_but_not_any_job_of_ones_own(site: Site, ad
     assert ada.post(f"{job['@id']}/retry").status_code == 409
     deeds = zodbjobs.insights.list_audit(site.app._p_jar)
     assert {(deed.action, deed.by) for deed in deeds} >= {("retry", "/plone/acl_users/ada")}
+
+
+# Two sites in one database
+
+
+def add_site(site: Site, name: str) -> None:
+    """A site with an Ada of its own, who has the same password."""
+    site.app.acl_users.userFolderAddUser("root", PASSWORD, ["Manager"], [])
+    login(site.app, "root")
+    profiles = ("plone.app.contenttypes", "plone.restapi", "zodbjobs.plone")
+    ids = [f"{profile}:default" for profile in profiles]
+    made = addPloneSite(site.app, name, setup_content=False, extension_ids=ids)
+    setSite(made)
+    made.acl_users.userFolderAddUser("ada", PASSWORD, ["Member", "Editor", "Contributor"], [])
+    made.invokeFactory("Folder", "archive", title="Archive")
+    setSite(None)
+    transaction.commit()
+
+
+def test_users_of_one_id_in_two_sites_are_two(site: Site, ada: Any) -> None:
+    """Also where the one site is reached by way of the other."""
+    job_id = put(ada, "archive/@copy", {"source": "/inbox/page0"})["@id"].rpartition("/")[2]
+    add_site(site, "other")
+    server = site.base.rpartition("/")[0]
+    for path in ("other", "plone/other", "other/plone"):
+        theirs = site.client("ada", base=f"{server}/{path}")
+        assert job_id not in theirs.get("@jobs").text
+        for method, more in (("GET", ""), ("DELETE", ""), ("POST", "/retry")):
+            assert theirs.request(method, f"@jobs/{job_id}{more}").status_code == 404, path
+    assert asked(ada, {"@id": f"{site.base}/@jobs/{job_id}"})["outcome"] is None
+    root = site.client("root", base=f"{server}/other")
+    assert root.get("@jobs").json()["items"] == []
+
+
+def test_a_site_that_is_made_anew_has_no_job_of_the_old_one(site: Site, ada: Any) -> None:
+    """Its Ada could see the job, for she has the id, and isn't acted for."""
+    job = put(ada, "archive/@copy", {"source": "/inbox/page0"})
+    setSite(None)
+    site.app._delObject("plone", suppress_events=True)
+    add_site(site, "plone")
+    zodbjobs.testing.run_jobs(site.db)
+    assert asked(ada, job)["error"]["type"] == "SiteGone"

@@ -176,6 +176,8 @@ class Job(Labelled):
     #: That of its last checkpoint. It stays, also when the job is taken out or put in again: what
     #: was committed by then isn't to be done twice.
     _cursor: Any = None
+    #: Whether its timeout, None as well, is that of the sweep of which it does a part.
+    _has_timeout_of_whole = False
     #: What a new job of its kind that is put in its place has of it, beside what all have.
     _also_kept: tuple[str, ...] = ()
     #: Whether it calls its callable for each item of something.

@@ -94,7 +94,7 @@ def timeout_of(job: Job) -> int | None:
 
 def give_timeout(queue: Queue, job: Job) -> None:
     """Let a job that is put, and says nothing of it, have the queue's timeout."""
-    if queue._timeout is not None and job._timeout is None:
+    if queue._timeout is not None and job._timeout is None and not job._has_timeout_of_whole:
         job._given_timeout = queue._timeout
 
 
