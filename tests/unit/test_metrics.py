@@ -297,6 +297,27 @@ def test_a_reading_takes_a_bounded_time(db: Any, queue: Any, slow_count: list[An
     assert put_of(collector) == 2
 
 
+def test_what_is_counted_as_one_queue_waits_for_all_of_it(
+    db: Any, queue: Any, slow_count: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "METRICS_QUEUES", 1)
+    for name in "ab":
+        queue.parent.create(name)
+        transaction.commit()
+    collector = metrics.Collector(db, seconds=7.5)
+
+    def labels() -> set[str]:
+        body, _ = metrics.text_of(collector.collect())
+        found = re.findall(r'^zodbjobs_put_total{queue="(.*)"}', body.decode(), re.MULTILINE)
+        return set(found)
+
+    assert [labels() for _ in range(3)] == [
+        {metrics.DEFAULT_QUEUE},
+        {metrics.DEFAULT_QUEUE},
+        {metrics.DEFAULT_QUEUE, metrics.OTHER},
+    ]
+
+
 def test_what_is_printed_once_is_whole(db: Any, queue: Any, slow_count: list[Any]) -> None:
     assert put_of(metrics.Collector(db, seconds=math.inf)) == 0
     assert slow_count == [0, 1, 2, 3, 4, 5, 6, 7]
