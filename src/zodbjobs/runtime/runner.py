@@ -20,7 +20,7 @@ from zodbjobs.context.registry import restored
 from zodbjobs.errors import ContextGone, MissingCode, Snooze, TimedOut
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.interrupt import is_ctrl_c
-from zodbjobs.runtime import accidents, policy, transactions
+from zodbjobs.runtime import accidents, policy, transactions, turns
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
@@ -47,6 +47,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
     AttemptResult,
 )
 from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.rates import Turn
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
 log = logging.getLogger("zodbjobs")
@@ -63,6 +64,10 @@ _giving_up = threading.Lock()
 
 class _CantRunHere(Exception):
     """Something that a job needs isn't there in this process."""
+
+
+class _MissedTurn(Exception):
+    """The job may not begin any more in the turn that it has by the rates of its quotas."""
 
 
 class Runner:
@@ -88,6 +93,7 @@ class Runner:
         self._is_alone = False
         self._cleaner = ThreadCleaner()
         self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
+        self._turn: Turn | None = None  # of the job, if its quotas have rates
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
@@ -125,6 +131,7 @@ class Runner:
         Raises Stopped if the worker stops while the storage is unavailable.
         """
         self._slot.seconds = self._slot.shareable = 0.0
+        self._turn = claim.turn
         self._backoff.is_over()
         conflicts = 0
         try:
@@ -133,6 +140,8 @@ class Runner:
                     # Context variables have their defaults in it, as in a new thread.
                     result = Context().run(self._attempt_and_commit, claim, conflicts)
                     break
+                except _MissedTurn:
+                    continue
                 except Exception as error:
                     if errors.is_unavailable(error):
                         self._backoff.wait(error)
@@ -279,6 +288,8 @@ class Runner:
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
+        if self._turn is not None and not self._has_turn(claim, self._turn):
+            return None
         self._thread_session.begin()
         now = clock.now()
         job = self._load(claim, now, conflicts)
@@ -296,6 +307,10 @@ class Runner:
             return attempt_result.parked(claim, str(error), now)
         if accidents.arranged is not None:
             accidents.arranged(BEFORE_CALL)
+        if self._turn is not None:
+            if turns.is_over(self._turn):
+                raise _MissedTurn
+            self._turn = turns.USED
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         record = self._thread_session.session.record
         attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
@@ -332,6 +347,13 @@ class Runner:
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
+
+    def _has_turn(self, claim: Claim, turn: Turn) -> bool:
+        """Whether the job may begin by the rates of its quotas; else it goes back to wait."""
+        self._turn = turns.usable(self._thread_session, claim, turn)
+        if self._turn is None:
+            self._report([attempt_result.paused(claim, None, clock.now())])
+        return self._turn is not None
 
     def _call(
         self,

@@ -25,6 +25,7 @@ from zodbjobs.stored.lifecycle.completion import is_forgotten
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
 from zodbjobs.stored.quotas import Quotas
+from zodbjobs.stored.rates import Rates
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Queue(GivesPolicy, Persistent):
     _timeout: int | None = None  # microseconds
     _pauses: tuple[Pause, ...] = ()
     _unique_keys: UniqueKeys | None = None
+    _rates: Rates | None = None  # None until a quota has a rate
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name
@@ -65,6 +67,12 @@ class Queue(GivesPolicy, Persistent):
     @timeout.setter
     def timeout(self, value: float | timedelta | None) -> None:
         self._timeout = timeout_micros(value)
+
+    def make_rates(self) -> Rates:
+        """What is known of the rates of its quotas, made if need be."""
+        if self._rates is None:
+            self._rates = Rates()
+        return self._rates
 
     # Put
 
