@@ -230,8 +230,8 @@ RATE_LEAST_SLACK_SECONDS = 0.05
 RATE_MOST_SLACK_SECONDS = 1.0
 
 #: Seconds by which jobs of a rate may begin more closely after one that was claimed late. The
-#: dispatcher looks every 10 to 25 ms: without it a rate of 100/s would come to 60.
-RATE_CATCH_UP_SECONDS = 0.05
+#: dispatcher looks every 10 to 25 ms: without it a rate of 100/s would come to some 60.
+RATE_CATCH_UP_SECONDS = 0.1
 
 #: Moments that are remembered of a rate; what begins between two of them counts as the later.
 #: That is a record of 1 kB which is written with each claim of such a job.

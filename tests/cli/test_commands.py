@@ -27,7 +27,7 @@ Put = Callable[..., list[str]]
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
     *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
-    *("agents", "audit", "web", "demo", "zc-async"),
+    *("agents", "quotas", "audit", "web", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -208,6 +208,29 @@ def test_drain_waits_for_the_workers(run: Run, zeo: str, monkeypatch: pytest.Mon
     assert (drained.out, drained.status) == ("empty: queue (default)\n", 0)
     assert drained.err == "draining: queue (default) has 1 jobs waiting, 0 at work\n"
     assert json.loads(run("show", zeo, job_id, "--json").out)["outcome"] == "succeeded"
+
+
+# quotas
+
+
+def test_quotas(run: Run, path: Path) -> None:
+    assert run("quotas", path).out == "no queue has a quota\n"
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        quotas = zodbjobs.get_queue(connection).quotas
+        quotas.create("mail", rate=100, per=timedelta(minutes=1), burst=5)
+        quotas.create("customer:*", 2)
+    shown = run("quotas", path).out
+    assert "100 in 1m, 5 at once" in shown.replace("1m00s", "1m").replace("60.0s", "1m")
+    changed = run("quotas", path, "--name", "mail", "--size", 3, "--rate", 7, "--per", "2h")
+    assert not changed.problem
+    rows = {row["name"]: row for row in json.loads(run("quotas", path, "--json").out)}
+    mail = rows["mail"]
+    assert (mail["size"], mail["rate"], mail["per"], mail["burst"]) == (3, 7, 7200.0, 5)
+    assert (mail["held"], rows["customer:*"]["held"], mail["queue"]) == (0, None, "")
+    assert "say --name" in run("quotas", path, "--rate", 3).problem
+    assert "say --size" in run("quotas", path, "--name", "mail").problem
+    assert "no quota 'post'" in run("quotas", path, "--name", "post", "--size", 3).problem
+    assert "no span of time" in run("quotas", path, "--name", "mail", "--per", "soon").problem
 
 
 # agents

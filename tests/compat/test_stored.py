@@ -82,6 +82,9 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
             queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
+        queue.quotas.create("slow", rate=1, per=timedelta(hours=1))
+        for number in (1, 2):
+            queue.put(zodbjobs.Job(sample.note, number), quota_names=["slow"])
         queue.put(attachment_jobs.attach)
         queue.put(zodbjobs.Job(sample.note, zodbjobs.Secret("word")))
         queue.put(zodbjobs.Job(sample.note, 1), unique="key")

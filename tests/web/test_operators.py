@@ -617,6 +617,26 @@ def test_a_quota_is_changed(site: Site, queue: Any) -> None:
     assert "exports: 2 to 5" in site.get("/audit", "manager")
 
 
+def test_a_rate_is_shown_and_changed(site: Site, queue: Any) -> None:
+    queue.quotas.create("mail", rate=100, per=timedelta(minutes=1), burst=5)
+    transaction.commit()
+    shown = site.get("/queues/-", "manager")
+    assert "100 in 1 min" in shown
+    assert "5 at once" in shown
+    for fields, size, rate in (
+        ({"size": "", "rate": "20"}, None, 20),
+        ({"size": "3", "rate": "30"}, 3, 30),
+        ({"size": "4"}, 4, 30),
+    ):
+        path = "/queues/-/quota"
+        assert site.post(path, "manager", fields={"quota": "mail", **fields}).status_int == 303
+        queue._p_jar.sync()
+        assert (queue.quotas["mail"].size, queue.quotas["mail"].rate) == (size, rate)
+    assert "100 per 0:01:00, 5 at once to 20 per 0:01:00" in site.get("/audit", "manager")
+    wrong = {"quota": "mail", "size": "", "rate": "x"}
+    assert site.post("/queues/-/quota", "manager", fields=wrong).status_int == 400
+
+
 def test_agents_are_changed(site: Site, worker: Any, connection: Any) -> None:
     connection.sync()
     page = site.get("/queues/mail", "manager")

@@ -21,6 +21,7 @@ from zodbjobs.insights import (
     JobList,
     PauseInfo,
     QueueStats,
+    QuotaInfo,
     Times,
     TreeRow,
     WorkerInfo,
@@ -170,6 +171,39 @@ def print_agents(rows: Sequence[dict[str, Any]]) -> None:
         cells = (_cut(queues), f"{row['size']:,}", _cut(row["filter"] or ""))
         table.add_row((row["worker"] or "")[:12], str(row["number"]), *cells)
     out.print(table)
+
+
+def print_quotas(quotas: dict[str, list[QuotaInfo]]) -> None:
+    """Print the quotas of queues, one a line."""
+    out = console()
+    if not any(quotas.values()):
+        out.print("no queue has a quota")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("QUEUE")
+    table.add_column("QUOTA")
+    for title in ("SIZE", "RUNNING", "WAITING"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("RATE")
+    table.add_column("NEXT TURN", no_wrap=True)
+    for queue, infos in quotas.items():
+        for info in infos:
+            numbers = (info.size, info.held, info.waiting)
+            table.add_row(
+                _cut(queue_text(queue)),
+                _cut(info.name),
+                *("" if number is None else f"{number:,}" for number in numbers),
+                _rate_text(info),
+                "" if info.next_turn is None else since(info.next_turn),
+            )
+    out.print(table)
+
+
+def _rate_text(info: QuotaInfo) -> str:
+    if info.rate is None or info.per is None:
+        return ""
+    burst = f", {info.burst:,} at once" if info.burst > 1 else ""
+    return f"{info.rate:,} in {duration(info.per.total_seconds())}{burst}"
 
 
 def print_tree(rows: Sequence[TreeRow]) -> None:

@@ -17,8 +17,8 @@ class QuotaInfo(Info):
     """A quota: how many of its jobs run at once, have a slot, and wait for one or for their turn.
 
     `size`, `rate`, `per` and `burst` are as in IQuota. `next_turn`: when the next job may begin by
-    the rate, if that isn't at once. `held`, `waiting` and `next_turn` are None for a pattern, which
-    stands for many names; `held` also without a size.
+    the rate, if that isn't at once. `held`, `waiting` and `next_turn` are None for a pattern,
+    which stands for many names; `held` also without a size.
     """
 
     name: str

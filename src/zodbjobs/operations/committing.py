@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import transaction
@@ -102,8 +103,8 @@ def change_quota(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time; what
-    is left out stays.
+    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time;
+    what is left out stays.
 
     Commits. Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 from transaction.interfaces import TransientError
@@ -35,6 +36,7 @@ from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import connection_of, get_queue, get_queues
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.queues import Queues
+from zodbjobs.stored.quotas import Quota
 from zodbjobs.stored.workers import WorkerRecord
 
 __all__ = [
@@ -329,8 +331,8 @@ def change_quota(
     per: timedelta | None = None,
     burst: int | None = None,
 ) -> None:
-    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time; what
-    is left out stays.
+    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time;
+    what is left out stays.
 
     Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """
@@ -345,9 +347,7 @@ def change_quota(
         quota.per if per is None else per,
         quota.burst if burst is None else burst,
     )
-    _note_on_queue(
-        place, "change quota", queue, by, why, f"{name}: {before} to {_limits(quota)}"
-    )
+    _note_on_queue(place, "change quota", queue, by, why, f"{name}: {before} to {_limits(quota)}")
 
 
 def _limits(quota: Quota) -> str:

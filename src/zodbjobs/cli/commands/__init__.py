@@ -9,6 +9,7 @@ from zodbjobs.cli.commands.group import Group
 from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show, watch_
 from zodbjobs.cli.commands.put import put
 from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
+from zodbjobs.cli.commands.quotas import quotas
 from zodbjobs.cli.commands.web import web
 from zodbjobs.cli.commands.worker import agents, worker, workers
 from zodbjobs.cli.commands.zc_async import zc_async_
@@ -43,6 +44,7 @@ for command in (
     resume,
     drain,
     agents,
+    quotas,
     audit,
     web,
     demo_,
