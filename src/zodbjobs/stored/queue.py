@@ -25,12 +25,12 @@ from zodbjobs.stored.lifecycle.completion import is_forgotten
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption, timeout_micros
 from zodbjobs.stored.lifecycle.unique import check_unique, give_unique, rely_on
 from zodbjobs.stored.quotas import Quotas
-from zodbjobs.stored.rates import Rates
 from zodbjobs.stored.shard import Shard
 
 if TYPE_CHECKING:
     from zodbjobs.stored.pauses import Pause
     from zodbjobs.stored.queues import Queues
+    from zodbjobs.stored.rates import Rates
     from zodbjobs.stored.unique_keys import UniqueKeys
 
 
@@ -67,12 +67,6 @@ class Queue(GivesPolicy, Persistent):
     @timeout.setter
     def timeout(self, value: float | timedelta | None) -> None:
         self._timeout = timeout_micros(value)
-
-    def make_rates(self) -> Rates:
-        """What is known of the rates of its quotas, made if need be."""
-        if self._rates is None:
-            self._rates = Rates()
-        return self._rates
 
     # Put
 

@@ -22,10 +22,10 @@ from zodbjobs.queue_names import spoken
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.rates import Rate, Turn
+from zodbjobs.stored.rates import Rates
 
 if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
-    from zodbjobs.stored.rates import Rates
     from zodbjobs.stored.shard import Shard
 
 #: Who has a slot: the id of a worker, and the key of the job in its lease.
@@ -108,10 +108,10 @@ class Quota(Persistent):
 
     def limit(self, size: int | None, rate: int | None, per: timedelta | None, burst: int) -> None:
         """Set all at once; see IQuota."""
-        self.set(size, rate, per, burst)
+        self._set(size, rate, per, burst)
         self._quotas.rule_changed(self.name)
 
-    def set(self, size: int | None, rate: int | None, per: timedelta | None, burst: int) -> None:
+    def _set(self, size: int | None, rate: int | None, per: timedelta | None, burst: int) -> None:
         """Set all, of which no job knows yet; raises BadArgument before anything is written."""
         per_micros = None if per is None else _checked_per(self.name, per)
         limits = (
@@ -131,7 +131,7 @@ class Quota(Persistent):
             )
         self._size, self._rate, self._per, self._burst = limits
         if rate is not None:
-            self._quotas.queue.make_rates()
+            self._quotas.make_rates()
 
     @property
     def turns(self) -> Rate | None:
@@ -272,7 +272,7 @@ class Quotas(Persistent):
                 f"{spoken(self.queue.name)} has a quota {name!r} already; set its `size`"
             )
         quota = Quota(self, name)
-        quota.set(1 if size is None and rate is None else size, rate, per, burst)
+        quota._set(1 if size is None and rate is None else size, rate, per, burst)
         self._quotas[name] = quota
         self.rule_changed(name)
         return quota
@@ -341,7 +341,14 @@ class Quotas(Persistent):
     @property
     def rates(self) -> Rates:
         """What is known of the turns of quotas with a rate."""
-        return self.queue.make_rates()
+        rates = self.queue._rates
+        assert rates is not None  # made with the first rate
+        return rates
+
+    def make_rates(self) -> None:
+        """Let quotas have rates."""
+        if self.queue._rates is None:
+            self.queue._rates = Rates()
 
     def slots(self, name: str) -> Slots | None:
         """The slots of a name, if one is held or waited for."""
