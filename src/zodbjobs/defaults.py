@@ -131,6 +131,10 @@ LEFT_LYING_SECONDS = 0.3
 #: Seconds between two writes of what runs.
 RUNNING_SECONDS = 0.5
 
+#: Entries of a tree that are looked at for one that is due, of those that were put for later and
+#: that no worker has filed yet. There are as many only while no worker is there.
+DUE_LOOKS = 1_000
+
 #: Seconds between two looks of a job for a live annotation that it waits for. Each opens a
 #: transaction; others write what they show twice a second.
 ANNOTATION_POLL_SECONDS = 0.1

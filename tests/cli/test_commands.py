@@ -26,7 +26,8 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *("cancel", "retry", "remove", "forget", "stats", "workers", "pause", "resume", "drain"),
+    *("cancel", "retry", "remove", "forget", "stats", "check", "workers"),
+    *("pause", "resume", "drain"),
     *("agents", "quotas", "audit", "web", "demo", "zc-async"),
 ]
 

@@ -36,7 +36,7 @@ def words(name: str, database: object) -> list[object]:
 EVERY = ("worker", "put", *READING, *WITH_ID)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*EVERY, "check"])
 def test_missing_file(run: Run, tmp_path: Path, name: str) -> None:
     path = tmp_path / "missing.fs"
     problem = run(*words(name, path)).problem

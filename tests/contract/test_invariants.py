@@ -168,6 +168,7 @@ EXAMPLES = {"MappingStorage": 50, "FileStorage": 30, "DemoStorage": 25}
 EXAMPLES |= {"PostgreSQL": 5, "SQLite": 12, "ZEO": 15}
 
 
+@pytest.mark.timeout(900)  # 20 seconds, and as often as others want the processor, too
 @pytest.mark.parametrize("storage", sorted(MAKERS))
 def test_what_always_holds(storage: str) -> None:
     state_machines.run(Machine, storage, EXAMPLES[storage], steps=40)

@@ -139,6 +139,7 @@ EXAMPLES |= {"PostgreSQL": 12, "SQLite": 25, "ZEO": 15}
 
 
 @pytest.mark.promise(23, 55, 60, 61, 62, 63)
+@pytest.mark.timeout(900)  # 20 seconds, and as often as others want the processor, too
 @pytest.mark.parametrize("storage", sorted(MAKERS))
 def test_a_queue_is_like_a_list(storage: str) -> None:
     state_machines.run(Machine, storage, EXAMPLES[storage], steps=25)

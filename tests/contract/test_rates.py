@@ -22,6 +22,7 @@ from zodbjobs.errors import BadArgument
 from zodbjobs.runtime import turns
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.runtime.tasks.slots import FreeSlots
+from zodbjobs.stored.lifecycle import delivery
 from zodbjobs.stored.lifecycle.claim import Claim, claim, next_due
 from zodbjobs.testing import conflict_once, moving_clock, run_jobs
 
@@ -47,12 +48,13 @@ def put(queue: Any, value: Any, *names: str, **options: Any) -> zodbjobs.Job:
     return queue.put(job, quota_names=names or ["mail"], **options)  # type: ignore[no-any-return]
 
 
-def take(worker: Bench, most: int = 100) -> list[Claim]:
-    """Claim up to `most` jobs with quotas, whoever owns their shards; commits."""
+def take(worker: Bench, most: int = 100, shards: slice = slice(None)) -> list[Claim]:
+    """Claim up to `most` jobs with quotas, from all shards if need be; commits."""
     session = worker.registration.session
     with session.manager:
         queue = session.stored[""]
-        found = claim(queue, session.record, 100, clock.now(), queue.shards, with_quotas=most)
+        chosen = queue.shards[shards]
+        found = claim(queue, session.record, 100, clock.now(), chosen, with_quotas=most)
     worker.parts.lanes[0].outstanding.update((c.key, c) for c in found)
     return found
 
@@ -435,31 +437,52 @@ def test_of_two_workers_one_has_the_turn(any_db: Any, queue: Any, mine: Any, now
         assert take(worker) == []
 
 
+@pytest.mark.parametrize("is_first", [True, False])
 def test_who_begins_to_wait_while_another_lets_the_last_go_is_not_forgotten(
-    any_db: Any, queue: Any, mine: Any, now: Any
+    any_db: Any,
+    queue: Any,
+    mine: Any,
+    now: Any,
+    is_first: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     queue.quotas.create("mail", rate=60, per=MINUTE)
+    monkeypatch.setattr(delivery._producer, "number", 0)
     for number in range(2):
         put(queue, number)
     mine.commit()
     with bench(any_db) as worker, bench(any_db) as other:
         assert run(worker) == 1
-        now.advance(GAP)
         mine.begin()
+        monkeypatch.setattr(delivery._producer, "number", 1)  # which is another worker's shard
         put(queue, 2)
-        put(queue, 3)
         mine.commit()
-        session = worker.registration.session
-        commit_meanwhile(session.manager, lambda: take(other))
+        claims: list[Claim] = []
+        start = now.datetime()
+
+        def claim_at(seconds: float, who: Bench) -> list[Claim]:
+            before = now.datetime()
+            now.advance((start - before).total_seconds() + seconds)
+            found = take(who, shards=slice(1) if who is other else slice(1, 2))
+            now.advance((before - now.datetime()).total_seconds())
+            return found
+
+        def let_wait() -> None:
+            assert claim_at(GAP / 2, worker) == []
+
+        def let_go() -> None:
+            claims.extend(claim_at(GAP, other))
+
+        outer, inner, who = (let_go, let_wait, other) if is_first else (let_wait, let_go, worker)
+        commit_meanwhile(who.registration.session.manager, inner)
         with contextlib.suppress(TransientError):
-            take(worker)
-        for _ in range(6):
-            now.advance(GAP)
+            outer()
+        run(other, claims)
+        for _ in range(4):
+            now.advance(2 * GAP)
             run(other)
             run(worker)
-        mine.begin()
-        assert waiting(queue) == 0
-    assert len(set(sample.noted)) == 4 - 1  # the other one has claimed one, and didn't run it
+    assert sorted(sample.noted) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -22,7 +22,7 @@ from ZEO.runzeo import ZEOOptions
 from zodburi import resolve_uri
 
 from zodbjobs.cli.commands import cli
-from zodbjobs.cli.database import is_uri
+from zodbjobs.cli.database import SERVER_SECONDS, is_uri
 from zodbjobs.cli.shutdown_pipes import STOP_SECONDS
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
@@ -93,6 +93,9 @@ def test_a_unit(path: Path) -> None:
     assert "%" not in service["ExecStart"]  # systemd's own sign
     if "database" in params:
         assert int(service["TimeoutStopSec"]) > STOP_SECONDS
+        assert service["Type"] == "notify"
+        # A server that goes away is noticed so many seconds later, and a step may meet that twice.
+        assert int(service["WatchdogSec"]) > 4 * SERVER_SECONDS
     assert service["Restart"] == "always"
     known = {p.name for p in UNITS}
     for key in ("After", "Wants"):
@@ -190,6 +193,32 @@ def test_the_commands_of_the_containers() -> None:
     (blobs,) = re.findall(r"blob-dir (.+)", configuration.read_text())
     assert f"blob_dir={blobs}&shared_blob_dir=1" in params["database"]
     assert "ports" not in SERVICES["zeo"]
+
+
+def test_the_probe_of_the_containers() -> None:
+    worker = SERVICES["worker"]
+    probe, _, otherwise = worker["healthcheck"]["test"].partition(" || ")
+    database = worker["environment"]["PORTAL_DATABASE"]
+    params = accept(shlex.split(probe.replace("$$PORTAL_DATABASE", database)))
+    assert (params["here"], params["min_workers"]) == (True, 2)
+    assert otherwise == "exit 1"  # Docker knows no other status than 0 and 1
+    assert worker["healthcheck"]["test"] in (HOW_TO / "observe.md").read_text()
+
+
+def test_the_deployment() -> None:
+    made = yaml.safe_load((FILES / "kubernetes" / "worker.yaml").read_text())
+    pod = made["spec"]["template"]
+    assert made["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > STOP_SECONDS
+    (container,) = pod["spec"]["containers"]
+    database = accept(container["command"])["database"]
+    start = accept(container["startupProbe"]["exec"]["command"])
+    assert (start["database"], start["here"]) == (database, True)
+    shell, option, line = container["livenessProbe"]["exec"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    probe, _, status = line.partition("; ")
+    assert accept(shlex.split(probe))["here"]
+    assert status == "[ $? -ne 1 ]"  # with 2, the database is away
 
 
 def test_the_image() -> None:

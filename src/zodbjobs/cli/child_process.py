@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +31,15 @@ class ChildOutput:
 
 
 @dataclass(frozen=True)
+class ChildSaid:
+    """A line that the process `pid` of a child has written for the service manager."""
+
+    child: ChildProcess
+    pid: int
+    line: str
+
+
+@dataclass(frozen=True)
 class ChildExited:
     """The process of a child has exited."""
 
@@ -41,7 +52,8 @@ class ChildProcess:
 
     `module` runs with `settings`, and inherits the descriptors of ``settings["pipes"]``. Its
     exit, and its first line on stdout if it `writes` one, are given to `notify`, in another
-    thread.
+    thread. With a "watchdog" in the settings, so are the lines that it writes into a pipe of its
+    own, the descriptor of which is among its settings as "tells".
     """
 
     def __init__(
@@ -65,16 +77,33 @@ class ChildProcess:
     def start(self) -> None:
         """Start a process; returns at once. Raises OSError if the system has no room for one."""
         self.restart_at = None
-        process = self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module, json.dumps(self.settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._stdout,
-            pass_fds=self.settings["pipes"],
-            process_group=0,  # a Ctrl-C of the terminal is for the supervisor alone
-            text=True,
-        )
+        settings, descriptors = self.settings, [*self.settings["pipes"]]
+        with contextlib.ExitStack() as stack:
+            if "watchdog" in settings:
+                reading, writing = os.pipe()
+                stack.callback(os.close, writing)
+                settings = {**settings, "tells": writing}
+                descriptors.append(writing)
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module, json.dumps(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._stdout,
+                pass_fds=descriptors,
+                process_group=0,  # a Ctrl-C of the terminal is for the supervisor alone
+                text=True,
+            )
         self._started = clock.monotonic()
         threading.Thread(target=self._attend, args=(process,), daemon=True).start()
+        if "watchdog" in settings:
+            listen = threading.Thread(
+                target=self._listen, args=(process.pid, reading), daemon=True
+            )
+            listen.start()
+
+    def abort(self) -> None:
+        """Let the process end by SIGABRT, at which it may write where its threads are."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGABRT)
 
     def kill(self) -> None:
         """Kill the process, if there is one."""
@@ -98,6 +127,11 @@ class ChildProcess:
                 if line:
                     self._notify(ChildOutput(self, line))
         self._notify(ChildExited(self, process.wait()))
+
+    def _listen(self, pid: int, descriptor: int) -> None:
+        with open(descriptor, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                self._notify(ChildSaid(self, pid, line.rstrip("\n")))
 
 
 def next_delay(delay: float) -> float:

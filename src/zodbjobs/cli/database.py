@@ -65,6 +65,18 @@ def opened(
             ) from error
 
 
+def looked_at(database: Database) -> contextlib.AbstractContextManager[Any]:
+    """The open ZODB.DB to read from, whoever else has it: a file that a supervisor serves through
+    its server, which needn't read the file anew; any other one read-only. Raises as `opened`.
+    """
+    if isinstance(database, Application):
+        return opened(database, read_only=True)
+    if is_uri(database):
+        return opened(database)
+    served = _open_served(database)
+    return opened(database, read_only=True) if served is None else contextlib.closing(served)
+
+
 def _open(
     database: Database, create: bool, read_only: bool, alone: bool, wait_seconds: int | None
 ) -> contextlib.AbstractContextManager[Any]:

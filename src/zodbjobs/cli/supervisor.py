@@ -15,7 +15,13 @@ from typing import Any
 from zodbjobs import clock, terminal
 from zodbjobs.cli import zeo_address
 from zodbjobs.cli.application import Application, Database
-from zodbjobs.cli.child_process import ChildExited, ChildOutput, ChildProcess, exit_text
+from zodbjobs.cli.child_process import (
+    ChildExited,
+    ChildOutput,
+    ChildProcess,
+    ChildSaid,
+    exit_text,
+)
 from zodbjobs.cli.database import (
     SERVER_SECONDS,
     blobs_of,
@@ -26,9 +32,10 @@ from zodbjobs.cli.database import (
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.cli.shutdown_pipes import STOP_SECONDS, ShutdownPipes
+from zodbjobs.cli.watched_workers import WatchedWorkers
 from zodbjobs.cli.worker_command import HOW_TO_STOP, make_queues, served_text, threads_text
 from zodbjobs.cli.zeo_address import Address
-from zodbjobs.runtime import signals
+from zodbjobs.runtime import service, signals
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.terminal import one_line
 
@@ -81,6 +88,7 @@ class _Supervisor:
         self._pipes = ShutdownPipes()
         self._server: ChildProcess | None = None
         self._workers: list[ChildProcess] = []
+        self._watched = WatchedWorkers(service.of_systemd())
         self._stopping = False
         self._deadline: float | None = None
         self._status = 0
@@ -157,6 +165,7 @@ class _Supervisor:
         for number in range(1, self._processes + 1):
             settings: dict[str, Any] = {"name": f"worker {number}", **where}
             settings |= {"queues": self._queues, "threads": self._threads}
+            settings |= self._watched.settings()
             settings["pipes"] = self._pipes.for_worker()
             worker = ChildProcess(
                 "zodbjobs.cli.worker_process", settings, self._events.put, writes=False
@@ -175,6 +184,7 @@ class _Supervisor:
                 self._on_timeout()
             else:
                 self._handle(event)
+            self._watched.turn()
 
     def _children(self) -> list[ChildProcess]:
         """The children that run, or are to be restarted."""
@@ -185,7 +195,10 @@ class _Supervisor:
         """Seconds until something is due without an event; None if nothing is."""
         times = [child.restart_at for child in self._children() if child.restart_at is not None]
         times += [self._deadline] if self._deadline is not None else []
-        return max(0.0, min(times) - clock.monotonic()) if times else None
+        now = clock.monotonic()
+        if (most := self._watched.most_seconds) is not None:
+            times.append(now + most)
+        return max(0.0, min(times) - now) if times else None
 
     def _on_timeout(self) -> None:
         now = clock.monotonic()
@@ -208,11 +221,14 @@ class _Supervisor:
             self._stop()
         elif isinstance(event, ChildExited):
             self._exited(event)
+        elif isinstance(event, ChildSaid):
+            self._watched.heard(event)
         elif isinstance(event, ChildOutput) and "error" in (answer := json.loads(event.line)):
             log.error("%s: %s", event.child.name, one_line(answer["error"]))
 
     def _exited(self, event: ChildExited) -> None:
         child, pid = event.child, event.child.pid
+        self._watched.exited(child)
         needed = not self._stopping or (child is self._server and bool(self._workers_left()))
         child.exited(restart=needed)
         if needed:
@@ -240,6 +256,7 @@ class _Supervisor:
         if not self._stopping:
             self._stopping = True
             self._deadline = clock.monotonic() + STOP_SECONDS
+            self._watched.stop()
             for worker in self._workers:
                 worker.restart_at = None
             self._pipes.stop_workers()

@@ -16,6 +16,7 @@ from zodbjobs.cli.database import SERVER_SECONDS, opened
 from zodbjobs.cli.errors import CommandError, errors_in_one_line, without_passwords
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.runtime import signals
+from zodbjobs.runtime.service import Lines, Service
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.terminal import one_line
 
@@ -39,11 +40,19 @@ def main() -> None:
             signals.taken(lambda number: stop.set()),
             _database(settings) as db,
         ):
-            status = Worker(db, settings["queues"], settings["threads"]).run_until(stop)
+            worker = Worker(db, settings["queues"], settings["threads"])
+            status = worker.run_until(stop, service=_supervisor(settings))
     except CommandError as error:
         log.error("%s", without_passwords(one_line(error.message)))
         sys.exit(CommandError.exit_code)
     sys.exit(status)
+
+
+def _supervisor(settings: dict[str, Any]) -> Service | None:
+    """What speaks for this worker with a service manager, if there is one."""
+    if "watchdog" not in settings:
+        return None
+    return Service(Lines(settings["tells"]).send, settings["watchdog"])
 
 
 def _database(settings: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
 from zodbjobs.insights.audit import list_audit
 from zodbjobs.insights.counting import most_jobs
+from zodbjobs.insights.health import Health, Problem, check_health
 from zodbjobs.insights.infos import (
     AttemptInfo,
     AuditEntry,
@@ -33,6 +34,7 @@ from zodbjobs.insights.tree import TreeRow, job_tree
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
+    "Health",
     "JobDeed",
     "JobDetails",
     "JobInfo",
@@ -40,12 +42,14 @@ __all__ = [
     "Minute",
     "PauseInfo",
     "Period",
+    "Problem",
     "QueueStats",
     "QuotaInfo",
     "Times",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
+    "check_health",
     "find_agents",
     "find_job",
     "find_worker",

@@ -245,8 +245,6 @@ def list_workers(place: Any) -> list[WorkerInfo]:
 def _worker(record: WorkerRecord) -> WorkerInfo:
     active = sum(1 for key, _ in record.leased() if key in record.running)
     gone = is_dead(record, only_process=False)
-    written = getattr(record, "_p_mtime", None)  # None before its first commit
-    last_written = None if written is None else clock.to_datetime(round(written * 1_000_000))
     return WorkerInfo(
         id=record.id,
         host=record.host,
@@ -258,13 +256,21 @@ def _worker(record: WorkerRecord) -> WorkerInfo:
         active=active,
         gone=gone,
         stuck=record.stuck,
-        last_written=last_written,
-        state=GONE if gone else _state(record, last_written),
+        last_written=written_at(record),
+        state=GONE if gone else state_of(record),
         version=record.version,
     )
 
 
-def _state(record: WorkerRecord, last_written: datetime | None) -> str:
+def written_at(record: WorkerRecord) -> datetime | None:
+    """When the record was written, by the clock of the storage; None before its first commit."""
+    written = getattr(record, "_p_mtime", None)
+    return None if written is None else clock.to_datetime(round(written * 1_000_000))
+
+
+def state_of(record: WorkerRecord) -> str:
+    """The state of a worker whose process isn't known to have ended."""
+    last_written = written_at(record)
     silence = timedelta(seconds=record.heartbeat_seconds * defaults.MISSED_HEARTBEATS)
     if last_written is not None and clock.to_datetime(clock.now()) - last_written > silence:
         return SILENT

@@ -56,7 +56,7 @@ def is_dead(record: WorkerRecord, only_process: bool) -> bool:
         return False
     if only_process:
         return True
-    if not _is_here(record):
+    if not is_here(record):
         return False
     if record.pid == os.getpid():
         return True
@@ -74,7 +74,7 @@ def is_seen_running(record: WorkerRecord) -> bool:
 
     Code that holds the interpreter's lock keeps such a one from giving signs of life.
     """
-    if not _is_here(record) or not record.process_started:
+    if not is_here(record) or not record.process_started:
         return False
     fields = _stat(record.pid)
     return (
@@ -84,7 +84,7 @@ def is_seen_running(record: WorkerRecord) -> bool:
     )
 
 
-def _is_here(record: WorkerRecord) -> bool:
+def is_here(record: WorkerRecord) -> bool:
     """Whether the worker's process number means a process that is seen from here."""
     if record.host != socket.gethostname():
         return False

@@ -20,6 +20,7 @@ from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.periodic import Task
 from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.service import Service
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.threadpool import ThreadPool
 from zodbjobs.runtime.transactions import Backoff, Stopped
@@ -34,7 +35,8 @@ class Incarnation:
 
     Registers when it is made, and raises what that raises. `stopping` ends it. If others
     thought it dead and took its jobs it ends as well; the worker then begins another one.
-    `give_up` is called, with the reason, once too many of its threads are stuck.
+    `give_up` is called, with the reason, once too many of its threads are stuck. `service` is told
+    how it goes.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Incarnation:
         stopping: threading.Event,
         give_up: Callable[[str], None] = lambda why: None,
         widen_pools: Callable[[int], None] = lambda connections: None,
+        service: Service | None = None,
     ) -> None:
+        self._service = service
         self._options = options
         self._give_up = give_up
         self._widen_pools = widen_pools
@@ -55,6 +59,8 @@ class Incarnation:
         self._agents_seen: bytes | None = None
         self._backoff = Backoff(stopping)
         self._parts = parts = Parts(db, options, stopping)
+        tick = parts.dispatcher.tick
+        self._tick = tick if service is None else service.watch(tick)
         self._pools = [self._make_pool(lane) for lane in parts.lanes]
         self._tasks = [
             Task(defaults.DETECTOR_SECONDS, lambda: self._safely(self._rescue)),
@@ -100,6 +106,10 @@ class Incarnation:
             for pool in self._pools:
                 pool.start()
             log.info("worker %s works with %s threads", self.id, len(self._parts.slots))
+            if self._service is not None:
+                number = len(self._parts.slots)
+                threads = "1 thread" if number == 1 else f"{number} threads"
+                self._service.works(f"{self.id[:12]} works with {threads}")
             self._loop()
             if self._over:
                 self._abandon()
@@ -112,7 +122,7 @@ class Incarnation:
     def _loop(self) -> None:
         dispatcher = self._parts.dispatcher
         while not self._stopping.is_set() and not self._over:
-            self._safely(dispatcher.tick)
+            self._safely(self._tick)
             for pool in self._pools:
                 pool.supervise()
             self._look_at_stuck()
@@ -274,7 +284,7 @@ class Incarnation:
             if clock.monotonic() >= deadline:
                 log.warning("worker %s stops while jobs still run; they are given back", self.id)
                 break
-            self._safely(dispatcher.tick)
+            self._safely(self._tick)
             self._parts.wakeup.wait()
         claims += self._stop_pools()  # a tick may have found some
         try:

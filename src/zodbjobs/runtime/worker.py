@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from zodbjobs import clock, defaults
+from zodbjobs.runtime import service as services
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.assembly import Options
 from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.incarnation import Incarnation
-from zodbjobs.runtime.storage import full_disk
+from zodbjobs.runtime.service import Service
+from zodbjobs.runtime.storage import errors, full_disk
 from zodbjobs.stored.agents import Agent
 
 log = logging.getLogger("zodbjobs")
@@ -96,6 +98,7 @@ class Worker:
         self._stopping = threading.Event()
         self._until = threading.Event()
         self._given_up: str | None = None
+        self._service: Service | None = None
 
     def __enter__(self) -> Worker:
         self.start()
@@ -147,6 +150,8 @@ class Worker:
         if self._thread is None:
             return
         self._deadline = clock.monotonic() + (self._stop_seconds if seconds is None else seconds)
+        if self._service is not None:
+            self._service.stops()
         self._stopping.set()
         self._incarnation.wake()
         self._thread.join()
@@ -156,7 +161,12 @@ class Worker:
 
     def _begin(self) -> Incarnation:
         return Incarnation(
-            self._db, self._options, self._stopping, self._give_up, self._widen_pools
+            self._db,
+            self._options,
+            self._stopping,
+            self._give_up,
+            self._widen_pools,
+            self._service,
         )
 
     def _give_up(self, why: str) -> None:
@@ -195,13 +205,20 @@ class Worker:
         with signals.taken(take):
             return self.run_until(stop)
 
-    def run_until(self, stop: threading.Event) -> int:
+    def run_until(self, stop: threading.Event, *, service: Service | None = None) -> int:
         """Start, work until `stop` is set, stop; returns as `run`, and sets `stop` if it stops by
         itself.
+
+        `service` is told how it goes; by default systemd is, if that has started the process and
+        wants to know (`Type=notify`, `WatchdogSec`).
         """
         self._until = stop
-        with self:
-            stop.wait()
+        self._service = service or services.of_systemd()
+        try:
+            with self:
+                stop.wait()
+        finally:
+            self._service = None
         return 0 if self._given_up is None else 1
 
     def _work(self) -> None:
@@ -223,6 +240,8 @@ class Worker:
                 self._incarnation = self._begin()
                 return
             except Exception as error:
+                if self._service is not None and errors.is_unavailable(error):
+                    self._service.waits(error)
                 log.error("the worker can't register again (%s), it is tried again", error)
                 self._stopping.wait(seconds)
                 seconds = min(2 * seconds, defaults.MOST_BACKOFF_SECONDS)

@@ -224,6 +224,8 @@ class Slots(Persistent):
         if room <= 0:
             if self.has_waiting:
                 self._wait_for_turn()
+            else:
+                self._nothing_waits()
             return []
         most = min(most, room)
         opened = []
@@ -233,10 +235,13 @@ class Slots(Persistent):
             opened.append(shard)
             most -= shard.admit(key)  # one that is parked by that doesn't keep others waiting
         if most > 0:
-            if self.changes is not None:
-                read_as_current(self.changes)
-            self._quotas.drop_unused(self)  # else who begins to wait meanwhile would be with it
+            self._nothing_waits()
         return opened
+
+    def _nothing_waits(self) -> None:
+        if self.changes is not None:
+            read_as_current(self.changes)  # who begins to wait meanwhile relies on us
+        self._quotas.drop_unused(self)
 
     def rule_changed(self) -> None:
         """Let as many be claimed as are free by now."""
@@ -388,7 +393,7 @@ class Quotas(Persistent):
             if quota is not None and quota.turns is not None:
                 now = now or clock.now()
                 turn = _both(turn, self.rates.take(name, quota.turns, now))
-                if slots is not None and slots.has_waiting:
+                if slots is not None:
                     slots.open()
         return tuple(taken), turn
 

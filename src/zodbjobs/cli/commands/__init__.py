@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from zodbjobs.cli.commands.check import check
 from zodbjobs.cli.commands.demo import demo_
 from zodbjobs.cli.commands.group import Group
 from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show, watch_
@@ -39,6 +40,7 @@ for command in (
     remove,
     forget,
     stats,
+    check,
     workers,
     pause,
     resume,
