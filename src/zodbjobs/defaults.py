@@ -252,6 +252,23 @@ TURN_LOGS_DROPPED = 2_000
 #: somebody has undone a transaction.
 SLOTS_SECONDS = 60.0
 
+#: Callables, classes and objects of which a worker remembers that they were fought over, and the
+#: database of the workers that are gone. That is a record of 20 kB; the cheapest go by class.
+MOST_FIGHTS = 100
+
+#: Others who wrote what a job fought over, of which the database remembers how often they did.
+MOST_RIVALS = 3
+
+#: Seconds between two looks in the history of an object for who wrote it, in one worker, and the
+#: revisions and the characters that are looked at. Such a look takes a tenth of a millisecond on a
+#: file; attempts that conflict aren't to take longer for it.
+RIVAL_SECONDS = 0.1
+RIVAL_REVISIONS = 5
+RIVAL_CHARACTERS = 200
+
+#: Transactions of its own jobs that a worker knows: of these no history has to be asked.
+OWN_COMMITS = 1_000
+
 #: Jobs that one transaction moves when a dead worker's lease is given back.
 RESCUE_BATCH = 100
 

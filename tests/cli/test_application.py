@@ -20,7 +20,17 @@ Run = Callable[..., Any]
 WORDS: dict[str, list[str]] = {
     **{
         name: []
-        for name in ("jobs", "stats", "workers", "agents", "quotas", "audit", "drain", "resume")
+        for name in (
+            "jobs",
+            "stats",
+            "workers",
+            "agents",
+            "quotas",
+            "conflicts",
+            "audit",
+            "drain",
+            "resume",
+        )
     },
     **{name: ["17", "18"] for name in ("cancel", "retry", "remove", "forget")},
     **{name: ["17"] for name in ("show", "watch")},

@@ -16,6 +16,7 @@ from rich.text import Text
 from zodbjobs import clock
 from zodbjobs.insights import (
     AuditEntry,
+    ConflictInfo,
     JobDetails,
     JobInfo,
     JobList,
@@ -197,6 +198,22 @@ def print_quotas(quotas: dict[str, list[QuotaInfo]]) -> None:
                 "" if info.next_turn is None else since(info.next_turn),
             )
     out.print(table)
+
+
+def print_conflicts(found: Sequence[ConflictInfo]) -> None:
+    """Print what jobs fought over, each with what to do."""
+    out = console()
+    if not found:
+        out.print("no job had to be run again for a conflict")
+    for info in found:
+        times = "once" if info.count == 1 else f"{info.count:,} times"
+        title = f"{info.job}: {times}, {duration(info.seconds)} lost, last {since(info.last)}"
+        out.print(Text(title, style="bold"), soft_wrap=True)
+        which = "several objects" if info.oid is None else f"object {info.oid}"
+        others = ", ".join(one_line(who) or "somebody who doesn't say" for who in info.others)
+        rivals = f", with {others}" if others else ""
+        out.print(Text(f"  over {which} of {info.kind or '?'}{rivals}"), soft_wrap=True)
+        out.print(Text(f"  {info.what_to_do}", style="dim"), soft_wrap=True)
 
 
 def _rate_text(info: QuotaInfo) -> str:

@@ -67,6 +67,7 @@ class Parts:
             self.wakeup,
             stopping,
             options.heartbeat_seconds,
+            [registration.conflicts],
         )
 
     @property
@@ -81,7 +82,8 @@ class Parts:
 
     def make_slot(self, agent: bytes) -> Slot:
         """The slot of another thread of an agent, given by its object id."""
-        return Slot(Group(self._group_commit, self._group_jobs), agent)
+        group = Group(self._group_commit, self._group_jobs)
+        return Slot(group, agent, self.registration.conflicts)
 
     def make_runner(self, slot: Slot) -> Runner:
         """The runner of a slot, with a connection of its own for the calling thread only."""

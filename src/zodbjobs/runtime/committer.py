@@ -80,6 +80,8 @@ class Committer:
         self._slot.seconds += spent
         if not self._commits_wait:
             self._slot.shareable += spent
+        if result.job is not None:
+            self._slot.conflicts.committed(result.job)
         self._done([*written, result], group)
         return True
 

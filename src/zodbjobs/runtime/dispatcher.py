@@ -81,6 +81,7 @@ class Dispatcher:
         wakeup: Wakeup,
         stopping: threading.Event,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
+        more_tasks: Sequence[StepTask] = (),
     ) -> None:
         self._session = session
         self._slots = slots
@@ -103,6 +104,7 @@ class Dispatcher:
             self._show_running,
             FreeSlots(),
             self._timeouts,
+            *more_tasks,
         ]
         self._audit = Interval(heartbeat_seconds)
         self._next_book = clock.monotonic()

@@ -14,6 +14,7 @@ import transaction
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import failure_detector, transactions
+from zodbjobs.runtime.conflicts import Noted
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
@@ -44,6 +45,8 @@ class Registration:
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
     ) -> None:
         self.id = uuid.uuid4().hex
+        #: What the worker's jobs fight over; written now and then, and in the end.
+        self.conflicts = Noted(heartbeat_seconds)
         self._agents = agents
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
@@ -119,6 +122,7 @@ class Registration:
                 for claim in unbegun:
                     complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
+                self.conflicts.write_into(record)
                 rescue.strike_off(queues, record)
 
         self._commit(change)

@@ -148,6 +148,9 @@ class Runner:
                         continue
                     conflicts += 1
                     attempt = self._slot.attempt
+                    self._slot.conflicts.note(
+                        error, attempt, self._thread_session.session.connection
+                    )
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zodbjobs.runtime.conflicts import Noted
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.group import Group
 
@@ -14,8 +15,10 @@ class Slot:
     stuck thread has a new one.
     """
 
-    def __init__(self, group: Group, agent: bytes) -> None:
+    def __init__(self, group: Group, agent: bytes, conflicts: Noted | None = None) -> None:
         self.group = group
+        #: Where the thread notes what its jobs fight over; the worker's.
+        self.conflicts = conflicts or Noted()
         #: The object id of the thread's agent, which the worker's record has.
         self.agent = agent
         self.attempt: Attempt | None = None

@@ -14,6 +14,7 @@ from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
 from zodbjobs.queue_names import spoken
 from zodbjobs.stored.audit import AuditTrail
+from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
@@ -24,8 +25,11 @@ class Queues(GivesPolicy, Persistent):
     """The queues of a database by name, and the records of the workers.
 
     `resubscribed`: how often a worker that works was given another queue, or lost one. They look
-    at it to know anew whose the shards are.
+    at it to know anew whose the shards are. `conflicts`: what jobs of workers that are gone fought
+    over.
     """
+
+    conflicts: Conflicts | None = None
 
     #: Zope's publisher calls what has a docstring, by any URL that leads to it.
     __zpublishable__ = False

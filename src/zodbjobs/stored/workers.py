@@ -17,6 +17,7 @@ from zodbjobs.stored.trees import WideTree, lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.agents import Agent
+    from zodbjobs.stored.conflicts import Conflicts
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.lifecycle.claim import Claim
 
@@ -41,7 +42,7 @@ class WorkerRecord(Persistent):
     added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
     those of quotas that its jobs have, by the job's key; None for a job that only is to be ended,
     for it wasn't begun in time. `agents`: what it works for. `stuck`: how many of its threads
-    don't return from a job that has timed out.
+    don't return from a job that has timed out. `conflicts`: what its jobs fought over.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known. `version`: of zodbjobs, or None.
@@ -52,6 +53,7 @@ class WorkerRecord(Persistent):
     version: str | None = None
     queues: tuple[str, ...] | None = None
     agents: tuple[Agent, ...] = ()
+    conflicts: Conflicts | None = None
 
     def __init__(
         self,

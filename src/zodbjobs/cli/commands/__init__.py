@@ -10,7 +10,7 @@ from zodbjobs.cli.commands.group import Group
 from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show, watch_
 from zodbjobs.cli.commands.put import put
 from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
-from zodbjobs.cli.commands.quotas import quotas
+from zodbjobs.cli.commands.quotas import conflicts, quotas
 from zodbjobs.cli.commands.web import web
 from zodbjobs.cli.commands.worker import agents, worker, workers
 from zodbjobs.cli.commands.zc_async import zc_async_
@@ -47,6 +47,7 @@ for command in (
     drain,
     agents,
     quotas,
+    conflicts,
     audit,
     web,
     demo_,

@@ -1,4 +1,6 @@
-"""`quotas`: how many jobs of a name run at once and begin in a span of time; changes of that."""
+"""`quotas`: how many jobs of a name run at once and begin in a span of time, and changes of that;
+`conflicts`: what jobs fight over.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened, reading
 from zodbjobs.cli.errors import CommandError
-from zodbjobs.insights import all_queue_stats, list_quotas
+from zodbjobs.insights import all_queue_stats, list_conflicts, list_quotas
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -77,3 +79,22 @@ def quotas(
         )
     else:
         tables.print_quotas(found)
+
+
+@options.command()
+@options.database
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@options.read_only
+@options.json
+def conflicts(database: Database, limit: int, read_only: bool, as_json: bool) -> None:
+    """Tell what jobs fought over in the last week, what cost most first, and what to do.
+
+    A job that changes what another one has changed meanwhile is rolled back and run again: that is
+    right, and costs time. Workers write what they count with their heartbeats.
+    """
+    with opened(database, read_only=read_only) as db, reading(db) as connection:
+        found = list_conflicts(connection, limit)
+    if as_json:
+        tables.print_json([{**info.as_json(), "what_to_do": info.what_to_do} for info in found])
+    else:
+        tables.print_conflicts(found)

@@ -221,16 +221,14 @@ def sign(manager: Any, job: Job) -> None:
     """Let the storage's undo log tell whose job has written the transaction of `manager`, and
     which job that was.
 
-    Only of a job with an owner or a title; what the job has noted there itself stays.
+    So does whoever conflicts with it. What the job has noted there itself stays.
     """
-    if job._owner is None and job._title is None:
-        return
     txn = manager.get()
     if job._owner is not None and not txn.user:
         txn.user = job._owner
     if not txn.description:
         title = job._title and redaction.Redactor().text(job._title, "title")
-        txn.note(title or job.description)
+        txn.description = title or job.description
 
 
 def about_of(job: Labelled) -> AboutName | None:
