@@ -43,6 +43,7 @@ def insights_million(number: int = 1_000_000, times: int = 5) -> Values:
             "no such": lambda place: insights.list_jobs(place, callable="nosuch:*"),
             "range": lambda place: insights.list_jobs(place, until=then),
             "workers": insights.list_workers,
+            "totals": insights.read_totals,
         }
         found = {name: min(_asked(db, ask) for _ in range(times)) for name, ask in asked.items()}
     return {"worst ms": max(found.values()), **{f"{name} ms": ms for name, ms in found.items()}}
@@ -89,14 +90,15 @@ def fill_history(db: Any, number: int, owner: str | None = None, realm: str | No
         ended = []
         for each in range(batch, batch + _BATCH):
             put = first + _SPAN * each // number
-            started, finished, failed = put + 1_000, put + 1_000 + _WORK, each % 1_000 == 0
+            started, finished = put + 1_000, put + 1_000 + _WORK
+            outcome = SUCCEEDED if each % 1_000 else FAILED
             job = zodbjobs.Job(bench_jobs.nothing)
             job._place(shard, keys.key_for_now(0, put))
-            job._end(FAILED if failed else SUCCEEDED, 1, started, finished)
+            job._end(outcome, 1, started, finished)
             if owner is not None:
                 job.owner, job.realm = owner, realm
                 listing.add(queue, job, put)
-            ended.append((job, finished, failed, _WORK, started - put, owner is not None))
+            ended.append((job, finished, outcome, _WORK, started - put, owner is not None))
         history.book(shard, ended)
         delivery._producer.draw()  # as if each were another client's
         transaction.commit()

@@ -35,6 +35,10 @@ _MODULES = (
 )
 
 
+# What can't be imported without Zope and Plone is read in the sources alone.
+_SOURCES = ("zope", "plone", "plone.testing")
+
+
 def reference() -> str:
     """The whole page."""
     names = [name for name in zodbjobs.__all__ if not inspect.ismodule(getattr(zodbjobs, name))]
@@ -46,15 +50,22 @@ def reference() -> str:
         "cleanup",
         "testing",
         "insights",
+        "sweep",
         "operations",
         "operations.deeds",
         "redaction",
         "load_guard",
+        "metrics",
         "errors",
+        "otel",
         "pyramid",
+        *_SOURCES,
         "web",
         "web_worker",
     ):
+        if name in _SOURCES:
+            parts.append(_source(f"zodbjobs.{name}"))
+            continue
         module = getattr(zodbjobs, name, None) or importlib.import_module(f"zodbjobs.{name}")
         names = [n for n in _nodes(module.__name__) if n[0] != "_" and "." not in n]
         names = getattr(module, "__all__", names)
@@ -102,6 +113,48 @@ def _members(kind: type, node: Any) -> str:
     return text.rstrip() + "\n" * bool(text)
 
 
+def _source(path: str) -> str:
+    """A module that isn't imported, with what is in its ``__all__``, or defined in it."""
+    tree = _tree(path)
+    exported = [node.value for node in tree.body if _defined(node) == ["__all__"]]
+    own = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
+    defined = [name for node in own for name in _defined(node) if name[0] != "_"]
+    names = ast.literal_eval(exported[0]) if exported else defined
+    things = [_of_source(path, name) for name in names]
+    return f"## {path}\n\n{_doc_of(tree)}\n\n" + "\n".join(things)
+
+
+def _of_source(path: str, name: str) -> str:
+    """The same as `_thing` by the source alone."""
+    node = next(node for node in _tree(path).body if name in _defined(node))
+    if isinstance(node, ast.ImportFrom):
+        home = str(node.module)
+        if home.removeprefix("zodbjobs.") in _SOURCES:
+            return f"### {name}\n\nThat of `{home}`.\n"
+        return _of_source(home, name)
+    if isinstance(node, ast.Assign):
+        value, comment = _constants_of(_text_of(path))[name]
+        shown = "" if value[0] == "_" else f"`{value}`\n\n"
+        return f"### {name}\n\n{shown}{comment}\n"
+    if isinstance(node, ast.FunctionDef):
+        return f"### {name}\n\n`{name}{_signature(node)}`\n\n{_doc_of(node)}\n"
+    call = f"{name}({', '.join(map(ast.unparse, node.bases))})"
+    methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name[0] != "_"]
+    items = [f"\n- `{n.name}{_signature(n)}`: {_in_item(_doc_of(n))}" for n in methods]
+    return f"### {name}\n\n`class {call}`\n\n{_doc_of(node)}\n{''.join(items)}\n"
+
+
+def _defined(node: Any) -> list[str]:
+    """The names that a statement of a module gives it."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [each.id for each in node.targets if isinstance(each, ast.Name)]
+    if isinstance(node, ast.ImportFrom):
+        return [each.asname or each.name for each in node.names]
+    return []
+
+
 def _interfaces() -> str:
     text = f"## zodbjobs.interfaces\n\n{_doc(interfaces)}\n"
     nodes, constants = _nodes(interfaces.__name__), _constants(interfaces.__name__)
@@ -141,6 +194,18 @@ def _nodes(path: str) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _tree(path: str) -> ast.Module:
+    return ast.parse(_text_of(path))
+
+
+def _text_of(path: str) -> str:
+    """The source of a module of zodbjobs, which isn't imported."""
+    place = Path(zodbjobs.__file__).parent.joinpath(*path.split(".")[1:])
+    found = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return found.read_text(encoding="utf-8")
+
+
 def _signature(node: Any) -> str:
     words = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
     words = re.sub(r"(: [^=]+)=", r"\1 = ", words)
@@ -149,9 +214,12 @@ def _signature(node: Any) -> str:
 
 
 def _constants(path: str) -> dict[str, tuple[str, str]]:
+    return _constants_of(inspect.getsource(importlib.import_module(path)))
+
+
+def _constants_of(source: str) -> dict[str, tuple[str, str]]:
     """Name: value and meaning, of what has a ``#:`` comment or is upper case."""
     pattern = r"^((?:#: .*\n)*)([A-Z_]+|\w+_installer) = (.+)$"
-    source = inspect.getsource(importlib.import_module(path))
     return {
         name: (value, " ".join(re.findall(r"#: (.*)", comment)).replace("``", "`"))
         for comment, name, value in re.findall(pattern, source, re.M)
@@ -159,13 +227,25 @@ def _constants(path: str) -> dict[str, tuple[str, str]]:
 
 
 def _doc(thing: Any) -> str:
-    text = inspect.cleandoc(thing.__doc__ or "").replace("``", "`")
+    return _marked(thing.__doc__)
+
+
+def _doc_of(node: Any) -> str:
+    return _marked(ast.get_docstring(node))
+
+
+def _marked(doc: str | None) -> str:
+    text = inspect.cleandoc(doc or "").replace("``", "`")
     return re.sub(r"(^>>> .*(?:\n.+)*)", r"```python\n\1\n```", text, flags=re.M)
 
 
 def _inline(thing: Any) -> str:
+    return _in_item(_doc(thing))
+
+
+def _in_item(text: str) -> str:
     """A docstring as the text of a list item."""
-    return re.sub(r"\n(?=.)", "\n  ", _doc(thing))
+    return re.sub(r"\n(?=.)", "\n  ", text)
 
 
 if __name__ == "__main__":

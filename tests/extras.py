@@ -20,6 +20,8 @@ IMPORTABLE = {
     "cli": ["zodbjobs.cli"],
     "grok": ["zodbjobs.grok"],
     "load": ["psutil", "zodbjobs.load_guard"],
+    "metrics": ["zodbjobs.metrics"],
+    "otel": ["zodbjobs.otel"],
     "plone": ["zodbjobs.cli", "zodbjobs.web"],  # zodbjobs.plone is tried in tests/homes
     "portal": ["zodbjobs.grok", "reportlab.platypus"],
     "web": ["zodbjobs.web"],

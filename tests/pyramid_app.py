@@ -11,6 +11,7 @@ from pyramid.authorization import ACLHelper, Allow, Authenticated, Everyone
 from pyramid.config import Configurator
 from pyramid.csrf import CookieCSRFStoragePolicy
 from pyramid.httpexceptions import HTTPFound, HTTPServerError
+from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import remember
 from pyramid.session import SignedCookieSessionFactory
@@ -92,6 +93,29 @@ def deposit(amount: int) -> int:
     return int(account.balance)
 
 
+#: The requests that have come to their end, where the application notes them.
+finished: list[Any] = []
+
+
+def finish_badly() -> None:
+    """Leave something to be done at the end that fails."""
+    get_current_request().add_finished_callback(sample.fail)
+
+
+def write_to_more() -> None:
+    """Write to the database that is named so."""
+    root = get_connection(get_current_request(), "more").root()
+    root["written"] = str(local.get_job().id)
+
+
+class FinishedRequest(Request):
+    """Notes its end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_finished_callback(finished.append)
+
+
 def is_of_the_job() -> bool:
     """Whether the request has the connection and the transaction of the job, also a subrequest."""
     request = get_current_request()
@@ -129,7 +153,8 @@ def put(request: Any) -> Response:
     root = get_connection(request).root()
     root["account"].balance += 1
     about = None if "about" in request.params else root["office"]
-    job = request.jobs.put(note, title="A note", about=about)
+    run_as = request.params.get("run_as")
+    job = request.jobs.put(note, title="A note", about=about, run_as=run_as)
     response = request.jobs.accepted(job)
     match request.params.get("then"):
         case "raise":
@@ -230,11 +255,17 @@ def make_app(global_config: Any = None, **settings: Any) -> Any:
         config.add_route("own", "/own")
         config.add_view(own, route_name="own", renderer="json")
         config.add_forbidden_view(forbidden)
-        config.add_jobs_pages(
-            settings.get("test.prefix", "/jobs"),
-            permission="manage",
-            layout=in_layout if "test.layout" in settings else None,
-        )
+        if "test.finished" in settings:
+            config.set_request_factory(FinishedRequest)
+
+        def add_pages(config: Any) -> None:
+            config.add_jobs_pages(
+                settings.get("test.prefix", "/jobs"),
+                permission="manage",
+                layout=in_layout if "test.layout" in settings else None,
+            )
+
+        config.include(add_pages, route_prefix=settings.get("test.below"))
     return config.make_wsgi_app()
 
 

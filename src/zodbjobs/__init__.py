@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         interfaces,
         redaction,
         references,
+        sweep,
         testing,
     )
     from zodbjobs.errors import Snooze
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.result_of import result_of
     from zodbjobs.stored.retry import NeverRetry, Retry, RetryForever
     from zodbjobs.stored.secret import Secret
+    from zodbjobs.stored.sweep import Sweep
 
 # Where each public name lives; loaded when it is first asked for.
 _HOMES = {
@@ -65,6 +67,7 @@ _HOMES = {
     "get_job_id": "zodbjobs.manager",
     "parallel": "zodbjobs.stored.composition",
     "serial": "zodbjobs.stored.composition",
+    "Sweep": "zodbjobs.stored.sweep",
     "get_queue": "zodbjobs.stored.lifecycle.root",
     "get_queues": "zodbjobs.stored.lifecycle.root",
     "install": "zodbjobs.installer",
@@ -86,6 +89,7 @@ _MODULES = {
     "local": "zodbjobs.runtime.local",
     "redaction": "zodbjobs.redaction",
     "references": "zodbjobs.references",
+    "sweep": "zodbjobs.sweep",
     "testing": "zodbjobs.testing",
 }
 
@@ -103,6 +107,7 @@ __all__ = [
     "RetryForever",
     "Secret",
     "Snooze",
+    "Sweep",
     "Worker",
     "cleanup",
     "compute",
@@ -128,6 +133,7 @@ __all__ = [
     "references",
     "result_of",
     "serial",
+    "sweep",
     "testing",
 ]
 

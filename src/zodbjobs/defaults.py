@@ -199,6 +199,18 @@ INTERRUPTIONS = 9
 #: and one that kills its process takes few others with it, and after five times none.
 INTERRUPTED_TOGETHER = 256
 
+#: Seconds of work that a Sweep commits at once, by default. A stop waits for as long, and a kill
+#: or a conflict costs as much; a commit for each few items would cost more than the items.
+SWEEP_SECONDS = 0.5
+
+#: Items that a Sweep sets aside at most, by default: more of them are a fault of the code rather
+#: than of the data. Each is a record of some kilobytes.
+SWEEP_SET_ASIDE = 1_000
+
+#: Items after which a Sweep lets a connection's cache shrink within a batch: what is only read
+#: would be kept until the batch is committed.
+SWEEP_ROOM = 500
+
 #: Lines of a job's log that are kept with it.
 LOG_LINES = 200
 
@@ -333,3 +345,28 @@ OWNER_RETRY_SECONDS = 30.0
 #: Jobs of an owner, the newest first, among which a load guard looks for those that wait or run:
 #: a bound for what a put costs, some milliseconds.
 OWNER_LOOKS = 200
+
+#: Bounds in seconds of the classes in which waiting and running times are counted for ever: from
+#: a job that does nothing to one that takes a day, a factor of 5 or less up to what people wait
+#: for, and round, for who asks how many began within a minute. Each booking of a shard stores two
+#: numbers for each of them: with 16 that are some 100 bytes. The database has counts by these, so
+#: other bounds take another place there.
+SECONDS_BUCKETS = (
+    *(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0),
+    *(300.0, 900.0, 3_600.0, 14_400.0, 86_400.0),
+)
+
+#: The same of commits: a local disk takes some milliseconds, a server in trouble some seconds.
+COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+#: Bounds of the classes of how many jobs end in one commit; on a server that may be
+#: SERVER_GROUP_JOBS.
+COMMIT_JOBS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+
+#: Queues that have a name of their own in metrics; further ones are counted as one. Each has some
+#: 60 series, and an application may have a queue for each of its users.
+METRICS_QUEUES = 100
+
+#: Seconds for which one reading of the metrics counts what waits, or one shard. A million jobs
+#: take some seconds of a core, and who reads them waits for 10, and comes every 15, or 60.
+METRICS_SECONDS = 0.5

@@ -80,7 +80,7 @@ class UserGone(ContextGone):
 
 
 class SiteGone(ContextGone):
-    """The site in which a job was put isn't there any more."""
+    """The site in which a job was put isn't there any more; at its path may be another one."""
 
 
 class ObjectGone(ContextGone):
@@ -135,6 +135,16 @@ class TimedOut(ZodbjobsError, TimeoutError):
 
 class Cancelled(ZodbjobsError):
     """The job was cancelled."""
+
+
+class GivenBack(ZodbjobsError):
+    """The job ends at a checkpoint, as its worker stops or it is paused, and goes on from its
+    cursor later; raised by ``local.checkpoint``, which a job lets pass.
+    """
+
+
+class SweepFailed(ZodbjobsError):
+    """A Sweep has set aside as many items as it may, or one of its parts hasn't succeeded."""
 
 
 class Skipped(ZodbjobsError):

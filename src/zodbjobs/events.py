@@ -73,11 +73,49 @@ class JobStarted(JobEvent):
 
     Told in the job's thread and in its transaction, before its run context is restored. What
     the handler writes is committed or rolled back with what the job does. It comes once more if
-    the attempt conflicts.
+    the attempt conflicts. `job` is the job in that transaction's connection. A context variable
+    that the handler sets has its value in the job.
     """
 
     worker: str
     attempt: int
+    job: Any = dataclasses.field(repr=False, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class AttemptConflicted(JobEvent):
+    """An attempt has conflicted with what others committed, for the time `conflicts` of it, and is
+    made again: JobStarted comes once more. `error` is what it raised.
+
+    Told in the job's thread. No transaction is open.
+    """
+
+    worker: str
+    attempt: int
+    conflicts: int
+    error: Exception = dataclasses.field(repr=False, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class AttemptEnded(JobEvent):
+    """An attempt is over that has begun. `failure`: what it raised; `conflicts`: how often it did.
+
+    `outcome` is what it led to: that of the job; or retried, or snoozed: another one follows, at
+    `due`, aware UTC, or at once for None; waiting: for the job that it has returned; given back:
+    at a checkpoint, from which another one goes on; parked: it lacks something; dropped: the job
+    was taken away from the worker, or the worker stops.
+
+    Told in the job's thread, once for each attempt, after the commit of what it did. What it
+    led to is committed with that; or soon, with others, if it wrote nothing: that is what JobEnded
+    waits for. The handler isn't to use the thread's transaction.
+    """
+
+    worker: str
+    attempt: int
+    outcome: str
+    failure: Any
+    due: datetime | None
+    conflicts: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,6 +333,8 @@ def _call(handler: Handler, event: JobEvent | QueueEvent | WorkerEvent) -> None:
 
 
 __all__ = [
+    "AttemptConflicted",
+    "AttemptEnded",
     "JobClaimed",
     "JobEnded",
     "JobEvent",

@@ -97,6 +97,10 @@ class IJob(IContained):
         "attaching; read-only. Empty until the end, but in the job itself, and if the job failed. "
         "The data goes with the job: once that is forgotten, the next pack frees it."
     )
+    cursor = Attribute(
+        "That of the last checkpoint of the job, which `zodbjobs.local.checkpoint` makes; None "
+        "if there was none. The job goes on from it, also after a retry."
+    )
     log_lines = Attribute("Tuple of the last lines that the job logged, also live.")
     annotations = Attribute("Mutable mapping of immutable values; live ones included.")
     callbacks = Attribute("Tuple of the callbacks, jobs and handles, in the order of adding.")
@@ -196,6 +200,17 @@ class IJob(IContained):
         A running job can't commit any more. Joins the current transaction. Raises
         BadStatus when the job is NEW or has ended.
         """
+
+
+class ISweep(IJob):
+    """A job that calls its callable for each item of something, in batches."""
+
+    done = Attribute("Int: how many items are done, as far as is committed; read-only.")
+    set_aside = Attribute(
+        "Sequence of what was set aside, each with `item`, as it is now (LookupError if that is "
+        "gone), `shown` (its repr), `failure` and `cursor`. Another sweep can go through it. Of "
+        "one that runs in parallel it is there at its end."
+    )
 
 
 class ISecret(Interface):

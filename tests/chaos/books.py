@@ -11,6 +11,7 @@ from BTrees.Length import Length
 
 import zodbjobs
 from chaos import work
+from zodbjobs.stored.lifecycle.history import minutes_of
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 
 Make = Callable[[Length, work.Ledger, int], zodbjobs.Job]
@@ -151,7 +152,7 @@ class Books:
         return [f"slots of {', '.join(used)} are held or waited for"] if used else []
 
     def _counted(self) -> int:
-        return sum(done for s in self.shards for done, *_ in s.minutes.values())
+        return sum(done for s in self.shards for _, (done, *_) in minutes_of(s))
 
 
 def _examples(jobs: Iterable[zodbjobs.Job]) -> list[str]:

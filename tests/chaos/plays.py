@@ -17,6 +17,7 @@ from chaos.scenarios import (
     releases,
     rescuing,
     suicide,
+    sweeping,
 )
 from chaos.table import Row
 
@@ -77,6 +78,13 @@ PLAYS: list[Play] = [
     *_on(BOTH, "outage", outage.run, {"blows": 40, "seconds": 4}, {"blows": 4, "seconds": 1}),
     *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),
     *_on(BOTH, "rescuing", rescuing.run, {"rounds": 10, "held": 350}, {"rounds": 1, "held": 120}),
+    *_on(
+        BOTH,
+        "sweeping",
+        sweeping.run,
+        {"sets": 10, "items": 5_000, "pause": 1.0},
+        {"sets": 1, "items": 2_000, "pause": 0.5},
+    ),
     *_on(BOTH, "suicide", suicide.run, {"jobs": 1_000}, {"jobs": 50}),
     *_on("FileStorage", "full-disk", full_disk.in_one_process, {"jobs": 5_000}, {"jobs": 150}),
     *_on("ZEO", "full-disk", full_disk.at_the_server, {"jobs": 3_000}, {"jobs": 150}),

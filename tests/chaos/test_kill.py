@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import attachment_jobs
+import large_jobs
+import patience
 import pytest
 import sample
 import transaction
+from BTrees.LOBTree import LOBTree
 from patience import wait_for
 from storages import open_file
 
@@ -158,3 +161,62 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         victim.wait(60)
     seen = finish_and_check(path, ids)
     assert set(seen["outcomes"].values()) == {"succeeded"}
+
+
+SWEPT = 2_000
+
+
+def prepare_large(path: Path) -> None:
+    """Two sweeps and a job in steps, over a tree each; the first says when it is half way."""
+    db = open_file(str(path))
+    zodbjobs.install(db)
+    with db.transaction() as connection:
+        root, queue = connection.root(), zodbjobs.get_queue(connection)
+        root["trees"] = [
+            LOBTree({n: large_jobs.Item(n) for n in range(SWEPT)}),
+            LOBTree({n: large_jobs.Item(n) for n in range(SWEPT)}),
+            LOBTree({n: large_jobs.Item(n) for n in range(SWEPT // 10)}),
+        ]
+        first, second, third = root["trees"]
+        began = (SWEPT // 2, str(path) + ".began")
+        queue.put(zodbjobs.Sweep(first, large_jobs.touch_and_tell, *began, seconds=0.01))
+        queue.put(zodbjobs.Sweep(second, large_jobs.touch, seconds=0.02, parallel=2))
+        queue.put(zodbjobs.Job(large_jobs.tree_in_steps, third))
+    db.close()
+
+
+def finish_large(path: Path) -> None:
+    """A new worker does what is left; then each item was done once."""
+    db = open_file(str(path))
+    connection = db.open()
+    queue = zodbjobs.get_queue(connection)
+    with zodbjobs.Worker(db):
+        patience.until(
+            lambda: transaction.begin() and len(list(queue.finished())) >= 3 + 2 + 1 + 1
+        )
+    transaction.begin()
+    for tree in connection.root()["trees"]:
+        assert {item.count for item in tree.values()} == {1}
+    assert {job.outcome for job in queue.finished()} == {"succeeded"}
+    assert {job.attempts for job in queue.finished()} == {1}
+    connection.close()
+    db.close()
+
+
+@pytest.mark.parametrize("point", ["before-checkpoint", "after-checkpoint", "in-commit"])
+def test_a_sweep_is_killed_at(point: str, tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    prepare_large(path)
+    assert start_victim(path, point).wait(60) == -signal.SIGKILL
+    finish_large(path)
+
+
+def test_sweeps_are_killed_at_any_moment(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    prepare_large(path)
+    for _ in range(4):
+        victim = start_victim(path, "in-a-job")
+        time.sleep(random.uniform(0.5, 1.5))  # the moment is the point of the test
+        victim.kill()
+        victim.wait(60)
+    finish_large(path)

@@ -12,6 +12,7 @@ from storages import open_file
 from ZODB.FileStorage import FileStorage
 
 import zodbjobs
+from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.committer import Committer
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.worker import Worker
@@ -57,6 +58,8 @@ POINTS = {
     "before-booking": lambda: die_in(
         Dispatcher, "_step", lambda self, *args: many(self._reported)
     ),
+    "before-checkpoint": lambda: die_in(Committer, "checkpoint", lambda self, *args: jobs_began()),
+    "after-checkpoint": lambda: die_in(Checkpoints, "go_on", lambda self, *args: jobs_began()),
     "in-a-job": lambda: None,  # the job does it
 }
 

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from BTrees.Length import Length
+from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.list import PersistentList
@@ -130,3 +131,37 @@ def kill(counter: Length, ledger: Ledger, number: int, record: str) -> None:
         lines.write(f"{os.getpid()}\n")
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
+
+
+#: Of every so many items one raises, where any does.
+RAISES = 50
+
+
+class Swept(Persistent):
+    """An item of a sweep."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = 0
+
+
+def count(item: Swept) -> None:
+    """What a sweep does with an item."""
+    item.count += 1
+    time.sleep(0.0005)  # so that kills come in between
+
+
+def count_or_raise(item: Swept) -> None:
+    """The same, but for some items it raises."""
+    count(item)
+    if item.number % RAISES == 0:
+        raise ValueError(f"item {item.number} is bad")
+
+
+def in_steps(tree: LOBTree) -> str:
+    """The same for all items, with a checkpoint after every ten."""
+    for key in tree.keys(local.cursor(), None, local.cursor() is not None):
+        count(tree[key])
+        if key % 10 == 9:
+            local.checkpoint(key)
+    return "done"

@@ -128,6 +128,40 @@ def test_commands_need_no_application(run: Run, path: Path, ini: Callable[..., P
         assert "is held by process" in run("jobs", "--paste", file).problem
 
 
+_PIPELINES = """
+[pipeline:main]
+pipeline = as-it-is other
+
+[filter:as-it-is]
+paste.filter_factory = sample:fail
+
+[filter-app:other]
+paste.filter_app_factory = sample:fail
+next = portal
+
+[app:portal]
+paste.app_factory = sample:fail
+zodbconn.uri = file://%(where)s
+
+[composite:both]
+use = call:sample:fail
+/ = main
+"""
+
+
+def test_an_application_behind_filters_and_variables(run: Run, path: Path) -> None:
+    """Of the application alone its settings are read, wherever it is in the file."""
+    file = path.with_name("production.ini")
+    file.write_text(_PIPELINES)
+    for name in ("", "#main", "#other", "#portal"):
+        done = run("put", "--paste", f"{file}?where={path}{name}", "sample:nothing")
+        assert done.status == 0, done.err
+    assert "FILE#NAME" in run("jobs", "--paste", f"{file}?where={path}#both").problem
+    assert "where" in run("jobs", "--paste", file).problem
+    gone = run("jobs", "--paste", f"{file.with_name('none.ini')}?where={path}")
+    assert "none.ini' does not exist" in gone.problem
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

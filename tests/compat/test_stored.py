@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import attachment_jobs
+import large_jobs
 import patience
 import pytest
 import sample
 import transaction
 from bench import bench, run_in_groups
+from BTrees.LOBTree import LOBTree
 from ZODB._compat import PersistentUnpickler
+from ZODB.blob import Blob
 from zope.security.management import endInteraction, newInteraction
 
 import zodbjobs
@@ -92,6 +95,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(sample.note, 1), unique="key")
         queue.put(zodbjobs.Job(sample.note, 1), unique="ended", unique_until="ended")
         transaction.commit()
+        _use_sweeps(connection, queue)
         with monkeypatch.context() as patch:
             patch.delattr(sample.Account, "vanishing")
             run_jobs(db)
@@ -127,6 +131,28 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run_in_groups(db)
     transaction.abort()
     connection.close()
+
+
+def _use_sweeps(connection: Any, queue: Any) -> None:
+    """Sweeps of all kinds, one of which sets something aside."""
+    tree = connection.root()["tree"] = LOBTree({n: large_jobs.Item(n) for n in range(5)})
+    large_jobs.bad.add(2)
+    made = zodbjobs.Sweep(
+        tree, large_jobs.touch, on_error="fail", most=2, seconds=1, throttle=0.9, parallel=2
+    )
+    queue.put(made)
+    queue.put(zodbjobs.Sweep(zodbjobs.sweep.keys(tree), sample.note))
+    queue.put(zodbjobs.Sweep(zodbjobs.sweep.items(tree), sample.note))
+    queue.put(zodbjobs.Sweep(zodbjobs.sweep.chain(tree, [tree[0]]), sample.note))
+    blob = connection.root()["csv"] = Blob(b"a,b\n1,2\n")
+    queue.put(zodbjobs.Sweep(zodbjobs.sweep.Csv(blob, delimiter=","), sample.note))
+    job = queue.put(zodbjobs.Sweep(tree, large_jobs.touch))
+    transaction.commit()
+    run_jobs(connection.db())
+    transaction.begin()
+    queue.put(zodbjobs.Sweep(job.result.set_aside, sample.note))
+    transaction.commit()
+    large_jobs.bad.clear()
 
 
 def _use_a_stuck_thread(db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import otel_jobs
 import pytest
 import sample
 import transaction
 import zope.event
 from bench import die, make_doomed, run_in_groups
 from patience import no_runner_is_left, until, wait_for
+from ZODB.POSException import ConflictError
 from zope.component import adapter, getGlobalSiteManager, provideHandler
 
 import zodbjobs
-from zodbjobs import events
-from zodbjobs.errors import BadArgument
-from zodbjobs.testing import moving_clock, run_jobs
+from zodbjobs import Retry, context, events
+from zodbjobs.errors import BadArgument, MissingCode
+from zodbjobs.testing import conflict_once, moving_clock, run_jobs
 
 
 class Heard:
@@ -28,10 +30,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
+        self.attempts: list[Any] = []
         self.threads: list[str] = []
         self.transactions: list[Any] = []
 
     def __call__(self, event: Any) -> None:
+        if isinstance(event, events.AttemptConflicted | events.AttemptEnded):
+            self.attempts.append(event)  # in an order of their own
+            return
         self.events.append(event)
         self.threads.append(threading.current_thread().name)
 
@@ -74,7 +80,7 @@ def test_the_life_of_a_job(any_db: Any, queue: Any, heard: Heard) -> None:
         assert (ended.outcome, ended.failure) == ("succeeded", None)
         assert ended.started == ended.finished == clock.datetime()
     worker = heard.of(events.JobClaimed)[0].worker
-    assert heard.of(events.JobStarted) == [events.JobStarted(job.id, "", worker, 1)]
+    assert heard.of(events.JobStarted) == [events.JobStarted(job.id, "", worker, 1, job)]
     with pytest.raises(dataclasses.FrozenInstanceError):
         ended.outcome = "failed"
 
@@ -300,7 +306,65 @@ def test_one_that_raises_is_logged_and_changes_nothing(
     assert (job.outcome, job.result, job.attempts) == ("succeeded", 1, 1)
     assert heard.names() == LIFE
     told = [r.message for r in caplog.records if "a handler of" in r.message]
-    assert len(told) == 2 * len(LIFE)
+    assert len(told) == 2 * (len(LIFE) + len(heard.attempts))
+
+
+# The ends of attempts
+
+
+def attempts_of(heard: Heard, job: zodbjobs.Job) -> list[str]:
+    ended = (e for e in heard.attempts if isinstance(e, events.AttemptEnded))
+    return [event.outcome for event in ended if event.job_id == job.id]
+
+
+def test_an_attempt_that_conflicts_is_told_of_once_more(
+    any_db: Any, queue: Any, heard: Heard
+) -> None:
+    job = queue.put(zodbjobs.Job(sample.nothing))
+    transaction.commit()
+    with conflict_once():
+        run(any_db)
+    conflicted, ended = heard.attempts
+    said = (job.id, "", heard.of(events.JobStarted)[0].worker, 1)
+    assert conflicted == events.AttemptConflicted(*said, 1, ConflictError())
+    assert isinstance(conflicted.error, ConflictError)
+    assert ended == events.AttemptEnded(*said, "succeeded", None, None, 1)
+
+
+def lack(value: Any) -> Any:
+    raise MissingCode("there is no font")
+
+
+def test_what_an_attempt_has_led_to(any_db: Any, queue: Any, heard: Heard) -> None:
+    otel_jobs.database = any_db
+    context.register("font", lambda: "Arial", lack)
+    try:
+        parked = queue.put(zodbjobs.Job(sample.nothing))
+        again = zodbjobs.Job(sample.fail, "no")
+        again.retry_policy = Retry(times=1, delay=3600, jitter=0)
+        with moving_clock() as moves:
+            said: dict[str, Any] = {"context": False}
+            queue.put(again, **said)
+            outer = queue.put(zodbjobs.Job(otel_jobs.return_job), **said)
+            failed = queue.put(zodbjobs.Job(sample.fail, "no"), **said)
+            snoozed = queue.put(zodbjobs.Job(otel_jobs.snooze), **said)
+            taken = queue.put(zodbjobs.Job(otel_jobs.cancel_itself_elsewhere), **said)
+            paused = queue.put(zodbjobs.Job(otel_jobs.be_paused_at_a_checkpoint), **said)
+            run(any_db)
+            hour = moves.datetime() + timedelta(hours=1)
+    finally:
+        context.unregister("font")
+    assert attempts_of(heard, parked) == ["parked"]
+    assert attempts_of(heard, again) == ["retried"]
+    assert attempts_of(heard, outer) == ["waiting"]
+    assert attempts_of(heard, failed) == ["failed"]
+    assert attempts_of(heard, snoozed) == ["snoozed"]
+    assert attempts_of(heard, taken) == ["dropped"]
+    assert attempts_of(heard, paused) == ["given back"]
+    for job, message in ((again, "no"), (snoozed, None)):
+        (told,) = [event for event in heard.attempts if event.job_id == job.id]
+        assert told.due == hour
+        assert (told.failure and told.failure.message) == message
 
 
 def test_subscribers_of_zope_event_and_of_zope_component(db: Any, queue: Any) -> None:

@@ -14,6 +14,7 @@ from storages import open_file
 from ZODB.POSException import ConflictError
 
 import zodbjobs
+from zodbjobs.interfaces import FAILED, SUCCEEDED
 from zodbjobs.stored.lifecycle import history
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -93,19 +94,21 @@ def test_bookings_of_two_minutes_are_merged(
     jobs = [queue.put(sample.nothing) for _ in range(3)]
     transaction.commit()
     shard = queue.shards[0]
-    history.book(shard, [(jobs[0], 10 * minute, False, 5, 7, False)])
-    history.book(shard, [(jobs[1], 20 * minute, True, 5, 7, False)])
+    history.book(shard, [(jobs[0], 10 * minute, SUCCEEDED, 5, 7, False)])
+    history.book(shard, [(jobs[1], 20 * minute, FAILED, 5, 7, False)])
     transaction.commit()
     manager = transaction.TransactionManager()
     with contextlib.closing(any_db.open(manager)) as other:
         manager.begin()
         (theirs,) = (s for s in zodbjobs.get_queue(other).shards if s._p_oid == shard._p_oid)
-        history.book(theirs, [(other.get(jobs[2]._p_oid), 10 * minute + 9, False, 6, 8, False)])
-        history.book(shard, [(jobs[2], 30 * minute, False, 4, 6, False)])
+        history.book(
+            theirs, [(other.get(jobs[2]._p_oid), 10 * minute + 9, SUCCEEDED, 6, 8, False)]
+        )
+        history.book(shard, [(jobs[2], 30 * minute, SUCCEEDED, 4, 6, False)])
         manager.commit()
     merges = request.node.callspec.params["any_db"] != "MappingStorage"
     with contextlib.nullcontext() if merges else pytest.raises(ConflictError):
         transaction.commit()
     transaction.abort()
-    kept = {place: booked[0] for place, booked in shard.minutes.items()}
+    kept = {place: booked[0] for place, booked in history.minutes_of(shard)}
     assert kept == {10: 2, 20: 1, **({30: 1} if merges else {})}

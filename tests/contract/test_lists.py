@@ -21,6 +21,7 @@ from zope.component.hooks import setSite
 import zodbjobs
 from zodbjobs import defaults, insights, jobs_about, jobs_in, jobs_of
 from zodbjobs.errors import BadArgument, NotInstalled
+from zodbjobs.interfaces import SUCCEEDED
 from zodbjobs.runtime.tasks.prune import prune
 from zodbjobs.stored import job_index
 from zodbjobs.stored.lifecycle import delivery, history
@@ -480,7 +481,7 @@ def test_many_that_end_in_one_microsecond_are_found(queue: Any) -> None:
     plain = [zodbjobs.Job(sample.nothing) for _ in range(700)]
     listed = [zodbjobs.Job(sample.nothing) for _ in range(700)]
     for jobs, is_listed in ((plain[:350], False), (listed, True), (plain[350:], False)):
-        history.book(shard, [(job, ended, False, 0, None, is_listed) for job in jobs])
+        history.book(shard, [(job, ended, SUCCEEDED, 0, None, is_listed) for job in jobs])
     for job in (*plain, *listed):
         assert history.has_ended(shard, job, ended)
     marks = {job: place & 1 for place, job in shard.history.items()}

@@ -23,7 +23,7 @@ from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.dispatcher import Fenced
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.lifecycle import claim as lifecycle_claim
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import history, keys
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.testing import run_jobs
 
@@ -61,7 +61,7 @@ def check_history(queue: Any, jobs: list[zodbjobs.Job]) -> None:
     queue._p_jar.transaction_manager.begin()
     assert Counter(queue.finished()) == Counter(jobs)
     assert sum(shard.history_length() for shard in queue.shards) == len(jobs)
-    minutes = [counts for shard in queue.shards for counts in shard.minutes.values()]
+    minutes = [counts for s in queue.shards for _, counts in history.minutes_of(s)]
     assert sum(done for done, *_ in minutes) == len(jobs)
     assert not any(worker.leased() for worker in queue.parent.workers.values())
     assert len(queue) == 0

@@ -15,9 +15,11 @@ import transaction
 import webtest
 from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
+from pyramid.request import Request
 from pyramid.scripting import prepare
-from pyramid.threadlocal import get_current_request
+from pyramid.threadlocal import get_current_request, manager
 from pyramid_zodbconn import get_connection
+from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import context, insights
@@ -374,6 +376,116 @@ def test_an_application_says_how_to_log_in(make: Callable[..., Any]) -> None:
     assert details(db, job_id)["result"]["user"] == "ada"
 
 
+@pytest.mark.parametrize("settings", [{}, {"test.session": "yes"}])
+def test_a_job_runs_as_somebody_else(make: Callable[..., Any], settings: Any) -> None:
+    """However the policy knows its users. The job is of who has put it."""
+    app = make(**settings)
+    db = database_of(app)
+    job_id = Browser(app).as_user("ada").post("/put", {"run_as": "head"}).json["id"]
+    run_jobs(db)
+    found = details(db, job_id)
+    assert (found["owner"], found["context"]["pyramid"]["userid"]) == ("ada", "head")
+    assert (found["result"]["user"], found["result"]["manages"]) == ("head", True)
+
+
+def test_a_job_runs_as_a_user_whom_the_application_logs_in(make: Callable[..., Any]) -> None:
+    app = make(**{"test.headers": "yes", "test.login": "yes"})
+    job_id = in_request(app, lambda request: request.jobs.put(pyramid_app.note, run_as="bob").id)
+    run_jobs(database_of(app))
+    assert details(database_of(app), job_id)["result"]["user"] == "bob"
+
+
+@pytest.mark.parametrize("settings", [{}, {"test.headers": "yes"}])
+def test_nobody_runs_as_who_is_not_known(make: Callable[..., Any], settings: Any) -> None:
+    """There is no such user, or the policy can't be told of one in a worker."""
+    app = make(**settings)
+
+    def put(request: Any) -> None:
+        before = get_current_request()
+        who = "head" if settings else "hacker"
+        with pytest.raises(BadArgument, match=rf"can't run as '{who}'.*set_jobs_login"):
+            request.jobs.put(pyramid_app.note, run_as=who)
+        assert get_current_request() is before
+        assert len(request.jobs.get_queue()) == 0
+        assert request.jobs.put(pyramid_app.note).context["pyramid"]["userid"] is None
+
+    in_request(app, put)
+
+
+@pytest.mark.parametrize("current", [None, Request.blank("/other")])
+def test_a_job_has_the_request_by_which_it_was_put(app: Any, db: Any, current: Any) -> None:
+    """Also where another one is current, or none, as in a thread of a script."""
+    with prepare(registry=app.registry) as env:
+        request = env["request"]
+        request.environ["HTTP_HOST"] = "example.org"
+        manager.push({"registry": app.registry, "request": current})
+        with transaction.manager:
+            job_id = request.jobs.put(pyramid_app.note).id
+        manager.pop()
+    run_jobs(db)
+    assert details(db, job_id)["result"]["home"] == "http://example.org/"
+
+
+def test_what_is_to_be_done_at_the_end_of_a_request_is_done_at_that_of_a_job(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each attempt, and also if its root can't be made. What fails there harms no job."""
+    app = make(**{"test.finished": "yes"})
+    db = database_of(app)
+    pyramid_app.finished.clear()
+
+    def put(request: Any) -> list[Any]:
+        return [request.jobs.put(job).id for job in (pyramid_app.note, pyramid_app.finish_badly)]
+
+    ids = in_request(app, put)
+    pyramid_app.finished.clear()
+    run_jobs(db)
+    assert len(pyramid_app.finished) == 2
+    assert [details(db, each)["outcome"] for each in ids] == ["succeeded", "succeeded"]
+    ids = in_request(app, put)
+    pyramid_app.finished.clear()
+    monkeypatch.setattr(pyramid_app.Root, "__init__", sample.fail)
+    run_jobs(db)
+    assert len(pyramid_app.finished) == 2
+    assert [details(db, each)["outcome"] for each in ids] == ["failed", "failed"]
+    assert get_current_request() is None
+
+
+def test_what_is_tried_for_another_user_ends_with_the_request(make: Callable[..., Any]) -> None:
+    app = make(**{"test.finished": "yes"})
+
+    def put(request: Any) -> None:
+        pyramid_app.finished.clear()
+        request.jobs.put(pyramid_app.note, run_as="bob")
+        assert pyramid_app.finished == []
+
+    in_request(app, put)
+    assert len(pyramid_app.finished) == 2
+    assert len(set(map(id, pyramid_app.finished))) == 2
+
+
+def test_a_script_with_an_explicit_manager(make: Callable[..., Any]) -> None:
+    """pyramid_tm doesn't begin there, and says so; who begins commits."""
+    app = make(**{"tm.manager_hook": "pyramid_tm.explicit_manager"})
+    with prepare(registry=app.registry) as env:
+        request = env["request"]
+        with request.tm:
+            job_id = request.jobs.put(pyramid_app.note).id
+    assert waiting(database_of(app)) == 1
+    run_jobs(database_of(app))
+    assert details(database_of(app), job_id)["outcome"] == "succeeded"
+
+
+def test_a_job_has_all_databases_of_the_application(make: Callable[..., Any]) -> None:
+    app = make(**{"zodbconn.uri.async": "memory://", "zodbconn.uri.more": "memory://"})
+    db = database_of(app)
+    job_id = in_request(app, lambda request: request.jobs.put(pyramid_app.write_to_more).id)
+    run_jobs(db)
+    assert details(db, job_id)["outcome"] == "succeeded"
+    with db.transaction() as connection:
+        assert connection.get_connection("more").root()["written"] == job_id
+
+
 def test_the_request_is_in_the_transaction_of_the_job(app: Any, db: Any) -> None:
     def put(request: Any) -> list[str]:
         jobs = (pyramid_app.is_of_the_job, pyramid_app.put_another)
@@ -489,6 +601,36 @@ def test_what_is_answered_with_an_error_is_not_committed(
     assert waiting(db) == 1
 
 
+@pytest.mark.parametrize("when", ["at the deed", "at the commit"])
+def test_a_post_that_conflicts_is_made_again(
+    browser: Browser, db: Any, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """By pyramid_retry, with the form that was sent; the job is cancelled once."""
+    job_id = browser.post("/put").json["id"]
+    page = PATH_OF_PAGE.format(job_id)
+    token = browser.token(f"{page}/cancel")
+    left, see_other = [2], responses.see_other
+
+    def conflict() -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ConflictError
+
+    def answer(path: str) -> Any:
+        if when == "at the deed":
+            conflict()
+        else:
+            transaction.get().addBeforeCommitHook(conflict)
+        return see_other(path)
+
+    monkeypatch.setattr(responses, "see_other", answer)
+    assert browser.post(f"{page}/cancel", {"token": token}).status_int in (302, 303)
+    assert left == [0]
+    assert details(db, job_id)["outcome"] == "cancelled"
+    with db.transaction() as connection:
+        assert len(insights.list_audit(connection)) == 1
+
+
 def test_the_csrf_check_of_the_application_is_not_asked(make: Callable[..., Any]) -> None:
     browser = Browser(make(**{"test.csrf": "yes"})).as_user("ada")
     assert browser.post("/put").status_int == 400
@@ -527,6 +669,24 @@ def test_pages_at_the_root_and_below_a_part_that_varies(make: Callable[..., Any]
     assert 'href="/a%20b/jobs/mine"' in browser.get("/a%20b/jobs/mine").text
     with pytest.raises(BadArgument, match="give `mount`"):
         browser.post("/put")
+
+
+def test_pages_that_are_included_below_a_prefix(make: Callable[..., Any]) -> None:
+    """With rights, links, posts and accepted() there; those of the second pages are theirs."""
+    browser = Browser(make(**{"test.prefix": "/jobs", "test.below": "/admin"})).as_user("ada")
+    told = browser.post("/put")
+    job_id = told.json["id"]
+    assert told.headers["Location"].endswith(f"/admin/jobs/jobs/{job_id}.json")
+    page = f"/admin/jobs/jobs/{job_id}"
+    token = browser.token(f"{page}/cancel")
+    assert 'href="/admin/jobs/mine"' in browser.get("/admin/jobs/mine").text
+    assert browser.as_user("bob").post(f"{page}/cancel", {"token": token}).status_int == 404
+    assert browser.as_user(None).get(page).status_int == 302
+    assert browser.as_user("head").get("/admin/jobs/queues").status_int == 200
+    browser.as_user("ada")
+    assert browser.get("/jobs/mine").status_int == 404
+    answer = browser.post(f"{page}/cancel", {"token": browser.token(f"{page}/cancel")})
+    assert f"localhost{page}" in answer.headers["Location"].replace(":80", "")
 
 
 def test_a_layout_and_a_way_out_of_the_application(make: Callable[..., Any]) -> None:

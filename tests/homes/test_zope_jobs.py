@@ -204,6 +204,43 @@ def test_a_site_that_is_gone_fails_the_job(database: Any, app: Any) -> None:
     transaction.commit()
 
 
+def test_another_site_at_its_path_is_none_of_the_job(database: Any, app: Any) -> None:
+    """It has a user of that id, who is somebody else."""
+    job = zodbjobs.zope.put(jobs.who)
+    transaction.commit()
+    setSite(None)
+    app._delObject("site")
+    app._setObject("site", Site("site"))
+    alsoProvides(app.site, ISite)
+    app.site.manage_addUserFolder()
+    app.site.acl_users.userFolderAddUser("ada", "secret", [], [])
+    failure = run(database, job)
+    assert failure.type == "zodbjobs.errors.SiteGone"
+    assert "what is there now is another one" in str(failure)
+
+
+def test_a_site_is_itself_when_it_was_copied_with_its_database(database: Any, app: Any) -> None:
+    """Nor does it matter what its components, its title and its users are by then."""
+    job = zodbjobs.zope.put(jobs.who)
+    app.site.title = "Another"
+    app.site._p_deactivate()
+    assert run(database, job) == ["ada", "ada"]
+
+
+def test_a_site_that_is_new_is_itself(database: Any, app: Any) -> None:
+    app._setObject("new", Site("new"))
+    alsoProvides(app.new, ISite)
+    app.new.manage_addUserFolder()
+    app.new.acl_users.userFolderAddUser("ada", "secret", [], [])
+    enter(app, app.REQUEST)
+    setSite(app.new)
+    job = zodbjobs.zope.put(jobs.who)
+    assert job.context["zope"]["mark"] == app.new._p_oid.hex()
+    assert run(database, job) == ["ada", "ada"]
+    app._delObject("new")
+    transaction.commit()
+
+
 def test_roles_are_those_of_when_it_runs(database: Any, app: Any) -> None:
     job = zodbjobs.zope.put(jobs.look_around, app.site.docs)
     transaction.commit()

@@ -29,6 +29,7 @@ PUBLIC = {
         "RetryForever",
         "Secret",
         "Snooze",
+        "Sweep",
         "Worker",
         "cleanup",
         "compute",
@@ -44,6 +45,7 @@ PUBLIC = {
         "queue_installer",
         "redaction",
         "references",
+        "sweep",
         "testing",
         "errors",
         "events",
@@ -135,6 +137,7 @@ def test_nothing_is_public_that_the_interfaces_do_not_name() -> None:
         (interfaces.IJob, zodbjobs.Job),
         (interfaces.IQueue, queue.Queue),
         (interfaces.IQueues, queues.Queues),
+        (interfaces.ISweep, zodbjobs.Sweep),
         (interfaces.IJobManager, zodbjobs.JobManager),
         (interfaces.IJobContainer, zodbjobs.JobContainer),
     ]:

@@ -67,14 +67,7 @@ class Snapshot:
     def in_shards(self) -> Iterator[tuple[str, Any]]:
         """The names of places, and the jobs there."""
         for shard in self.queue.shards:
-            trees = [("inbox", inbox) for inbox in shard.inboxes]
-            trees += [(name, getattr(shard, name)) for name in SHARD_TREES]
-            trees += [("ready", tree) for tree in (shard.refused or {}).values()]
-            for pause in self.queue.pauses:
-                trees += [("paused", tree) for tree in pause.trees(shard.index)]
-            for name, tree in trees:
-                for item in tree.values():
-                    yield from ((name, job) for job in _jobs_of(item))
+            yield from jobs_in(shard)
             assert shard.history_length() == len(shard.history)
             self._check_history(shard)
 
@@ -244,8 +237,27 @@ def _gated_by(follower: Any) -> Any:
     return follower.job if isinstance(follower, Gate) else None
 
 
+def jobs_in(shard: Any) -> Iterator[tuple[str, Any]]:
+    """The names of places in a shard, and the jobs there."""
+    trees = [("inbox", inbox) for inbox in shard.inboxes]
+    trees += [(name, getattr(shard, name)) for name in SHARD_TREES]
+    trees += [("ready", tree) for tree in (shard.refused or {}).values()]
+    for pause in shard.queue.pauses:
+        trees += [("paused", tree) for tree in pause.trees(shard.index)]
+    for name, tree in trees:
+        for item in tree.values():
+            yield from ((name, job) for job in _jobs_of(item))
+
+
+def unended(queue: Any) -> int:
+    """How many jobs a queue has that aren't booked in its history."""
+    places = [name for shard in queue.shards for name, _ in jobs_in(shard)]
+    leased = sum(len(worker.leased()) for worker in queue.parent.workers.values())
+    return sum(name != "history" for name in places) + leased
+
+
 def _jobs_of(item: Any) -> list[Any]:
     """The jobs of what stands in a tree; none for a sentinel."""
     if isinstance(item, Bundle):
         return list(item.jobs.values())
-    return [] if item is None else [job_of(item)]
+    return [] if item is None or isinstance(item, int) else [job_of(item)]

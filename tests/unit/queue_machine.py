@@ -18,12 +18,13 @@ import transaction
 from bench import run_in_groups
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from invariants import unended
 from queue_model import ENDED, OVER, Entry, Model
 
 import zodbjobs
 from zodbjobs import defaults
 from zodbjobs.errors import BadStatus
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, tallies
 from zodbjobs.testing import moving_clock
 
 PRIORITIES = st.sampled_from([0, 0, 0, -8, 1, 7])
@@ -319,6 +320,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert bool(self.queue) == bool(waiting)
         ended = sorted(numbers[job] for job in self.queue.finished())
         assert ended == sorted(self.model.history)
+        put = sum(map(tallies.put_into, self.queue.shards))
+        ends = sum(sum(tallies.ends_of(shard).outcomes) for shard in self.queue.shards)
+        assert put == unended(self.queue) + ends + self.model.removed
         for entry in self.model.entries:
             job = self.jobs[entry.number]
             if entry.state != "forgotten":

@@ -97,6 +97,8 @@ class Model:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.history: list[int] = []
+        #: How many were taken out of the queue.
+        self.removed = 0
         self.turn = 0
         #: The globs of the pauses in the order of their begin; None for the queue's.
         self.pauses: list[str | None] = []
@@ -197,6 +199,7 @@ class Model:
         entry.state, entry.counts = "gone" if entry.is_callback else "new", False
         entry.unique, entry.has_key, entry.given_limit = None, False, None
         entry.gate, entry.snoozed, entry.tried = None, 0, 0
+        self.removed += 1
         self.count(self.take_waiters(entry, False), now)
 
     def is_live(self, entry: Entry) -> bool:

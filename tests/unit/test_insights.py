@@ -22,6 +22,7 @@ from zodbjobs import Agent, clock, defaults, insights
 from zodbjobs.errors import BadArgument, NotInstalled, NotStored, UnknownQueue
 from zodbjobs.stored.lifecycle import spreads
 from zodbjobs.stored.lifecycle.claim import claim
+from zodbjobs.stored.lifecycle.history import minutes_of
 from zodbjobs.stored.workers import RunningJob
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -582,7 +583,7 @@ def test_the_times_are_stored_once_in_ten_minutes(db: Any, queue: Any) -> None:
             clock.advance(60 - 20)
         transaction.begin()
         for shard in queue.shards:
-            minutes = [m for m, booked in shard.minutes.items() if len(booked) > 3]
+            minutes = [m for m, booked in minutes_of(shard) if len(booked) > 3]
             assert len(minutes) == len({minute // 10 for minute in minutes}) <= 7
         duration = insights.queue_stats(queue, "", minutes=120).duration
         assert duration is not None

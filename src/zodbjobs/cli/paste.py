@@ -1,4 +1,6 @@
-"""``--paste FILE[#NAME]``: the databases of a Pyramid application, and the application itself."""
+"""``--paste FILE[?VARIABLE=VALUE][#NAME]``: the databases of a Pyramid application, and the
+application itself.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,13 @@ def opened(path: str, *, read_only: bool, wait_seconds: int | None) -> Iterator[
     """The primary database, with the others that the settings of the application name in its
     `databases`. The application isn't made.
     """
-    uris = _uris(path, _read(path, _loader(path).get_wsgi_app_settings))
+    loader = _loader(path)
+    uris = _uris(path, _read(path, lambda: _settings(loader, loader.uri.fragment or "main")))
     if _PRIMARY not in uris:
-        raise CommandError(f"the application of {path} has no setting zodbconn.uri; add it")
+        raise CommandError(
+            f"the application of {path} has no setting zodbconn.uri; add it, or name the "
+            "application that has one: FILE#NAME"
+        )
     databases: dict[str, Any] = {}
     with _all_closed(databases):
         for name, uri in uris.items():
@@ -84,6 +90,15 @@ def _read(path: str, read: Any) -> Any:
         raise CommandError(
             f"can't use {path} ({type(error).__name__}: {one_line(error)}); mend it"
         ) from error
+
+
+def _settings(loader: Any, name: str) -> Any:
+    """Those of the application of that name, or of the one behind filters."""
+    for kind, option in (("pipeline", "pipeline"), ("filter-app", "next")):
+        said = loader.get_settings(f"{kind}:{name}").get(option)
+        if said:
+            return _settings(loader, said.split()[-1])
+    return loader.get_wsgi_app_settings(name)
 
 
 def _uris(path: str, settings: Any) -> dict[str, str]:

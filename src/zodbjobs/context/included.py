@@ -146,9 +146,15 @@ def _current_trace() -> dict[str, str] | None:
 
 @contextlib.contextmanager
 def _in_trace(carrier: Mapping[str, str]) -> Iterator[None]:
-    from opentelemetry import context, propagate
+    from opentelemetry import context, propagate, trace
 
-    token = context.attach(propagate.extract(carrier))
+    found = propagate.extract(carrier)
+    span = trace.get_current_span()
+    if (
+        span.get_span_context().is_valid
+    ):  # that of the attempt, which has the trace's as its parent
+        found = trace.set_span_in_context(span, found)
+    token = context.attach(found)
     try:
         yield
     finally:

@@ -30,6 +30,16 @@ from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, q
 from zodbjobs.insights.periods import Period, list_periods
 from zodbjobs.insights.quotas import QuotaInfo, list_quotas
 from zodbjobs.insights.search import JobList, list_jobs
+from zodbjobs.insights.totals import (
+    HeldJobs,
+    Histogram,
+    QueueTotals,
+    ShardJobs,
+    Totals,
+    count_held,
+    count_shard,
+    read_totals,
+)
 from zodbjobs.insights.tree import TreeRow, job_tree
 
 __all__ = [
@@ -37,6 +47,8 @@ __all__ = [
     "AuditEntry",
     "ConflictInfo",
     "Health",
+    "HeldJobs",
+    "Histogram",
     "JobDeed",
     "JobDetails",
     "JobInfo",
@@ -46,12 +58,17 @@ __all__ = [
     "Period",
     "Problem",
     "QueueStats",
+    "QueueTotals",
     "QuotaInfo",
+    "ShardJobs",
     "Times",
+    "Totals",
     "TreeRow",
     "WorkerInfo",
     "all_queue_stats",
     "check_health",
+    "count_held",
+    "count_shard",
     "find_agents",
     "find_job",
     "find_worker",
@@ -68,5 +85,6 @@ __all__ = [
     "list_workers",
     "most_jobs",
     "queue_stats",
+    "read_totals",
     "stored_agents",
 ]

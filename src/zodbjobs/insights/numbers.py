@@ -15,7 +15,7 @@ from zodbjobs.stored.bundle import Bundle
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import keys, spreads
 from zodbjobs.stored.lifecycle.completion import shard_of
-from zodbjobs.stored.lifecycle.history import HISTORY_TIE, MINUTE
+from zodbjobs.stored.lifecycle.history import HISTORY_TIE, MINUTE, minutes_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.spreads import Spread
 from zodbjobs.stored.queue import Queue
@@ -39,19 +39,19 @@ def queue_stats(place: Any, name: str, minutes: int = 60) -> QueueStats:
     how many more there are.
     """
     queues = get_queues(place)
-    return _stats(queues[name], minutes, _Leased(queues))
+    return _stats(queues[name], minutes, Leased(queues))
 
 
 def all_queue_stats(place: Any, minutes: int = 60) -> list[QueueStats]:
     """`queue_stats` of each queue, by name."""
     queues = get_queues(place)
-    leased = _Leased(queues)
+    leased = Leased(queues)
     return [_stats(queue, minutes, leased) for queue in queues.values()]
 
 
-def _stats(queue: Queue, minutes: int, leased: _Leased) -> QueueStats:
+def _stats(queue: Queue, minutes: int, leased: Leased) -> QueueStats:
     now = clock.now()
-    counted = _Waiting(now)
+    counted = Waiting(now)
     for shard in queue.shards:
         counted.count(shard)
         # Lets go of the indexes that were read; there may be many.
@@ -103,7 +103,7 @@ def is_empty(place: Any, name: str) -> bool:
     return not any(is_of(job, queue) for worker in workers for _, job in worker.leased())
 
 
-class _Leased:
+class Leased:
     """Counts what workers hold, by the name of the queue: what is assigned, and what runs.
 
     `not_looked_at`: how many there are of which it didn't look whose they are. What runs is
@@ -137,7 +137,7 @@ class _Leased:
             connection.cacheGC()
 
 
-class _Waiting:
+class Waiting:
     """Counts what waits: what is due at `now`, what will be; since when, and when the first is.
 
     Times are microseconds, None if there are no such jobs.
@@ -211,9 +211,7 @@ class _Waiting:
 def booked_from(queue: Queue, first: int) -> list[Any]:
     """What the shards have booked from the minute `first` on: the minute, and what is of it."""
     return [
-        (minute, *booked)
-        for shard in queue.shards
-        for minute, booked in shard.minutes.items(first)
+        (minute, *booked) for shard in queue.shards for minute, booked in minutes_of(shard, first)
     ]
 
 

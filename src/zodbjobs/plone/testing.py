@@ -50,6 +50,7 @@ class JobsLayer(PloneSandboxLayer):
         applyProfile(portal, "zodbjobs.plone:default")
 
 
+#: The base of a fixture of your own.
 JOBS_FIXTURE = JobsLayer()
 
 #: For tests that need nothing else.

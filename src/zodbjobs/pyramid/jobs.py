@@ -13,7 +13,7 @@ from pyramid_zodbconn import get_connection
 from zodbjobs import insights, web
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights.search import JobList
-from zodbjobs.pyramid import mounts
+from zodbjobs.pyramid import mounts, run_context
 from zodbjobs.pyramid.rights import owner_of
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle.root import get_queue
@@ -60,13 +60,16 @@ class Jobs:
         about: Any = None,
         owner: str | None = None,
         realm: str | None = None,
+        run_as: str | int | None = None,
         **kwargs: Any,
     ) -> Job:
         """Put ``function(*args, **kwargs)``, and return the job; a Job is put as it is.
 
-        There is no job if the request fails. The job is `owner`'s, by default who asks. `title`,
-        `unique`, `about`, `realm`: as of Queue.put, which also takes times, priorities and more:
-        ``request.jobs.get_queue().put(...)``. Raises what that raises.
+        There is no job if the request fails. The job is `owner`'s, by default who asks, and runs
+        as who asks; `run_as`, for trusted code, is the id of another user. `title`, `unique`,
+        `about`, `realm`: as of Queue.put, which also takes times, priorities and more:
+        ``request.jobs.get_queue().put(...)``. Raises what that raises, and BadArgument for a
+        `run_as` whom the security policy wouldn't know in a worker.
         """
         if isinstance(function, Job):
             if args or kwargs:
@@ -75,14 +78,15 @@ class Jobs:
             owner = owner or job.owner
         else:
             job = Job(function, *args, **kwargs)
-        return self.get_queue(queue).put(
-            job,
-            title=title,
-            unique=unique,
-            about=about,
-            owner=owner or self.owner,
-            realm=realm,
-        )
+        with run_context.captured_of(self._request, run_as):
+            return self.get_queue(queue).put(
+                job,
+                title=title,
+                unique=unique,
+                about=about,
+                owner=owner or self.owner,
+                realm=realm,
+            )
 
     def get(self, job_id: str) -> Job | None:
         """The job of that id if it is of who asks, else None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from transaction.interfaces import TransientError
@@ -14,10 +14,12 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime import transactions
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
 from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import attempt_result, complete, labels
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -82,7 +84,37 @@ class Committer:
             self._slot.shareable += spent
         if result.job is not None:
             self._slot.conflicts.committed(result.job)
+        self._slot.measures.committed(JOB, spent, len(written) + 1)
         self._done([*written, result], group)
+        return True
+
+    def checkpoint(self, job: Job, write: Callable[[], bool]) -> bool:
+        """Commit what a job that goes on has done so far, with what `write` writes of that, and
+        the results that wait: they aren't to wait for its end. False, and nothing is committed, if
+        `write` says so. Raises what the commit raises; nothing is lost then, and the
+        transaction is aborted.
+        """
+        session = self._thread_session.session
+        group = self._slot.group.take()
+        start = time.monotonic()
+        try:
+            written = self._take_along(session.record, group) if group else []
+            is_written = write()
+            if is_written:
+                labels.sign(session.manager, job)
+                session.manager.commit()
+        except BaseException:
+            session.manager.abort()
+            self._slot.group.give_back(group)
+            raise
+        if not is_written:
+            session.manager.abort()
+            self._slot.group.give_back(group)
+            return False
+        spent = time.monotonic() - start
+        self._slot.measures.committed(CHECKPOINT, spent, len(written))
+        if group:
+            self._done(written, group)
         return True
 
     def _take_along(self, record: WorkerRecord, group: list[AttemptResult]) -> list[AttemptResult]:
@@ -128,7 +160,12 @@ class Committer:
 
         manager = self._thread_session.manager
         try:
-            written = transactions.run(manager, write, backoff=self._backoff)
+            written = transactions.run(
+                manager,
+                write,
+                backoff=self._backoff,
+                on_conflict=functools.partial(self._slot.measures.conflicted, RESULTS),
+            )
         except transactions.Stopped:
             self._slot.group.give_back(group)
             raise
@@ -141,7 +178,9 @@ class Committer:
             record = self._thread_session.session.record
             written = write_alone(manager, record, group, self._backoff)
         else:
-            self._slot.group.committed(time.monotonic() - start)
+            spent = time.monotonic() - start
+            self._slot.group.committed(spent)
+            self._slot.measures.committed(RESULTS, spent, len(written))
         self._done(written, group)
 
     def _done(self, written: Sequence[AttemptResult], group: Sequence[AttemptResult]) -> None:

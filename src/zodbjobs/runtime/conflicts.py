@@ -14,6 +14,7 @@ from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities, errors
+from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.failure import dotted_name
 from zodbjobs.stored.job import Job
@@ -47,17 +48,23 @@ class Noted:
                 for tid in list(own)[: -defaults.OWN_COMMITS]:
                     own.pop(tid, None)
 
-    def note(self, error: BaseException, attempt: Attempt | None, connection: Any) -> None:
-        """Count an attempt that is thrown away for a conflict. `connection` is the runner's."""
+    def note(
+        self, error: BaseException, attempt: Attempt | None, thread_session: ThreadSession
+    ) -> None:
+        """Count an attempt that is thrown away for a conflict, or what it did since its last
+        checkpoint.
+        """
         if attempt is None or not errors.is_transient(error) or errors.is_used_id(error):
             return
         if attempt.cancelled:
             return  # it was taken away, which isn't the fault of what it does
+        connection = thread_session.session.connection
         now = clock.now()
         key = Key(attempt.job.description, _kind(error, connection), _oid(error))
         other = self._other(error, connection)
         others = ((other, 1),) if other is not None else ()
-        fight = Fight(1, max(0, now - attempt.started), now, now, others)
+        fight = Fight(1, max(0, now - attempt.uncommitted_since), now, now, others)
+        attempt.uncommitted_since = now
         with self._lock:
             self._fights = fights.sum_of([self._fights, {key: fight}])
             if len(self._fights) > 2 * defaults.MOST_FIGHTS:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zodbjobs import clock, defaults
 from zodbjobs.errors import Cancelled, TimedOut, ZodbjobsError
@@ -17,6 +17,10 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import completion, followers
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.options import timeout_of
+
+if TYPE_CHECKING:
+    from zodbjobs.runtime.checkpoint import Checkpoints
+    from zodbjobs.stored.pauses import Pause
 
 #: The attempt that runs in this context.
 current: ContextVar[Attempt] = ContextVar("zodbjobs.current")
@@ -31,15 +35,18 @@ class Attempt:
     """
 
     __slots__ = (
-        *("agent", "annotations", "cancelled", "changes", "connection", "deadline", "job"),
-        *("key", "log"),
-        *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
+        *("agent", "annotations", "broken", "cancelled", "changes", "checkpoints", "conflicts"),
+        *("connection", "deadline", "given_back", "has_checkpoint", "job", "key", "log", "pause"),
+        *("policy", "shown", "started", "stop_coroutine", "timed_out", "uncommitted_since"),
+        *("worker", "written"),
     )
 
     def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
         self.key = key
         self.job = job
         self.started = started
+        #: Since when a conflict costs what it has done, in microseconds.
+        self.uncommitted_since = started
         #: The id of the worker.
         self.worker = ""
         #: The job's, as it was when the attempt began.
@@ -59,6 +66,16 @@ class Attempt:
         self.stop_coroutine: Callable[[], object] | None = None
         self.changes = 1
         self.written = 0
+        #: What makes its checkpoints.
+        self.checkpoints: Checkpoints | None = None
+        #: How many attempts before it, or before its last checkpoint, were rolled back.
+        self.conflicts = 0
+        self.has_checkpoint = False
+        #: What the commit of a checkpoint raised: the attempt is over, whatever the job does now.
+        self.broken: Exception | None = None
+        #: Whether it has ended at a checkpoint, and the pause for which it did.
+        self.given_back = False
+        self.pause: Pause | None = None
 
     def is_overdue(self) -> bool:
         """Whether it has run for longer than its timeout."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,6 +20,7 @@ from zodbjobs import clock, defaults
 from zodbjobs.runtime import transactions
 from zodbjobs.runtime.committer import write_alone
 from zodbjobs.runtime.lane import Lane
+from zodbjobs.runtime.measures import STEP, Measures
 from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.session import Session
@@ -81,6 +83,7 @@ class Dispatcher:
         wakeup: Wakeup,
         stopping: threading.Event,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
+        measures: Measures | None = None,
         more_tasks: Sequence[StepTask] = (),
     ) -> None:
         self._session = session
@@ -90,6 +93,7 @@ class Dispatcher:
         self.lock = threading.RLock()
         self._wakeup = wakeup
         self._backoff = Backoff(stopping)
+        self._measures = measures or Measures()
         self._in_doubt = False  # whether the lease may have more than was handed out
         self._reported: deque[AttemptResult] = deque()
         self._gone: deque[Claim] = deque()  # reported as taken away by others
@@ -100,7 +104,7 @@ class Dispatcher:
         self._show_running = ShowRunning(slots)
         self._timeouts = Timeouts(slots, self._let_go)
         self._tasks: list[StepTask] = [
-            Heartbeat(heartbeat_seconds),
+            Heartbeat(heartbeat_seconds, self._measures),
             self._show_running,
             FreeSlots(),
             self._timeouts,
@@ -226,14 +230,20 @@ class Dispatcher:
             for _, _, claims in claimed:
                 telling.claimed(session.record, claims)
             self._tell_cancelled(session)
+            start = time.monotonic()
             session.manager.commit()
         except BaseException as error:
             # If the connection was lost, the server may have committed all the same.
             self._in_doubt = self._in_doubt or not isinstance(error, ConflictError)
             session.manager.abort()
+            if isinstance(error, ConflictError):
+                self._measures.conflicted(STEP)
             if self._unwritten and _is_at_fault(error):
                 self._write_alone(session)
             raise
+        if self._unbooked or written or any(claims for _, _, claims in claimed):
+            # One that only gives a sign of life isn't counted: that would be something to write.
+            self._measures.committed(STEP, time.monotonic() - start, len(written))
         self._committed(due, audits)
         self._looked_for_cancels = seen
         for lane, room, claims in claimed:

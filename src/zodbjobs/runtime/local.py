@@ -1,7 +1,7 @@
 """What a running job can ask and tell: ``from zodbjobs import local``.
 
-Nothing here writes in the job's transaction. Outside a running job every function raises
-NoCurrentJob, which is a ValueError.
+Nothing here writes in the job's transaction but `attach`, and nothing commits it but `checkpoint`.
+Outside a running job every function raises NoCurrentJob, which is a ValueError.
 """
 
 from __future__ import annotations
@@ -174,6 +174,33 @@ def get_live_annotation(
 def get_worker() -> str:
     """The id of the worker that runs the job, as `zodbjobs.insights` shows it."""
     return _attempt().worker
+
+
+def checkpoint(cursor: object) -> None:
+    """Commit what the job has done so far, with its progress and with `cursor`, which must be
+    immutable: whatever tells the job where to go on. It goes on in a new transaction.
+
+    If the job has to begin again, after a kill, a conflict, or an error with a retry, it is called
+    anew, and ``local.cursor()`` is this one: what was committed stays, and isn't to be done again.
+    Here the job also ends if its worker stops or its queue is paused, and goes on later, maybe
+    elsewhere. That counts as no attempt, and the count of interruptions starts anew.
+
+    What was read before may have changed since. Let what it raises pass: Cancelled or TimedOut if
+    the job can't commit any more, GivenBack as it is to end here, a ConflictError, and what else a
+    commit raises. BadArgument for a cursor that could change, BadStatus in another thread, and in
+    what a `Sweep` calls, which makes its own.
+    """
+    attempt = _attempt()
+    assert attempt.checkpoints is not None
+    attempt.checkpoints.by_hand(attempt, cursor)
+
+
+def cursor(default: Any = None) -> Any:
+    """The cursor of the job's last checkpoint, in this attempt or an earlier one; `default` if
+    there was none.
+    """
+    found = _attempt().job.cursor
+    return default if found is None else found
 
 
 def cancel_requested() -> bool:

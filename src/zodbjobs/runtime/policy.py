@@ -135,6 +135,8 @@ def after_snooze(snooze: Snooze, now: int) -> Verdict:
 
 def after_interruption(job: Job, now: int) -> Verdict:
     """What follows for a job whose worker died or stopped, which is counted already."""
+    if job.interruptions == 1 and completion.has_checkpoint(job):
+        return Verdict(0)  # it has got on since the last one, and so will it now
     policy = job.retry_policy
     if policy is not None:
         verdict = _asked(policy, job, INTERRUPTED, now)

@@ -15,6 +15,7 @@ import transaction
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import failure_detector, transactions
 from zodbjobs.runtime.conflicts import Noted
+from zodbjobs.runtime.measures import Measures
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
@@ -47,6 +48,8 @@ class Registration:
         self.id = uuid.uuid4().hex
         #: What the worker's jobs fight over; written now and then, and in the end.
         self.conflicts = Noted(heartbeat_seconds)
+        #: What the worker counts; its record has it with each heartbeat, and in the end.
+        self.measures = Measures()
         self._agents = agents
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
@@ -123,6 +126,7 @@ class Registration:
                     complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
                 self.conflicts.write_into(record)
+                self.measures.write(record.counters)
                 rescue.strike_off(queues, record)
 
         self._commit(change)

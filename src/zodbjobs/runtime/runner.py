@@ -17,16 +17,27 @@ from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock, defaults
 from zodbjobs.context.registry import restored
-from zodbjobs.errors import ContextGone, MissingCode, Snooze, TimedOut
+from zodbjobs.errors import (
+    Cancelled,
+    ContextGone,
+    GivenBack,
+    MissingCode,
+    Snooze,
+    TimedOut,
+)
+from zodbjobs.events import JobStarted
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import accidents, policy, transactions, turns
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
+from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
 from zodbjobs.runtime.context import Attempt, current
+from zodbjobs.runtime.measures import CHECKPOINT, JOB
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
+from zodbjobs.runtime.sweeping import Sweeping, Tools
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure, dotted_name
@@ -46,6 +57,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
     WAITING,
     AttemptResult,
 )
+from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.rates import Turn
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
@@ -89,14 +101,18 @@ class Runner:
         self._thread_session = thread_session
         self._slot = slot
         self._report = report
+        self._stopping = stopping
         self._backoff = Backoff(stopping)
         self._is_alone = False
         self._cleaner = ThreadCleaner()
         self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
         self._turn: Turn | None = None  # of the job, if its quotas have rates
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
+        self._begun: JobStarted | None = None  # what the end of the attempt is told with
+        self._led_to: AttemptResult | None = None  # None if what it did is dropped
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
+        self._checkpoints = Checkpoints(thread_session, self._committer, stopping, self.let_others)
 
     @property
     def slot(self) -> Slot:
@@ -107,6 +123,11 @@ class Runner:
     def thread_session(self) -> ThreadSession:
         """The thread's session."""
         return self._thread_session
+
+    @property
+    def must_poll(self) -> bool:
+        """Whether it has to ask a server for the commits of others."""
+        return self._thread_session.must_poll
 
     @property
     def is_clean(self) -> bool:
@@ -146,28 +167,42 @@ class Runner:
                     if errors.is_unavailable(error):
                         self._backoff.wait(error)
                         continue
-                    conflicts += 1
                     attempt = self._slot.attempt
-                    self._slot.conflicts.note(
-                        error, attempt, self._thread_session.session.connection
-                    )
+                    if attempt is not None:
+                        conflicts = attempt.conflicts
+                    conflicts += 1
+                    if errors.is_transient(error):
+                        self._slot.measures.conflicted(JOB)
+                        self._slot.conflicts.note(error, attempt, self._thread_session)
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None
                         break
                     if not policy.outlasts_conflict(attempt and attempt.policy, error, conflicts):
-                        result = Context().run(self._give_up, claim, error, conflicts)
+                        result = self._led_to = Context().run(
+                            self._give_up, claim, error, conflicts
+                        )
                         break
+                    if self._begun is not None:
+                        telling.conflicted(self._begun, conflicts, error)
                     self._prepare_again(error, conflicts)
                 finally:
                     self._slot.attempt = None
+            self._tell_end(conflicts)  # before what follows it, which the commit may put
             if result is not None:
                 self._committer.keep(result)
             if accidents.arranged is not None:
                 accidents.arranged(AFTER_COMMIT)
         finally:
+            self._tell_end(conflicts)
             if self._is_alone:
                 self.let_others()
+
+    def _tell_end(self, conflicts: int) -> None:
+        """Tell what the attempt has led to, if somebody was told that it begins."""
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            telling.attempt_ended(begun, self._led_to, conflicts)
 
     def let_others(self) -> None:
         """Run no longer alone among the jobs that keep conflicting; called in any thread."""
@@ -205,6 +240,12 @@ class Runner:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
 
+    def _prepare_batch_again(self, error: Exception, conflicts: int) -> None:
+        """The same for a batch of a Sweep, which alone is done again."""
+        self._slot.measures.conflicted(CHECKPOINT)
+        self._slot.conflicts.note(error, self._slot.attempt, self._thread_session)
+        self._prepare_again(error, conflicts)
+
     def load_ahead(self, claims: Sequence[Claim]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
         return self._thread_session.load_ahead(claims)
@@ -222,13 +263,14 @@ class Runner:
         # Also before: other code runs in this thread between jobs, as when they are loaded ahead.
         self._cleaner.clean()
         try:
-            result = self._attempt(claim, conflicts)
+            result = self._led_to = self._attempt(claim, conflicts)
             if accidents.arranged is not None:
                 accidents.arranged(BEFORE_COMMIT)
             if result is None or result.portable:
                 return result
             self._commit(result)
         except BaseException as error:
+            self._led_to = None
             self._start_over()
             if isinstance(error, Died):
                 self._hooks = None
@@ -318,8 +360,9 @@ class Runner:
         record = self._thread_session.session.record
         attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
         attempt.connection = self._thread_session.session.connection
+        attempt.checkpoints, attempt.conflicts = self._checkpoints, conflicts
         try:
-            telling.started(job, record)
+            self._begun = telling.started(job, record)
             if parts or function is None:
                 try:
                     function, args, kwargs = self._prepare(attempt, parts, function, args, kwargs)
@@ -327,6 +370,9 @@ class Runner:
                     log.error("%r is parked: %s", job, error)
                     return attempt_result.parked(claim, str(error), now)
             value = self._call(attempt, function, args, kwargs)
+            conflicts = attempt.conflicts
+            if attempt.broken is not None:
+                raise attempt.broken
             attempt.check_time()
             if isinstance(value, Job) and not completion.has_own_end(job):
                 return self._returned(claim, attempt, value, conflicts)
@@ -338,15 +384,11 @@ class Runner:
             if not untouched:
                 self._thread_session.check_joined()
         except BaseException as error:
+            if attempt.broken is not None and not is_ctrl_c(error):
+                raise attempt.broken from None  # whatever the job has made of it
             if isinstance(error, TransientError) or errors.is_disconnect(error):
                 raise
-            self._start_over()
-            if is_ctrl_c(error):
-                raise
-            if attempt.cancelled and (attempt.timed_out or self._is_taken(claim)):
-                self._drop(claim, attempt)
-                return None
-            return self._failed(claim, attempt.blame(error), now, conflicts, policy.JOB_ERROR)
+            return self._raised(claim, attempt, error)
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
@@ -357,6 +399,28 @@ class Runner:
         if self._turn is None:
             self._report([attempt_result.paused(claim, None, clock.now())])
         return self._turn is not None
+
+    def _raised(
+        self, claim: Claim, attempt: Attempt, error: BaseException
+    ) -> AttemptResult | None:
+        """What follows an attempt in which the job raised; None if it isn't to be written."""
+        if isinstance(error, Cancelled) and completion.has_own_end(attempt.job):
+            return self._cancelled(claim, attempt)
+        self._start_over()
+        if is_ctrl_c(error):
+            raise error
+        is_told = attempt.cancelled or isinstance(error, Cancelled)
+        if is_told and (attempt.timed_out or self._is_taken(claim)):
+            self._drop(claim, attempt)
+            return None
+        if attempt.given_back and isinstance(error, GivenBack):
+            log.info("%s", error)
+            self._led_to = attempt_result.given_back(claim, attempt.pause, clock.now())
+            self._tell_end(attempt.conflicts)
+            self._report([self._led_to])
+            return None
+        blamed, conflicts = attempt.blame(error), attempt.conflicts
+        return self._failed(claim, blamed, attempt.started, conflicts, policy.JOB_ERROR)
 
     def _call(
         self,
@@ -373,6 +437,9 @@ class Runner:
             self._hooks = calls.hooks_of(attempt.job)
             if self._hooks is not None:
                 self._hooks.set_up()
+            if is_sweep(attempt.job):
+                tools = Tools(self._checkpoints, self._stopping, self._prepare_batch_again)
+                return Sweeping(attempt, tools, function, args, kwargs).run()
             return calls.run(function, args, kwargs, attempt.watch)
         finally:
             self._slot.called = None
@@ -526,6 +593,7 @@ class Runner:
         """Leave a job that was taken away while it ran: by a cancellation, for its timeout, or by
         a rescue.
         """
+        self._led_to = None
         if attempt is not None and attempt.timed_out:
             log.info("%s had timed out; what it did here is dropped", claim)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zodbjobs.runtime.conflicts import Noted
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.group import Group
+from zodbjobs.runtime.measures import Measures
 
 
 class Slot:
@@ -15,9 +16,17 @@ class Slot:
     stuck thread has a new one.
     """
 
-    def __init__(self, group: Group, agent: bytes, conflicts: Noted | None = None) -> None:
+    def __init__(
+        self,
+        group: Group,
+        agent: bytes,
+        measures: Measures | None = None,
+        conflicts: Noted | None = None,
+    ) -> None:
         self.group = group
-        #: Where the thread notes what its jobs fight over; the worker's.
+        #: Where the thread counts its commits and conflicts; the worker's.
+        self.measures = measures or Measures()
+        #: Where it notes what its jobs fight over; the worker's.
         self.conflicts = conflicts or Noted()
         #: The object id of the thread's agent, which the worker's record has.
         self.agent = agent

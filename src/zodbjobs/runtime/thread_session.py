@@ -34,7 +34,8 @@ class ThreadSession:
         self._db = db
         self._session_in = session_in
         self.manager = transaction.manager.manager
-        self._must_poll = abilities.must_be_polled(db)
+        #: Whether the storage has to be asked for the commits of others.
+        self.must_poll = abilities.must_be_polled(db)
         self._open()
 
     def _open(self) -> None:
@@ -91,7 +92,7 @@ class ThreadSession:
         it is at least as new as the claim of the job, or it wouldn't show the job as claimed.
         """
         reusable, self._reusable = self._reusable, False
-        if self._must_poll:
+        if self.must_poll:
             seen: Any = time.monotonic()
             fresh = self._snapshot is not None and seen - self._snapshot < _SNAPSHOT_SECONDS
         else:

@@ -23,8 +23,12 @@ _LONG_SECONDS = 0.05
 # Before a job is begun again after its runner failed, and a thread after one that ended.
 _PAUSE_SECONDS = 1.0
 
-# Between two times that a thread without work takes note of the commits of others.
-_REST_SECONDS = 60.0
+# Between two times that a thread without work takes note of the commits of others: where it is
+# told of them, and each object that was written is kept for it until then ...
+_REST_SECONDS = 5.0
+
+# ... and where it has to ask a server.
+_POLLED_REST_SECONDS = 60.0
 
 
 class _Thread:
@@ -293,7 +297,8 @@ class ThreadPool:
                 return
             workload.present -= 1
             thread.is_present = False
-            called = workload.change.wait(_REST_SECONDS)
+            seconds = _POLLED_REST_SECONDS if runner.must_poll else _REST_SECONDS
+            called = workload.change.wait(seconds)
             workload.present += 1
             thread.is_present = True
         if not called:

@@ -58,12 +58,13 @@ def run(
     *,
     conflicts: int | None = None,
     backoff: Backoff | None = None,
+    on_conflict: Callable[[], None] = lambda: None,
 ) -> T:
     """Run `work` in a transaction of `manager` until it is committed; return its result.
 
     `conflicts`: how many of them to outlast, None for any number. `backoff`: how to wait while
-    the storage is unavailable; without it that is raised. Raises Stopped, and what can't be
-    helped by another try.
+    the storage is unavailable; without it that is raised. `on_conflict` is called after each one
+    that is outlasted. Raises Stopped, and what can't be helped by another try.
     """
     met = 0
     while True:
@@ -82,6 +83,7 @@ def run(
                 backoff.wait(error)
             elif errors.is_transient(error) and (conflicts is None or met < conflicts):
                 met += 1
+                on_conflict()
                 pause(met)
             else:
                 raise

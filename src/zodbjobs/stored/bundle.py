@@ -20,11 +20,12 @@ class Bundle(Persistent):
 
     A bundle has either jobs for now, by key, or jobs for later, by scheduled key. `lowest` is
     the smallest of these that it has had. `shared` is the record of their short results, if
-    the jobs are many.
+    the jobs are many; `few` is how many were put as this that it doesn't count.
     """
 
     for_later = False
     lowest = keys.LAST
+    few = 0
     shared: SharedResults | None = None
 
     def __init__(self, for_later: bool) -> None:
@@ -43,6 +44,10 @@ class Bundle(Persistent):
         if place < self.lowest:
             self.lowest = place
         return key
+
+    def put_count(self) -> int:
+        """How many jobs were put as this, also if they aren't here any more."""
+        return self.few if self.shared is None else self.few + self.shared.size
 
     def first(self) -> int | None:
         """The smallest key of the tree, or None if it is empty."""

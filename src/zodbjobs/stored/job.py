@@ -87,7 +87,7 @@ _KNOWN = frozenset(
     | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names", "_audit"}
-    | {"_owner", "_title", "_realm", "_listed"}
+    | {"_owner", "_title", "_realm", "_listed", "_cursor"}
 )
 
 
@@ -167,6 +167,13 @@ class Job(Labelled):
     _unique: UniqueKey | None = None
     #: The last deeds of people that were done to it; see `auditing`.
     _audit: tuple[Any, ...] = ()
+    #: That of its last checkpoint. It stays, also when the job is taken out or put in again: what
+    #: was committed by then isn't to be done twice.
+    _cursor: Any = None
+    #: What a new job of its kind that is put in its place has of it, beside what all have.
+    _also_kept: tuple[str, ...] = ()
+    #: Whether it calls its callable for each item of something.
+    _is_sweep = False
     #: The files that it has left, by name.
     _attachments: dict[str, Attachment] | None = None
 
@@ -747,6 +754,15 @@ class Job(Labelled):
         return Progress(values.get("percent"), values.get("message"))
 
     @property
+    def cursor(self) -> Any:
+        """That of the last checkpoint; None if there was none.
+
+        It stays when the job is retried, or removed and put again: it goes on from there. To have
+        all of it done again, make another job.
+        """
+        return self._cursor
+
+    @property
     def log_lines(self) -> tuple[str, ...]:
         """The last lines that the job logged; the last few of them while it runs."""
         live = self._live()
@@ -794,6 +810,12 @@ class Job(Labelled):
             self()
         return self.result
 
+    def _run(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What a call by hand does with what the job calls."""
+        return calls.run(function, args, kwargs)
+
     def _call_here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run here and now, without the callbacks."""
         manager = transaction.manager if self._p_jar is None else self._p_jar.transaction_manager
@@ -807,7 +829,7 @@ class Job(Labelled):
             function, own_args, kwargs = calls.loaded(self, own_args, kwargs)
             if hooks is not None:
                 hooks.set_up()
-            result = calls.run(function, (*own_args, *args), kwargs)
+            result = self._run(function, (*own_args, *args), kwargs)
             while isinstance(result, Job):
                 result = result._result_by_hand(self)
             result = referring.storable_form(result, f"the result of {self!r}")
@@ -839,7 +861,7 @@ class ProgressableJob(Job):
         Settable to a number or None while the job doesn't run; raises BadStatus then, and
         BadArgument for anything else. A job reports its own with ``zodbjobs.local.set_progress``.
         """
-        return self.annotations.get("percent")
+        return self.progress.percent
 
     @percent.setter
     def percent(self, value: float | None) -> None:

@@ -15,6 +15,7 @@ from zodbjobs.interfaces import IQueues
 from zodbjobs.queue_names import spoken
 from zodbjobs.stored.audit import AuditTrail
 from zodbjobs.stored.conflicts import Conflicts
+from zodbjobs.stored.counters import Counters
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
@@ -25,8 +26,8 @@ class Queues(GivesPolicy, Persistent):
     """The queues of a database by name, and the records of the workers.
 
     `resubscribed`: how often a worker that works was given another queue, or lost one. They look
-    at it to know anew whose the shards are. `conflicts`: what jobs of workers that are gone fought
-    over.
+    at it to know anew whose the shards are. `counters`: what was counted of workers that are gone.
+    `conflicts`: what their jobs fought over, or None.
     """
 
     conflicts: Conflicts | None = None
@@ -42,6 +43,7 @@ class Queues(GivesPolicy, Persistent):
         #: What tokens of the pages are signed with. It is made here so that no page writes it.
         self._secret = os.urandom(32)
         self.job_index = JobIndex()
+        self.counters = Counters()
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.

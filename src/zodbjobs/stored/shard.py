@@ -17,7 +17,7 @@ from persistent import Persistent
 
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
-from zodbjobs.stored.lifecycle import keys, telling
+from zodbjobs.stored.lifecycle import keys, tallies, telling
 from zodbjobs.stored.lifecycle.completion import key_of
 from zodbjobs.stored.lifecycle.entries import Entry, deadline_for, job_of, too_late
 from zodbjobs.stored.lifecycle.history import HISTORY_TIE, TIE_MASK
@@ -83,6 +83,7 @@ class Shard(Persistent):
             for key, item in batch:
                 del inbox[key]
                 self.file(key, item)
+            tallies.left(inbox, sum(tallies.size_of(item) for _, item in batch))
             if inbox.maxKey() != SENTINEL:
                 complete = min(complete, inbox.minKey(SENTINEL + 1) - 1)
         self._promote(now, max(defaults.DRAIN_PER_INBOX, room))
@@ -283,6 +284,8 @@ class Shard(Persistent):
                 if tree is None or not _is_past(deadline_for(job), now):
                     continue
                 del tree[key]
+                if tree is self.blocked:
+                    tallies.left(tree, 1)
             self.make_ready(key, too_late(job))
 
     def refusing(self, key: int, job: Job) -> Any:
@@ -372,6 +375,8 @@ class Shard(Persistent):
             return True
         names = tree[place][2] if tree is self.admitted else None
         del tree[place]
+        if tree is self.blocked or tree in self.inboxes:
+            tallies.left(tree, 1)
         if names:
             self.queue.quotas.passed(names)
         return True

@@ -10,6 +10,7 @@ from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
 from zodbjobs import clock
+from zodbjobs.stored.counters import Counters
 from zodbjobs.stored.gates import Gate
 from zodbjobs.stored.lifecycle import keys
 from zodbjobs.stored.lifecycle.keys import SENTINEL
@@ -42,7 +43,8 @@ class WorkerRecord(Persistent):
     added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
     those of quotas that its jobs have, by the job's key; None for a job that only is to be ended,
     for it wasn't begun in time. `agents`: what it works for. `stuck`: how many of its threads
-    don't return from a job that has timed out. `conflicts`: what its jobs fought over.
+    don't return from a job that has timed out. `counters`: what is counted of it. `conflicts`:
+    what its jobs fought over, or None.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known. `version`: of zodbjobs, or None.
@@ -80,6 +82,7 @@ class WorkerRecord(Persistent):
         self.running = LOBTree()
         self.slots = LOBTree()
         self.late = lasting_tree()
+        self.counters = Counters()
 
     def set_agents(self, agents: Sequence[Agent]) -> None:
         """Let it work for `agents`, which are of no other worker, and so for their queues."""

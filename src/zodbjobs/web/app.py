@@ -13,6 +13,7 @@ from zodbjobs.web.pages import ROUTES
 from zodbjobs.web.responses import PAGE_POLICY, Response
 from zodbjobs.web.rights import Rights, may
 from zodbjobs.web.routing import Found, Routes
+from zodbjobs.web.scrapes import Scrapes
 from zodbjobs.web.visit import Layout, NotFound, Settings, Visit
 
 #: A WSGI application.
@@ -31,25 +32,30 @@ def make_app(
     sign_out: Callable[[Request], str | None] | None = None,
     layout: Layout | None = None,
     layout_policy: str = PAGE_POLICY,
+    metrics_token: str | None = None,
 ) -> Application:
     """A WSGI application with the pages, for a host to mount below any prefix (SCRIPT_NAME).
 
     `connection_of(request)`: the host's open connection, in the transaction of the request.
-    `rights_of(request)`: the `Rights` of who asks; it is called before anything else.
+    `rights_of(request)`: the `Rights` of who asks; it is called before anything else, but for who
+    asks for the metrics with their token.
     `login(request)`: what is answered on every URL if nobody in particular asks, a response or
     another WSGI application; without it that is 403. `title`: how the pages are called.
     `sign_out(request)`: the URL where one signs out, or None. `layout(request, inside)`: the HTML
     of a page in the layout of the host, from an `Inside`; None for the frame that the pages have
     otherwise. `layout_policy`: the Content-Security-Policy of a page in that layout, for one that
     loads more than style, scripts and images in files of the same origin, which is all that the
-    pages otherwise let in.
+    pages otherwise let in. `metrics_token`: who sends it as `Authorization: Bearer ...` may read
+    /metrics, and nothing else; without it those may who may see all jobs. Raises BadArgument for a
+    token that is too short, and ImportError for one without the extra `metrics`.
 
     The application reads and writes in the host's transaction and never commits. The host commits
     after a POST that was answered with a status below 400, and aborts after any other request.
     Errors that aren't the reader's, conflicts among them, are raised to the host, which may try
     again.
     """
-    settings = Settings(title, sign_out, Routes(ROUTES), layout, layout_policy)
+    scrapes = Scrapes(metrics_token)
+    settings = Settings(title, sign_out, Routes(ROUTES), layout, layout_policy, scrapes)
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
@@ -66,6 +72,8 @@ def _answer(
     rights_of: RightsOf,
     login: Callable[[Request], Any] | None,
 ) -> Any:
+    if settings.scrapes.has_token(request):
+        return settings.scrapes.answer(request, connection_of(request))
     rights = rights_of(request)
     if not rights.is_known:
         return _refused() if login is None else login(request)

@@ -75,8 +75,13 @@ def _checked(name: str) -> str | None:
     return name if 0 < len(name) <= defaults.LABEL_CHARACTERS else None
 
 
-def make_host(db: Any, who_asks: WhoAsks, *, asks_password: bool) -> Application:
-    """A WSGI application with all pages of a database, for operators who may do everything."""
+def make_host(
+    db: Any, who_asks: WhoAsks, *, asks_password: bool, metrics_token: str | None = None
+) -> Application:
+    """A WSGI application with all pages of a database, for operators who may do everything.
+
+    `metrics_token`: as in `make_app`.
+    """
 
     def rights_of(request: Request) -> Rights:
         return Rights(who_asks(request), overall=ACTIONS)
@@ -88,7 +93,12 @@ def make_host(db: Any, who_asks: WhoAsks, *, asks_password: bool) -> Application
             response.headers["WWW-Authenticate"] = 'Basic realm="zodbjobs", charset="UTF-8"'
         return response
 
-    app = make_app(lambda request: request.environ[_CONNECTION], rights_of, login=login)
+    app = make_app(
+        lambda request: request.environ[_CONNECTION],
+        rights_of,
+        login=login,
+        metrics_token=metrics_token,
+    )
 
     def host(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)

@@ -16,6 +16,7 @@ from zodbjobs.web import responses, tokens
 from zodbjobs.web.language import language_of
 from zodbjobs.web.responses import Response
 from zodbjobs.web.rights import Rights, may, may_in_realm
+from zodbjobs.web.scrapes import Scrapes
 from zodbjobs.web.static_files import static_files, version
 from zodbjobs.web.templates import render
 
@@ -46,6 +47,7 @@ class Settings:
     routes: Routes
     layout: Layout | None = None
     layout_policy: str = responses.PAGE_POLICY
+    scrapes: Scrapes = dataclasses.field(default_factory=Scrapes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,6 +60,17 @@ def at(app: Any, path: Path, obj: Any = None) -> Any:
     return aq_inner(found) if path_of(found) == path else None
 
 
+def add_where_it_is(value: Any) -> None:
+    """Add a new object, which is wrapped, to the database of what is above it."""
+    above = aq_parent(aq_inner(value))
+    while above is not None:
+        jar = getattr(aq_base(above), "_p_jar", None)
+        if jar is not None:
+            jar.add(aq_base(value))
+            return
+        above = aq_parent(aq_inner(above))
+
+
 def find(app: Any, obj: Any, path: Path, uid: str | None) -> Any:
     """A bare object with its acquisition context, at its path or where it was moved; or None."""
     for candidate in _candidates(app, obj, path, uid):

@@ -88,10 +88,14 @@ def accepted(request: Any, job: Job) -> str:
     transaction is aborted instead, or the put was undone by the rollback of a savepoint, the
     answer is 500: there is no job then.
     """
-    response = request.response
     url = f"{_place(request)}/@@jobs/jobs/{get_job_id(job)}"
     wants_page = "text/html" in (request.get_header("Accept") or "")
-    status = 303 if wants_page else 202
+    promise(request.response, job, url, 303 if wants_page else 202)
+    return json.dumps({"@id": url, "id": get_job_id(job), "title": job.title})
+
+
+def promise(response: Any, job: Job, url: str, status: int) -> None:
+    """Answer with a status and the address of a job, and with 500 if it isn't committed."""
     response.setStatus(status)
     response.setHeader("Location", url)
     response.setHeader("Content-Type", "application/json")
@@ -113,7 +117,6 @@ def accepted(request: Any, job: Job) -> str:
     # Before the commit, for the rollback of a savepoint tells nobody. Not after it: with a hook
     # there `transaction` aborts each resource after the commit.
     transaction.get().addBeforeCommitHook(tell_if_there_is_none)
-    return json.dumps({"@id": url, "id": get_job_id(job), "title": job.title})
 
 
 def _place(request: Any) -> str:

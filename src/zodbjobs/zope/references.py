@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from AccessControl.interfaces import IUser
-from Acquisition import Explicit, Implicit, aq_base, aq_inner, aq_parent
+from Acquisition import Explicit, Implicit, aq_base
 from OFS.interfaces import IItem
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
@@ -60,18 +60,8 @@ def place_of(value: Any) -> tuple[Any, Place]:
             "pass it as you get it from its container, and add a new one to its container first"
         )
     if obj._p_jar is None:
-        _add_where_it_is(value)
+        paths.add_where_it_is(value)
     return obj, ("/".join(path), paths.uid_of(value))
-
-
-def _add_where_it_is(value: Any) -> None:
-    above = aq_parent(aq_inner(value))
-    while above is not None:
-        jar = getattr(aq_base(above), "_p_jar", None)
-        if jar is not None:
-            jar.add(aq_base(value))
-            return
-        above = aq_parent(aq_inner(above))
 
 
 def _refuse_what_passes(value: Any) -> None:

@@ -42,6 +42,8 @@ def capture() -> Stored | None:
     stored = {"user": user}
     if site is not None:
         stored["site"] = site
+        if mark := sites.current_mark():
+            stored["mark"] = mark
     if request is not None:
         stored |= _of_request(request)
     return stored
@@ -72,7 +74,7 @@ def restore(stored: Stored) -> Iterator[None]:
         _dress(request, app, stored)
         newInteraction()
         if "site" in stored:
-            _enter_site(app, request, stored["site"])
+            _enter_site(app, request, stored["site"], stored.get("mark"))
         if "language" in stored:  # what the site has found out for itself is of the new request
             request.set("LANGUAGE", stored["language"])
         users.become(app, request, stored["user"])
@@ -101,11 +103,16 @@ def _dress(request: Any, app: Any, stored: Stored) -> None:
             alsoProvides(request, resolve(name))
 
 
-def _enter_site(app: Any, request: Any, text: str) -> None:
+def _enter_site(app: Any, request: Any, text: str, mark: str | None) -> None:
     """Be in the site, as if the publication had come to it through those above."""
     site = paths.at(app, tuple(text.split("/")))
     if site is None or not ISite.providedBy(site):
         raise SiteGone(f"the job was put in the site {text or '/'}, which isn't there any more")
+    if mark is not None and sites.mark_of(site) != mark:
+        raise SiteGone(
+            f"the job was put in a site at {text or '/'} which isn't there any more: what is "
+            "there now is another one; put another job"
+        )
     above = [site]
     while (parent := aq_parent(aq_inner(above[-1]))) is not None and hasattr(parent, "getId"):
         above.append(parent)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from Acquisition import aq_base
+from persistent import Persistent
 from zope.component.hooks import getSite
 
 from zodbjobs.errors import BadArgument
@@ -32,3 +34,22 @@ def current_path() -> str | None:
             "find it; call setSite() with the site as you get it from its container"
         )
     return "/".join(path)
+
+
+def current_mark() -> str | None:
+    """What tells the current site from another one that is at its path when a job runs: the id of
+    the object in its database. None for a site that isn't stored.
+
+    One that is new is added to the database of its container, which gives it the id.
+    """
+    site = getSite()
+    bare = aq_base(site)
+    if isinstance(bare, Persistent) and bare._p_jar is None:
+        paths.add_where_it_is(site)
+    return mark_of(site)
+
+
+def mark_of(site: Any) -> str | None:
+    """The same of a site that is stored already."""
+    oid = getattr(aq_base(site), "_p_oid", None)
+    return None if oid is None else oid.hex()

@@ -47,7 +47,7 @@ def owner_of(user: Any) -> str | None:
 
 
 def current_owner() -> str | None:
-    """The same of the current user."""
+    """Whose the jobs of the current user are, as `owner_of` says it."""
     return owner_of(getSecurityManager().getUser())
 
 

@@ -8,6 +8,7 @@ from zodbjobs.cli.commands.check import check
 from zodbjobs.cli.commands.demo import demo_
 from zodbjobs.cli.commands.group import Group
 from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show, watch_
+from zodbjobs.cli.commands.metrics import metrics
 from zodbjobs.cli.commands.put import put
 from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
 from zodbjobs.cli.commands.quotas import conflicts, quotas
@@ -49,6 +50,7 @@ for command in (
     quotas,
     conflicts,
     audit,
+    metrics,
     web,
     demo_,
     zc_async_,

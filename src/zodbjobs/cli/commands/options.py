@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import re
 import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -53,9 +54,9 @@ def database(function: _Function) -> _Function:
 
 
 def _check_file(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """The value, if its part before a # is that of a file that is there."""
+    """The value, if its part before a ? or a # is that of a file that is there."""
     if value is not None:
-        click.Path(exists=True, dir_okay=False).convert(value.partition("#")[0], option, ctx)
+        click.Path(exists=True, dir_okay=False).convert(re.split("[?#]", value)[0], option, ctx)
     return value
 
 

@@ -13,6 +13,7 @@ from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
+from zodbjobs.cli.listening import LOOPBACK, address_of, reason_of
 
 if TYPE_CHECKING:
     from zodbjobs.web.host import WhoAsks
@@ -24,8 +25,6 @@ PASSWORD_VARIABLE = "ZODBJOBS_WEB_PASSWORD"
 _SHORTEST_PASSWORD = 8
 
 _NEEDED = ("chameleon", "waitress", "webob")
-
-_LOOPBACK = ("127.0.0.1", "::1")
 
 
 @options.command()
@@ -46,6 +45,10 @@ _LOOPBACK = ("127.0.0.1", "::1")
     "--proxy", "proxies", multiple=True, metavar="ADDRESS",
     help="Believe the header from here only; repeatable.  [default: this machine]",
 )  # fmt: skip
+@click.option(
+    "--metrics-token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE", help="Who sends its first line as a bearer token may read /metrics.",
+)  # fmt: skip
 @click.option("--prefix", default="", metavar="PATH", help="The path below which it is reached.")
 @click.option(
     "--threads", type=click.IntRange(1), default=4, show_default=True,
@@ -57,6 +60,7 @@ def web(
     password_file: Path | None,
     user_header: str | None,
     proxies: tuple[str, ...],
+    metrics_token_file: Path | None,
     prefix: str,
     threads: int,
 ) -> None:
@@ -72,50 +76,47 @@ def web(
         raise CommandError(
             'the pages need Chameleon, waitress and WebOb: pip install "zodbjobs[web]"'
         )
-    host, port = _address(listen)
+    host, port = address_of(listen)
     who_asks = _who_asks(host, _password(password_file), user_header, proxies)
+    token = None if metrics_token_file is None else _first_line(metrics_token_file, "token")
+    _check_metrics(token)
     from zodbjobs.web.host import make_host
     from zodbjobs.web.server import make_server
 
     with opened(database) as db:
-        app = make_host(db, who_asks, asks_password=user_header is None)
+        app = make_host(db, who_asks, asks_password=user_header is None, metrics_token=token)
         try:
             server = make_server(app, host, port, threads=threads, prefix=prefix)
         except OSError as error:
             raise CommandError(
-                f"can't listen at {listen}: {_reason(error)}; choose another address or port with "
-                "--listen"
+                f"can't listen at {listen}: {reason_of(error)}; choose another address or "
+                "port with --listen"
             ) from error
         click.echo(f"zodbjobs: the jobs of {database} are at {server.url}", err=True)
         server.run()
 
 
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise CommandError(f"{listen!r} is no address; write HOST:PORT, such as 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
-
-
-def _reason(error: OSError) -> str:
-    """What the system calls it; a name that isn't found has a text of its own."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
-
-
 def _password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(PASSWORD_VARIABLE) or None
+    return _first_line(file, "password")
+
+
+def _first_line(file: Path, what: str) -> str:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(
-            f"can't read the password in {file} ({error}); let it be text in UTF-8, of yours"
+            f"can't read the {what} in {file} ({error}); let it be text in UTF-8, of yours"
         ) from error
     if not lines or not lines[0]:
-        raise CommandError(f"the first line of {file} is empty; it has to be the password")
+        raise CommandError(f"the first line of {file} is empty; it has to be the {what}")
     return lines[0]
+
+
+def _check_metrics(token: str | None) -> None:
+    if token is not None and importlib.util.find_spec("prometheus_client") is None:
+        raise CommandError('metrics need prometheus_client: pip install "zodbjobs[metrics]"')
 
 
 def _who_asks(
@@ -126,12 +127,12 @@ def _who_asks(
     if user_header is not None and password is not None:
         raise CommandError("there is a password and --user-header; give one of the two")
     if user_header is not None:
-        if host not in (*_LOOPBACK, "localhost") and not proxies:
+        if host not in (*LOOPBACK, "localhost") and not proxies:
             raise CommandError(
                 f"anybody who reaches {host} could send the header {user_header}; name the proxy "
                 "with --proxy, or listen at 127.0.0.1"
             )
-        return by_header(user_header, proxies or _LOOPBACK)
+        return by_header(user_header, proxies or LOOPBACK)
     if password is None:
         raise CommandError(
             f"nobody could log in: set {PASSWORD_VARIABLE}, or give --password-file, or "

@@ -8,6 +8,8 @@ from zExceptions import NotFound, Unauthorized
 from zope.component.hooks import getSite
 
 from zodbjobs.insights import find_job
+from zodbjobs.operations import deeds
+from zodbjobs.plone.restapi.results import is_of_services
 from zodbjobs.web.language import LANGUAGES, Language, language
 from zodbjobs.web.rights import Rights, may
 from zodbjobs.zope.rights import rights_at
@@ -25,8 +27,19 @@ class Asking:
             raise Unauthorized("You are not authorized to access this resource.")
 
     def may(self, action: str, job: Any) -> bool:
-        """Whether they may do something to a job, or see it of it."""
-        return may(self.rights, action, job)
+        """Whether they may do something to a job, or see it of it.
+
+        Their own copy, move or transition they may retry: they could send the request for it
+        again, and the job asks for their rights of now.
+        """
+        if may(self.rights, action, job):
+            return True
+        return (
+            action == deeds.RETRY
+            and may(self.rights, "view", job)
+            and job.owner == self.rights.principal
+            and is_of_services(job)
+        )
 
     def job(self, job_id: str) -> Any:
         """The job of that id. NotFound if there is none, or they may not view it: which of the

@@ -15,6 +15,7 @@ from zodbjobs.insights import JobList, find_job
 from zodbjobs.plone.restapi.asking import Asking
 from zodbjobs.plone.restapi.serializer import summary
 from zodbjobs.web.rights import may_in_realm
+from zodbjobs.zope import realm_of
 
 #: Jobs of a batch, and those that one may begin at by a number: what lies before is read.
 MOST_IN_BATCH = 100
@@ -42,21 +43,24 @@ def batch_of(asking: Asking) -> dict[str, Any]:
 
 def _number(form: Any, name: str, default: int, least: int, most: int) -> int:
     given = str(form.get(name, default))
-    number = int(given) if given.isascii() and given.isdecimal() else -1
+    is_number = given.isascii() and given.isdecimal() and len(given) <= len(str(most))
+    number = int(given) if is_number else -1
     if not least <= number <= most:
         raise BadRequest(f"{name} is a number from {least} to {most:,}; follow batching.next")
     return number
 
 
 def _listed(asking: Asking, before: Any, limit: int) -> JobList:
-    """Rows of the jobs that they may see in a list."""
+    """Rows of the jobs of the site that they may see in a list, also of who may see those of all
+    sites.
+    """
     rights = asking.rights
     is_manager = may_in_realm(rights, "view")
     try:
         return insights.list_jobs(
             asking.connection,
             owner=None if is_manager else rights.principal,
-            realm=rights.realm,
+            realm=realm_of(asking.site),
             before=before,
             limit=limit,
         )

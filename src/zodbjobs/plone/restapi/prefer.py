@@ -7,27 +7,31 @@ from typing import Any
 
 RESPOND_ASYNC = "respond-async"
 
-# A preference ends at a comma, its name at its value or its parameters. What is in quotes doesn't
-# count, also where these don't end.
-_PREFERENCES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+')
-_NAME = re.compile(r"\s*([^\s=;]+)\s*(?:=\s*([^\s;]*))?\s*(?:;|$)")
+# What is in quotes, also where these don't end. It gives nothing back that it has taken: else the
+# header of a stranger could take minutes.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+\\?"?')
 
 
 def wants_async(request: Any) -> bool:
     """Whether a request would like to be answered before its work is done."""
     header = request.getHeader("Prefer") or ""
-    return any(map(_is_respond_async, _PREFERENCES.findall(header)))
+    if RESPOND_ASYNC not in header.lower():
+        return False
+    plain = _QUOTED.sub(lambda found: "" if found[0] == '""' else "quoted", header)
+    return any(map(_is_respond_async, plain.split(",")))
 
 
 def _is_respond_async(preference: str) -> bool:
-    found = _NAME.match(preference)
-    return (
-        found is not None
-        and found[1].lower() == RESPOND_ASYNC
-        and found[2] in (None, "", '""')  # it has no value, so one with a value is another one
-    )
+    name, _, value = preference.partition(";")[0].partition("=")
+    # It has no value, so one with a value is another one.
+    return name.strip().lower() == RESPOND_ASYNC and not value.strip()
 
 
 def applied(response: Any) -> None:
     """Tell that the preference was followed."""
     response.setHeader("Preference-Applied", RESPOND_ASYNC)
+
+
+def not_applied(response: Any) -> None:
+    """Take that back, for there was an error."""
+    response.headers.pop("preference-applied", None)

@@ -13,6 +13,8 @@ from zodbjobs.stored.lifecycle.again import is_json
 #: What takes a source and where that was, the last of its arguments.
 _TAKE_SOURCE = tuple(f"{each.__module__}:{each.__name__}" for each in (work.copy, work.move))
 
+_OF_SERVICES = (*_TAKE_SOURCE, f"{work.transition.__module__}:{work.transition.__name__}")
+
 # Of a part, if the whole has ended before.
 _NOT_BEGUN = {"type": "NotBegun", "message": "it was not begun"}
 
@@ -30,6 +32,14 @@ def result_of(request: Any, job: Any) -> Any:
     if job.outcome != SUCCEEDED or not is_json(job.result):
         return None
     return redactor_of(job).value(job.result, "result")
+
+
+def is_of_services(job: Any) -> bool:
+    """Whether it is a copy, a move or a transition that these services have put, of as many
+    sources as one likes.
+    """
+    parts = job.args if isinstance(job, Composition) else [job]
+    return bool(parts) and all(each.description in _OF_SERVICES for each in parts)
 
 
 def _takes_source(job: Any) -> bool:

@@ -11,7 +11,7 @@ from Products.CMFCore.utils import getToolByName
 from zodbjobs.insights import JobInfo, job_info
 from zodbjobs.insights.jobs import unreadable_reason
 from zodbjobs.insights.shown import redactor_of
-from zodbjobs.interfaces import ACTIVE
+from zodbjobs.interfaces import ACTIVE, SUCCEEDED
 from zodbjobs.plone.restapi.asking import Asking
 from zodbjobs.plone.restapi.results import error_of, result_of
 from zodbjobs.web import sentences
@@ -26,7 +26,7 @@ def summary(asking: Asking, job: Any) -> dict[str, Any]:
         # One that waits for its parts is at work for who has put it.
         "state": "active" if info.status == ACTIVE else info.state,
         "outcome": info.outcome,
-        "percent": sentences.percent_of(info),
+        "percent": 100 if info.outcome == SUCCEEDED else sentences.percent_of(info),
         "message": info.message,
         "owner": _user_id(info.owner),
         "created": _iso(info.created),

@@ -8,12 +8,13 @@ from typing import Any
 
 from plone.restapi.services.copymove import copymove
 from plone.restapi.services.workflow.transition import WorkflowTransition
+from Products.CMFCore.WorkflowCore import WorkflowException
+from zope.i18n import translate
 
 from zodbjobs import Job
 from zodbjobs.plone.restapi import titles, work
-from zodbjobs.plone.restapi.accepting import accept
+from zodbjobs.plone.restapi.accepting import accept, is_wanted
 from zodbjobs.plone.restapi.body import body_of
-from zodbjobs.plone.restapi.prefer import wants_async
 from zodbjobs.plone.restapi.sources import Source, sources_of
 
 
@@ -22,7 +23,7 @@ class Copy(copymove.Copy):
 
     def reply(self) -> Any:
         """What the request is answered."""
-        if not wants_async(self.request):
+        if not is_wanted(self):
             return super().reply()
         sources = sources_of(self)
         return accept(self, titles.copy(self, sources), _jobs(work.copy, self, sources))
@@ -33,7 +34,7 @@ class Move(copymove.Move):
 
     def reply(self) -> Any:
         """What the request is answered."""
-        if not wants_async(self.request):
+        if not is_wanted(self):
             return super().reply()
         sources = sources_of(self)
         return accept(self, titles.move(self, sources), _jobs(work.move, self, sources))
@@ -48,7 +49,7 @@ class Transition(WorkflowTransition):
 
     def reply(self) -> Any:
         """What the request is answered."""
-        if self.transition is None or not wants_async(self.request):
+        if self.transition is None or not is_wanted(self):
             return super().reply()
         body = body_of(self.request)
         refused = self._refused(body)
@@ -65,6 +66,9 @@ class Transition(WorkflowTransition):
             return None if body.get("include_children") else "No workflows found."
         if any(each.isActionSupported(self.context, self.transition) for each in workflows):
             return None
-        if self.is_same_state(self.context):
-            return None
+        try:
+            if self.is_same_state(self.context):
+                return None
+        except WorkflowException as error:  # a workflow without states
+            return str(translate(str(error), context=self.request))
         return f"No workflow provides the '{self.transition}' action."

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from Acquisition import aq_base, aq_inner, aq_parent
 from OFS.CopySupport import CopyError, sanity_check
-from zExceptions import BadRequest, Forbidden, ResourceLockedError, Unauthorized
+from zExceptions import BadRequest, Forbidden
 from zope.security import checkPermission
 
 from zodbjobs.plone.restapi.body import body_of
@@ -27,9 +27,9 @@ class Source(NamedTuple):
 def sources_of(service: Any) -> list[Source]:
     """The sources that a request to ``@copy`` or ``@move`` names, in its order.
 
-    Raises Unauthorized or Forbidden if who asks may not do this, as the status of plone.restapi
-    would tell, and BadRequest for a source that isn't there, can't be taken, or is to be moved
-    twice.
+    Raises Forbidden if who asks may not do this, as the status of plone.restapi would tell,
+    Unauthorized and ResourceLockedError as the copying does, and BadRequest for a source that
+    isn't there, can't be taken, or is to be moved twice.
     """
     _check_target(service)
     given = body_of(service.request).get("source", None)
@@ -45,13 +45,10 @@ def sources_of(service: Any) -> list[Source]:
 
 def _check_target(service: Any) -> None:
     if not checkPermission("cmf.AddPortalContent", service.context):
-        refuse(service.context)
+        _refuse()
 
 
-def refuse(context: Any) -> None:
-    """Raise what tells that who asks may not: 401 for nobody in particular, else 403."""
-    if context.portal_membership.isAnonymousUser():
-        raise Unauthorized("You are not authorized to access this resource.")
+def _refuse() -> None:
     raise Forbidden("You are not allowed to do this.")
 
 
@@ -77,7 +74,7 @@ def _check(service: Any, source: Source) -> None:
     obj, path = source
     parent = aq_parent(aq_inner(obj))
     if service.is_moving and not _may_delete(obj, parent):
-        refuse(service.context)
+        _refuse()
     for problem in _problems(service, obj, parent):
         raise BadRequest(f"{path!r} can't be {_deed(service)} here: {problem}")
 
@@ -91,7 +88,7 @@ def _problems(service: Any, obj: Any, parent: Any) -> Iterator[str]:
     try:
         service.clipboard(parent, [obj.getId()])
         context._verifyObjectPaste(obj, validate_src=2 if is_moving else 1)  # noqa: SLF001
-    except (CopyError, ResourceLockedError, ValueError, KeyError, AttributeError) as error:
+    except (CopyError, ValueError, KeyError, AttributeError) as error:
         yield str(error) or type(error).__name__
     else:
         if is_moving and not sanity_check(context, obj):

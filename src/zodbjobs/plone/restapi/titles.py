@@ -9,7 +9,7 @@ from zope.i18nmessageid import Message
 
 from zodbjobs.plone.restapi.sources import Source
 
-# Characters of the name of an object.
+# Characters of the name of an object, or of a transition.
 _MOST = 60
 
 
@@ -34,7 +34,7 @@ def transition(service: Any) -> str:
             text = found.actbox_name or found.title or name
             name = translate(text, domain="plone", context=service.request)
             break
-    return f"{name}: “{_name_of(service.context)}”"
+    return f"{_short(name)}: “{_name_of(service.context)}”"
 
 
 def _of_many(service: Any, sources: list[Source], one: str, many: str) -> str:
@@ -48,5 +48,8 @@ def _of_many(service: Any, sources: list[Source], one: str, many: str) -> str:
 
 
 def _name_of(obj: Any) -> str:
-    name: str = obj.Title() or obj.getId()
+    return _short(obj.Title() or obj.getId())
+
+
+def _short(name: str) -> str:
     return name if len(name) <= _MOST else f"{name[:_MOST]}…"

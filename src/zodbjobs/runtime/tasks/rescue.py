@@ -117,8 +117,8 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
     The sentinels go too, so that a claim of that worker, should it be alive after all,
     conflicts with this, and so does who adds to a job that it held: else what it had claimed, or
     what was added, would be lost with the record. So does an undo that would give it a job back.
-    It stays while a job to which something was added can't be loaded here. What its jobs fought
-    over is added to that of other workers that are gone.
+    It stays while a job to which something was added can't be loaded here. Its counters are added
+    to those of the database, so that no total ever goes back, and so is what its jobs fought over.
     """
     if not complete.settle_late(record):
         return
@@ -128,4 +128,5 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
         if queues.conflicts is None:
             queues.conflicts = Conflicts()
         queues.conflicts.add(record.conflicts.fights, clock.now())
+    queues.counters.add(record.counters)
     del queues.workers[record.id]

@@ -29,7 +29,7 @@ def made_again(job: Job, args: dict[int, Any], kwargs: dict[str, Any], owner: st
         raise BadArgument(f"{job!r} is {what}, and can't be put again alone; retry it")
     kind = type(job)
     new: Job = kind.__new__(kind)
-    for name in _KEPT:
+    for name in (*_KEPT, *kind._also_kept):
         if name in state_of(job):
             setattr(new, name, state_of(job)[name])
     new._priority = job.priority

@@ -14,6 +14,7 @@ from zodbjobs.stored.lifecycle.storable import is_short
 if TYPE_CHECKING:
     from zodbjobs.stored.gates import Gate
     from zodbjobs.stored.job import Job
+    from zodbjobs.stored.pauses import Pause
 
 # Where a job goes after an attempt.
 HISTORY = "history"
@@ -135,6 +136,17 @@ def paused(claim: Claim, match: str | None, now: int) -> AttemptResult:
     result = AttemptResult(claim, PAUSED, now, now)
     result.result = match
     return result
+
+
+def given_back(claim: Claim, pause: Pause | None, now: int) -> AttemptResult:
+    """The result of a job that ended at a checkpoint, for a pause, or as its worker stops.
+
+    It isn't filed as one that was interrupted: it has got on since.
+    """
+    claim = claim._replace(interruptions=0, unique=False)
+    if pause is not None:
+        return paused(claim, pause.match, now)
+    return AttemptResult(claim, READY, now, now)
 
 
 def unsuccessful(

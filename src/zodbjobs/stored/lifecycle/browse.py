@@ -115,8 +115,7 @@ def count(shards: Sequence[Shard]) -> int:
         for tree in (*_due(shard), shard.scheduled, *shard.inboxes):
             number += sum(
                 len(item.jobs) if isinstance(item, Bundle) else 1
-                for item in tree.values()
-                if item is not None
+                for item in tree.values(SENTINEL + 1)
             )
     return number
 

@@ -291,6 +291,8 @@ def resolve(
         plain = plain and (is_simple(value) or isinstance(value, Persistent))
     for _, _, value in context:
         check_whole(value)
+    if job._is_sweep:
+        check_whole(job._source.enumerator)  # type: ignore[attr-defined]
     if not plain and not can_be_stored(job):
         raise MissingCode(
             f"job {job.id} ({describe(job._call)}) can't be stored again with the code that is "
@@ -329,6 +331,15 @@ def loaded(
     function = from_stored(job._call)
     args = tuple(map(referring.loaded, args))
     return function, args, {name: referring.loaded(value) for name, value in kwargs.items()}
+
+
+def arguments_again(
+    job: Job,
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What a job calls, and with what, as its record has it: a call may have changed what it was
+    given. Raises as `loaded` and `with_results`.
+    """
+    return loaded(job, *with_results(job._args, job._kwargs or {}))
 
 
 def with_results(

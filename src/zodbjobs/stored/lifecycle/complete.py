@@ -18,7 +18,7 @@ from zodbjobs.errors import BadStatus, Skipped
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, SKIPPED, SUCCEEDED
 from zodbjobs.queue_names import spoken
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import attempts, followers, history, keys, pausing, telling
+from zodbjobs.stored.lifecycle import attempts, followers, history, keys, pausing, tallies, telling
 from zodbjobs.stored.lifecycle.attempt_result import (
     HISTORY,
     PARKED,
@@ -205,12 +205,14 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
             shard.park(claim.key, job)
         elif result.goes_to == SCHEDULED:
             _schedule(shard, job)
+            _count_retried(record, shard, result)
         elif result.goes_to == WAITING:
             shard.make_wait(claim.key, job)
         elif result.goes_to == PAUSED:
             pausing.put_aside(shard, claim, _unbegun(claim, job), result.result)
         else:
             shard.make_ready(claim.key, item_for(job) if claim.names else job)
+            _count_retried(record, shard, result)
     for oid, ended in finished.items():
         shard = record._p_jar.get(oid)
         history.book(shard, ended)
@@ -219,12 +221,17 @@ def book(record: WorkerRecord, results: Iterable[AttemptResult]) -> None:
     settle_late(record)
 
 
+def _count_retried(record: WorkerRecord, shard: Shard, result: AttemptResult) -> None:
+    if result.failure is not None:  # else it snoozed
+        record.counters.count_retried(shard.queue.name)
+
+
 def _ended(job: Job, result: AttemptResult) -> Ended:
     """How the end of an attempt is booked; its key tells since when the job has waited for it."""
     started = result.started
     waited = None if result.outcome == EXPIRED else started - keys.micros_of(result.claim.key)
     took = result.finished - started
-    return job, result.finished, result.failed, took, waited, result.listed
+    return job, result.finished, result.outcome or SUCCEEDED, took, waited, result.listed
 
 
 def _schedule(shard: Shard, job: Job) -> None:
@@ -348,6 +355,7 @@ def _go_on(
         finish(job, shard, ABORTED, verdict.error)
         return
     telling.rescued(job, record)
+    record.counters.count_rescued(shard.queue.name)
     if verdict.micros:
         key = _key_for_later(job, shard, now + verdict.micros)
         shard.file(key, item_for(job, job._interruptions))
@@ -358,8 +366,9 @@ def _go_on(
 def booking(job: Any, completion: Completion) -> Ended:
     """How the end of a job is booked into its shard's history."""
     work = completion.finished - (completion.started or completion.finished)
-    listed = state_of(job).get("_listed") is not None
-    return job, completion.finished, completion.failed, work, None, listed
+    state = state_of(job)
+    outcome = state.get("_unsuccessful") or SUCCEEDED
+    return job, completion.finished, outcome, work, None, state.get("_listed") is not None
 
 
 def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
@@ -371,7 +380,7 @@ def finish(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
 def _end_now(job: Job, shard: Shard, outcome: str, error: BaseException) -> None:
     now = clock.now()
     job._end(outcome, Failure.from_exception(error), None, now)
-    history.book(shard, [(job, now, True, 0, None, job._listed is not None)])
+    history.book(shard, [(job, now, outcome, 0, None, job._listed is not None)])
     _at_end(job)
 
 
@@ -407,6 +416,7 @@ def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
     if shard is None or not is_its_own or not shard.unblock(key_of(job), job):
         return []  # it was taken out, or has ended
     if not can_be_stored(job):
+        tallies.left(shard.blocked, 1)
         shard.park(key_of(job), job)
         return []
     if not gate.skips or not gate.has_failed:
@@ -416,6 +426,7 @@ def open_gate(gate: Gate) -> list[tuple[Gate, bool]]:
         f"job {job.id} of {spoken(shard.queue.name)} was put after others with "
         "on_failure='skip', and one of them ended without success, or was removed"
     )
+    tallies.left(shard.blocked, 1)
     _end_now(job, shard, SKIPPED, why)
     return gates_of(job, False)
 
@@ -443,6 +454,6 @@ def _take_over(job: Job, shard: Shard, inner: Job) -> list[tuple[Gate, bool]]:
         value = Failure.from_exception(BadStatus(f"{inner!r}, which {job!r} had returned, {why}"))
     job._end(outcome, value, None, now)
     listed = job._listed is not None
-    history.book(shard, [(job, now, outcome != SUCCEEDED, 0, None, listed)])
+    history.book(shard, [(job, now, outcome, 0, None, listed)])
     _at_end(job)
     return gates_of(job, outcome == SUCCEEDED)

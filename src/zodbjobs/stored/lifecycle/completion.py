@@ -63,6 +63,11 @@ def policy_data(job: Job) -> dict[str, Any]:
     return job._policy_data or {}
 
 
+def has_checkpoint(job: Job) -> bool:
+    """Whether what the job has done so far was committed, and it goes on from there."""
+    return job._cursor is not None
+
+
 def has_snoozed(job: Job) -> bool:
     """Whether the job has come back later by its own wish."""
     return job._snoozed

@@ -24,7 +24,15 @@ from zodbjobs.interfaces import (
 )
 from zodbjobs.queue_names import spoken
 from zodbjobs.stored.failure import Failure
-from zodbjobs.stored.lifecycle import followers, history, keys, listing, surroundings, telling
+from zodbjobs.stored.lifecycle import (
+    followers,
+    history,
+    keys,
+    listing,
+    surroundings,
+    tallies,
+    telling,
+)
 from zodbjobs.stored.lifecycle.complete import (
     booking,
     count,
@@ -33,7 +41,7 @@ from zodbjobs.stored.lifecycle.complete import (
     release_unique,
 )
 from zodbjobs.stored.lifecycle.completion import completion_of, holder_of, key_of, shard_of
-from zodbjobs.stored.lifecycle.delivery import deliver
+from zodbjobs.stored.lifecycle.delivery import deliver, deliver_again
 from zodbjobs.stored.lifecycle.entries import deadline_for
 from zodbjobs.stored.lifecycle.ids import keep_ids
 from zodbjobs.stored.lifecycle.raw import state_of
@@ -136,7 +144,7 @@ def set_quota_names(job: Job, names: tuple[str, ...]) -> None:
         return
     shard.discard(key, job)
     job._quota_names = names
-    deliver(shard.queue, job, key)
+    deliver_again(shard, job, key)
 
 
 def set_begin_by(job: Job, micros: int | None) -> None:
@@ -152,7 +160,7 @@ def set_begin_by(job: Job, micros: int | None) -> None:
             shard.add_deadline(deadline, key, job)
     elif job._quota_names and not shard.has_parked(key, job):
         shard.discard(key, job)  # its entry tells the time
-        deliver(shard.queue, job, key)
+        deliver_again(shard, job, key)
 
 
 def remove(queue: Queue, job: Job) -> None:
@@ -188,8 +196,10 @@ def retry(queue: Queue, job: Job) -> None:
         )
     _check_unique(queue, job)
     _check_callbacks(job)
+    was_waiting = False
     if shard.has_parked(key_of(job), job):
         completion = completion_of(job)
+        was_waiting = completion is None
         shard.discard(key_of(job), job)
         if completion is not None:
             count(gates_of(job, not completion.failed))
@@ -218,7 +228,11 @@ def retry(queue: Queue, job: Job) -> None:
     surroundings.note(job, context)
     if unique is not None:
         give_unique(queue, job, unique.name, unique.until_ended)
-    deliver(queue, job, keys.key_for_now(priority, clock.now()))
+    key = keys.key_for_now(priority, clock.now())
+    if was_waiting:
+        deliver_again(shard, job, key)
+    else:
+        deliver(queue, job, key)
     telling.put(queue, job)
 
 
@@ -317,6 +331,9 @@ def _forget(job: Job, shard: Shard, finished: int) -> None:
         holder.release(key_of(job))
     if was_there or holder is not None:
         count(gates_of(job, job.outcome == SUCCEEDED))
+        completion = completion_of(job)
+        if completion is not None:  # it ended all the same, though it is booked nowhere
+            tallies.note_ends(shard, [booking(job, completion)])
 
 
 def _counted(job: Job) -> None:

@@ -17,7 +17,7 @@ from transaction.interfaces import NoTransaction
 
 from zodbjobs import defaults
 from zodbjobs.stored.bundle import Bundle
-from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle import keys, tallies
 from zodbjobs.stored.lifecycle.entries import item_for, job_of
 from zodbjobs.stored.shared_results import SharedResults
 
@@ -93,9 +93,11 @@ class _Part:
         if not isinstance(found, Bundle):
             bundle = Bundle(keys.is_for_later(key))
             bundle.add(anchor, found)
+            bundle.few = 1
             self.inbox[anchor] = found = bundle
         if not are_many:
             job._place(self.shard, found.add(key, job))
+            found.few += 1
             return
         if found.shared is None:
             found.shared = SharedResults(self.shard.name)
@@ -207,6 +209,12 @@ def deliver(queue: Queue, job: Job, key: int) -> None:
         txn.set_data(queue, delivery)  # which also keeps it alive
         manager.registerSynch(delivery)
     delivery.add(key, job)
+
+
+def deliver_again(shard: Shard, job: Job, key: int) -> None:
+    """Deliver a job that was taken out of `shard`; it was put before, and isn't counted again."""
+    tallies.left(own_inbox(shard), -1)
+    deliver(shard.queue, job, key)
 
 
 def is_delivered(queue: Queue, job: Job) -> bool:

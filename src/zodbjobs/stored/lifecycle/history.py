@@ -2,17 +2,19 @@
 
 An entry of a shard's `minutes` has how many ended, how many of these without success, and the
 microseconds of work; the last one of each SPREAD_MINUTES has two spreads more, of work and of
-waiting.
+waiting. Behind all minutes is what is counted for ever: see `tallies`.
 
 Everything here works in the caller's transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from zodbjobs.interfaces import SUCCEEDED
+from zodbjobs.stored.lifecycle import tallies
 from zodbjobs.stored.lifecycle.ids import keep_ids
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 from zodbjobs.stored.lifecycle.spreads import merged, spread_of
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.shard import Shard
 
-#: An ended job, when (microseconds), whether without success, microseconds of work, for how many
-#: it had waited (None for one that wasn't begun, or of which that isn't known), and whether it is
-#: in the job index.
-Ended = tuple["Job", int, bool, int, int | None, bool]
+#: An ended job, when (microseconds), its outcome, microseconds of work, for how many it had waited
+#: (None for one that wasn't begun, or of which that isn't known), and whether it is in the job
+#: index.
+Ended = tuple["Job", int, str, int, int | None, bool]
 
 #: Microseconds of an entry of `minutes`.
 MINUTE = 60_000_000
@@ -43,22 +45,23 @@ TIE_MASK = (1 << HISTORY_TIE) - 1
 LISTED = 1
 
 
-def book(shard: Shard, ended: Iterable[Ended]) -> None:
+def book(shard: Shard, ended: Sequence[Ended]) -> None:
     """Book ended jobs: into the history, and onto the counters of their minutes."""
     history = shard.history
     minutes: dict[int, list[Ended]] = {}
     bad = 0
     for each in ended:
-        job, finished, failed = each[:3]
+        job, finished, outcome = each[:3]
         place = finished << HISTORY_TIE | each[5]
         while not history.insert(place, job):
             place = (history.maxKey(place | TIE_MASK) + 2) & ~LISTED | each[5]
-        if failed:
+        if outcome != SUCCEEDED:
             shard.unsuccessful[place] = job
             bad += 1
         minutes.setdefault(finished // MINUTE, []).append(each)
     for minute, group in minutes.items():
         _count(shard, minute, group)
+    tallies.note_ends(shard, ended)
     shard.history_length.change(sum(map(len, minutes.values())))
     if bad:
         shard.unsuccessful_length.change(bad)
@@ -66,10 +69,11 @@ def book(shard: Shard, ended: Iterable[Ended]) -> None:
 
 def _count(shard: Shard, minute: int, group: list[Ended]) -> None:
     """Count jobs that ended in one minute."""
-    _, _, failed, took, waited, _ = zip(*group, strict=True)
+    _, _, outcomes, took, waited, _ = zip(*group, strict=True)
     before = shard.minutes.get(minute) or (0, 0, 0, *_take_spreads(shard, minute))
     done, bad, work, *spreads = before
-    counts = (done + len(group), bad + sum(failed), work + sum(took))
+    bad += len(group) - outcomes.count(SUCCEEDED)
+    counts = (done + len(group), bad, work + sum(took))
     if None in waited:
         began = [each for each in group if each[4] is not None]
         took = tuple(each[3] for each in began)
@@ -87,6 +91,11 @@ def _take_spreads(shard: Shard, minute: int) -> list[Any]:
         shard.minutes[last] = (done, bad, work)
         return list(spreads)
     return []
+
+
+def minutes_of(shard: Shard, first: int | None = None) -> Iterator[tuple[int, Any]]:
+    """The entries of `minutes`, from the minute `first` on."""
+    return iter(shard.minutes.items(first, tallies.LAST_MINUTE))
 
 
 def has_ended(shard: Shard, job: Job, finished: int) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zodbjobs import clock
 from zodbjobs.errors import BadArgument, Draining, NotStored
 from zodbjobs.queue_names import spoken
-from zodbjobs.stored.lifecycle import delivery, keys, telling
+from zodbjobs.stored.lifecycle import delivery, keys, tallies, telling
 from zodbjobs.stored.lifecycle.current import read_as_current
 from zodbjobs.stored.lifecycle.entries import job_of
 from zodbjobs.stored.pauses import Pause
@@ -82,6 +82,7 @@ def _deliver(over: Pause, shard: Shard) -> None:
         free = keys.free_key(inbox, key)
         if shard.rekey(job_of(entry), key, free):
             inbox[free] = entry
+            tallies.left(inbox, -1)  # it was put before
 
 
 def is_paused(queue: Queue) -> bool:

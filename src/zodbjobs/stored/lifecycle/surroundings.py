@@ -58,6 +58,26 @@ def note(job: Job, parts: Parts) -> None:
         job._given_context = parts
 
 
+def given_to(job: Job) -> Parts:
+    """What a job was given at its put; one that was set on it goes before that."""
+    return job._given_context
+
+
+def give(job: Job, parts: Parts) -> None:
+    """Let a job that is being put have this run context, unless one was set on it."""
+    job._given_context = parts
+
+
+def with_part(parts: Parts, name: str, value: Any) -> Parts:
+    """The same with that value for what isn't required; it is plain data."""
+    return (*(part for part in parts if part[0] != name), (name, False, value))
+
+
+def part_of(job: Job, name: str) -> Any:
+    """The value of that name in the run context of a job, or None."""
+    return next((value for each, _, value in of(job) if each == name), None)
+
+
 def of(job: Job) -> Parts:
     """The run context of a job."""
     own = job._context

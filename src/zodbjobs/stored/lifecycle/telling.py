@@ -6,6 +6,7 @@ What is told after a commit is noted with the transaction, and dropped with it.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from ZODB.utils import u64
 
 from zodbjobs import clock, events
 from zodbjobs.events import (
+    AttemptConflicted,
+    AttemptEnded,
     JobClaimed,
     JobEnded,
     JobEvent,
@@ -28,6 +31,7 @@ from zodbjobs.events import (
     QueueResumed,
 )
 from zodbjobs.interfaces import NEW, SUCCEEDED
+from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle.raw import state_of
 
 if TYPE_CHECKING:
@@ -41,12 +45,15 @@ if TYPE_CHECKING:
 # The status of a transaction that was committed.
 _COMMITTED = "Committed"
 
+# Where a job goes that ended at a checkpoint, to go on there later.
+_GIVEN_BACK = ("ready", "paused")
+
 # By which a transaction has its notes.
 _NOTES = object()
 
 
 class _Notes:
-    """The events of a transaction that are told once it is committed.
+    """What is done once a transaction is committed: most of it tells events.
 
     A synchronizer of the transaction manager until then, as an after-commit hook would have each
     resource of the transaction aborted.
@@ -54,11 +61,11 @@ class _Notes:
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
-        self._noted: list[tuple[JobEvent | QueueEvent, Callable[[], bool]]] = []
+        self._noted: list[tuple[Callable[[], object], Callable[[], bool]]] = []
 
-    def add(self, event: JobEvent | QueueEvent, holds: Callable[[], bool]) -> None:
-        """Note an event. A savepoint's rollback may undo what it tells of; `holds` says."""
-        self._noted.append((event, holds))
+    def add(self, tell: Callable[[], object], holds: Callable[[], bool]) -> None:
+        """Note what tells. A savepoint's rollback may undo what is told; `holds` says."""
+        self._noted.append((tell, holds))
 
     def newTransaction(self, txn: Any) -> None:
         """Nothing is to be done; a synchronizer has this method."""
@@ -66,10 +73,10 @@ class _Notes:
     def beforeCompletion(self, txn: Any) -> None:
         """Drop what doesn't hold any more; afterwards it couldn't be read."""
         kept = []
-        for event, holds in self._noted:
+        for tell, holds in self._noted:
             with contextlib.suppress(Exception):  # which the commit will meet as well
                 if holds():
-                    kept.append((event, holds))
+                    kept.append((tell, holds))
         self._noted = kept
 
     def afterCompletion(self, txn: Any) -> None:
@@ -78,13 +85,22 @@ class _Notes:
             self._manager.unregisterSynch(self)
         noted, self._noted = self._noted, []
         if txn.status == _COMMITTED:
-            for event, _ in noted:
-                events.notify(event)
+            for tell, _ in noted:
+                tell()
 
 
 def _after_commit(
     jar: Any, event: JobEvent | QueueEvent, holds: Callable[[], bool] = lambda: True
 ) -> None:
+    after_commit(jar, functools.partial(events.notify, event), holds)
+
+
+def after_commit(
+    jar: Any, tell: Callable[[], object], holds: Callable[[], bool] = lambda: True
+) -> None:
+    """Have `tell()` called, which doesn't raise, after the commit of the connection's transaction,
+    if `holds()` says right before it that there is something to be told.
+    """
     manager = jar.transaction_manager
     txn = manager.get()
     try:
@@ -93,7 +109,7 @@ def _after_commit(
         notes = _Notes(manager)
         txn.set_data(_NOTES, notes)  # which also keeps it alive
         manager.registerSynch(notes)
-    notes.add(event, holds)
+    notes.add(tell, holds)
 
 
 def put(queue: Queue, job: Job) -> None:
@@ -133,11 +149,48 @@ def claimed(record: WorkerRecord, claims: Sequence[Claim]) -> None:
         _after_commit(jar, JobClaimed(str(u64(claim.oid)), name, record.id))
 
 
-def started(job: Job, record: WorkerRecord) -> None:
-    """Tell that an attempt begins, at once."""
+def started(job: Job, record: WorkerRecord) -> JobStarted | None:
+    """Tell that an attempt begins, at once; what its end is told with, if anybody listens."""
+    if not events.heard() or not any(
+        map(events.wanted, (JobStarted, AttemptConflicted, AttemptEnded))
+    ):
+        return None
+    begun = JobStarted(_id_of(job), _queue_of(job), record.id, job._attempts + 1, job)
     if events.wanted(JobStarted):
-        number = job._attempts + 1
-        events.notify(JobStarted(_id_of(job), _queue_of(job), record.id, number))
+        events.notify(begun)
+    return begun
+
+
+def conflicted(begun: JobStarted, conflicts: int, error: Exception) -> None:
+    """Tell that an attempt is made again."""
+    if events.wanted(AttemptConflicted):
+        said = (begun.job_id, begun.queue, begun.worker, begun.attempt)
+        events.notify(AttemptConflicted(*said, conflicts, error))
+
+
+def attempt_ended(begun: JobStarted, result: AttemptResult | None, conflicts: int) -> None:
+    """Tell what an attempt has led to; None if what it did is dropped."""
+    if not events.wanted(AttemptEnded):
+        return
+    outcome, failure, due = "dropped", None, None
+    if result is not None:
+        outcome, due = _led_to(result), clock.moment(result.retry_at)
+        failure = result.failure
+        if failure is None and isinstance(result.result, Failure):
+            failure = result.result
+    said = (begun.job_id, begun.queue, begun.worker, begun.attempt)
+    events.notify(AttemptEnded(*said, outcome, failure, due, conflicts))
+
+
+def _led_to(result: AttemptResult) -> str:
+    """What an attempt has led to, in one word or two."""
+    if result.snoozed:
+        return "snoozed"
+    if result.failure is not None:
+        return "retried"
+    if result.goes_to in _GIVEN_BACK:
+        return "given back"
+    return result.outcome or result.goes_to
 
 
 def progressed(job: Job, record: WorkerRecord, values: dict[str, Any]) -> None:

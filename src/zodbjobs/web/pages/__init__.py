@@ -19,6 +19,7 @@ from zodbjobs.web.pages import (
     deeds,
     job,
     jobs,
+    metrics,
     mine,
     overview,
     parked,
@@ -28,6 +29,7 @@ from zodbjobs.web.pages import (
     workers,
 )
 from zodbjobs.web.routing import Needs, Route
+from zodbjobs.web.scrapes import PATH
 
 
 def _on_several() -> Iterator[Route]:
@@ -46,6 +48,7 @@ ROUTES = (
     Route("GET", "/workers", workers.workers, "view", title=_("Workers")),
     Route("GET", "/conflicts", conflicts.conflicts, "view", title=_("Conflicts")),
     Route("GET", "/audit", audit.audit, "view_audit", in_realm=True, title=_("Audit")),
+    Route("GET", PATH, metrics.metrics, "view"),
     Route("GET", "/mine", mine.mine, Needs.A_NAME, title=_("My jobs")),
     Route("GET", "/about/{database}/{oid}", about.about, Needs.A_NAME),
     *_on_several(),

@@ -1,0 +1,688 @@
+"""Sweeps: each item is done once, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import large_jobs
+import pytest
+import sample
+import transaction
+from bench import bench, die, make_doomed
+from BTrees.LLBTree import LLTreeSet
+from BTrees.LOBTree import LOBTree
+from meanwhile import committed
+from persistent.list import PersistentList
+from ZODB.blob import Blob
+from ZODB.Connection import resetCaches
+from ZODB.POSException import ConflictError
+
+import zodbjobs
+from zodbjobs import defaults
+from zodbjobs.errors import BadArgument
+from zodbjobs.interfaces import IProgressable, ISweep
+from zodbjobs.stored.lifecycle.again import made_again
+from zodbjobs.testing import moving_clock, run_jobs
+
+NUMBER = 100
+
+# Seconds that an item takes: four are a batch.
+STEP = 0.125
+
+
+@pytest.fixture
+def tree(connection: Any) -> Any:
+    """What is swept."""
+    stored = connection.root()["tree"] = LOBTree({n: large_jobs.Item(n) for n in range(NUMBER)})
+    transaction.commit()
+    return stored
+
+
+@pytest.fixture(autouse=True)
+def _nothing_happens() -> Iterator[None]:
+    yield
+    large_jobs.before = large_jobs.nothing
+    large_jobs.met.clear()
+    large_jobs.bad.clear()
+
+
+@pytest.fixture
+def clock() -> Iterator[Any]:
+    """A clock that each item moves."""
+    with moving_clock() as clock:
+        large_jobs.before = lambda number: clock.advance(STEP)
+        yield clock
+
+
+def put(
+    queue: Any, source: Any, function: Any = large_jobs.touch, *args: Any, **options: Any
+) -> Any:
+    job = queue.put(zodbjobs.Sweep(source, function, *args, **options))
+    transaction.commit()
+    return job
+
+
+def counts(tree: Any) -> list[int]:
+    transaction.begin()
+    return [item.count for item in tree.values()]
+
+
+def at(number: int, do: Callable[[], object], clock: Any = None) -> None:
+    """Do something, once, when an item is done."""
+    todo = [do]
+
+    def before(found: int) -> None:
+        if clock is not None:
+            clock.advance(STEP)
+        if found == number and todo:
+            todo.pop()()
+
+    large_jobs.before = before
+
+
+@pytest.mark.usefixtures("clock")
+def test_each_item_is_done_once(any_db: Any, queue: Any, tree: Any) -> None:
+    queue.put(zodbjobs.Sweep(tree, large_jobs.touch))
+    transaction.commit()
+    assert run_jobs(any_db) == 1
+    assert counts(tree) == [1] * NUMBER
+    (job,) = queue.finished()
+    assert (job.outcome, job.result) == ("succeeded", (NUMBER, ()))
+    assert job.progress == (100.0, "100 done")
+    assert (job.attempts, job.cursor) == (1, NUMBER - 1)
+
+
+def test_batches_are_committed_with_cursor_and_progress(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    job = put(queue, tree)
+    seen: list[Any] = []
+
+    def look() -> None:
+        with any_db.transaction() as connection:
+            found = connection.get(job._p_oid)
+            seen.append((found.cursor, found.done, found.progress.message))
+            seen.append(sum(item.count for item in connection.root()["tree"].values()))
+
+    at(57, look, clock)
+    run_jobs(any_db)
+    assert seen == [(55, 56, "56 done"), 56]
+
+
+def test_a_conflict_costs_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree)
+    done: list[int] = []
+
+    def before(number: int) -> None:
+        done.append(number)
+        clock.advance(STEP)
+        if number == 53 and done.count(53) < 3:
+            with any_db.transaction() as connection:
+                connection.root()["tree"][54].number += 0
+
+    large_jobs.before = before
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.conflicts) == ("succeeded", 0)
+    again = [number for number in set(done) if done.count(number) > 1]
+    assert set(again) <= {52, 53, 54, 55}
+
+
+def test_what_conflicts_for_ever_is_set_aside(
+    any_db: Any, queue: Any, tree: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zodbjobs.runtime.transactions.pause", lambda conflicts: None)
+    job = put(queue, tree)
+
+    def before(number: int) -> None:
+        clock.advance(STEP)
+        if number == 52:
+            raise ConflictError("again")
+
+    large_jobs.before = before
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 52) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert (aside.item.number, aside.failure.type) == (52, "ZODB.POSException.ConflictError")
+
+
+@pytest.mark.parametrize("bad", [{0}, {52}, {50, 51, 52}, {99}, {3, 33, 66}, set(range(100))])
+@pytest.mark.usefixtures("clock")
+def test_what_raises_is_set_aside(any_db: Any, queue: Any, tree: Any, bad: set[int]) -> None:
+    large_jobs.bad |= bad
+    job = put(queue, tree)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n not in bad) for n in range(NUMBER)]
+    assert (job.outcome, job.result.done) == ("succeeded", NUMBER - len(bad))
+    asides = list(job.result.set_aside)
+    assert [aside.item.number for aside in asides] == sorted(bad)
+    assert {aside.failure.type for aside in asides} == {"ValueError"}
+    assert "in touch" in asides[0].failure.traceback
+    assert asides[0].failure.message == f"item {min(bad)} is bad"
+    assert job.progress.message == f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_was_set_aside_can_be_swept_again(any_db: Any, queue: Any, tree: Any) -> None:
+    large_jobs.bad |= {3, 33, 66}
+    job = put(queue, tree)
+    run_jobs(any_db)
+    transaction.begin()
+    large_jobs.bad.clear()
+    large_jobs.bad.add(66)
+    del tree[33]
+    again = put(queue, job.result.set_aside)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 66) for n in range(NUMBER) if n != 33]
+    assert again.result.done == 1
+    assert [aside.item.number for aside in again.result.set_aside] == [66]
+    large_jobs.bad.clear()
+    last = put(queue, again.result.set_aside)
+    run_jobs(any_db)
+    assert counts(tree) == [1] * (NUMBER - 1)
+    assert last.result == (1, ())
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_error_may_end_it(any_db: Any, queue: Any, tree: Any) -> None:
+    large_jobs.bad.add(52)
+    job = put(queue, tree, on_error="fail")
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < 52) for n in range(NUMBER)]
+    assert (job.outcome, job.failure.message) == ("failed", "item 52 is bad")
+    assert job.done == 52
+    large_jobs.bad.clear()
+    queue.retry(job)
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_fails_after_so_many(any_db: Any, queue: Any, tree: Any) -> None:
+    large_jobs.bad |= {10, 20, 21, 90}
+    job = put(queue, tree, most=2)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < 21 and n not in large_jobs.bad) for n in range(NUMBER)]
+    assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.SweepFailed")
+    assert [aside.item.number for aside in job.set_aside] == [10, 20]
+    assert job.failure.cause.message == "item 21 is bad"
+    large_jobs.bad.clear()
+    queue.retry(job)
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [int(n not in {10, 20}) for n in range(NUMBER)]
+    assert [aside.item.number for aside in job.result.set_aside] == [10, 20]
+
+
+def test_a_kill_costs_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree)
+
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    for number in (3, 23, 24, 67, 99):
+        worker = make_doomed(any_db)
+        mine, transaction.manager.manager = transaction.manager.manager, worker.manager
+        at(number, end, clock)
+        (claim,) = worker.claim()
+        with pytest.raises(KeyboardInterrupt):
+            worker.runner.run(claim)
+        transaction.manager.manager = mine
+        die(worker)
+        assert counts(tree) == [int(n < number // 4 * 4) for n in range(NUMBER)]
+    large_jobs.before = large_jobs.nothing
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.result.done, job.attempts) == (NUMBER, 1)
+
+
+def test_a_stop_waits_for_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree)
+    with bench(any_db) as worker:
+        at(22, worker.stopping.set, clock)
+        worker.run()
+        worker.dispatcher.step()
+    assert counts(tree) == [int(n < 24) for n in range(NUMBER)]
+    assert (job.status, job.attempts, job.interruptions) == ("pending", 0, 0)
+    large_jobs.before = large_jobs.nothing
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.attempts) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize("what", ["cancel", "pause"])
+def test_it_looks_after_each_batch(
+    any_db: Any, queue: Any, tree: Any, clock: Any, what: str
+) -> None:
+    job = put(queue, tree)
+
+    def do() -> None:
+        with committed(any_db) as elsewhere:
+            if what == "cancel":
+                elsewhere._p_jar.get(job._p_oid).cancel()
+            else:
+                elsewhere.pause("for a while")
+
+    at(22, do, clock)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < (20 if what == "cancel" else 24)) for n in range(NUMBER)]
+    if what == "cancel":
+        assert job.outcome == "cancelled"
+        return
+    queue.resume()
+    transaction.commit()
+    large_jobs.before = large_jobs.nothing
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+
+
+@pytest.mark.usefixtures("clock")
+def test_its_time_may_be_over(any_db: Any, queue: Any, tree: Any) -> None:
+    job = queue.put(zodbjobs.Sweep(tree, large_jobs.touch), timeout=2.2)
+    transaction.commit()
+    run_jobs(any_db)
+    assert sum(counts(tree)) == 16
+    assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.TimedOut")
+
+
+def test_what_is_added_and_removed_meanwhile(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """Behind the cursor it counts, before it it doesn't; also what the call does itself."""
+    put(queue, tree)
+
+    def change() -> None:
+        with any_db.transaction() as connection:
+            there = connection.root()["tree"]
+            there[-1] = large_jobs.Item(-1)
+            del there[0], there[70]
+            there[200] = large_jobs.Item(200)
+
+    at(22, change, clock)
+    run_jobs(any_db)
+    transaction.begin()
+    found = {item.number: item.count for item in tree.values()}
+    assert found == {-1: 0, 200: 1, **{n: 1 for n in range(1, NUMBER) if n != 70}}
+
+
+def test_what_it_takes_out_itself(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, zodbjobs.sweep.items(tree), large_jobs.take_out, tree)
+    run_jobs(any_db)
+    assert counts(tree) == []
+    assert job.result.done == NUMBER
+
+
+def test_by_hand(tree: Any) -> None:
+    assert zodbjobs.Sweep(tree, large_jobs.touch, 2)() == (NUMBER, ())
+    assert [item.count for item in tree.values()] == [2] * NUMBER
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"on_error": "ignore"},
+        {"most": 0},
+        {"seconds": 0},
+        {"throttle": 2},
+        {"parallel": 0},
+        {"parallel": True},
+    ],
+)
+def test_what_is_refused(tree: Any, options: Any) -> None:
+    with pytest.raises(BadArgument, match=next(iter(options))):
+        zodbjobs.Sweep(tree, large_jobs.touch, **options)
+    for source in (5, "text", {"a": 1}, iter([])):
+        with pytest.raises(BadArgument, match="a Sweep"):
+            zodbjobs.Sweep(source, large_jobs.touch)
+    with pytest.raises(TypeError):
+        zodbjobs.Sweep(tree, None)  # type: ignore[arg-type]
+
+
+# What there is to go through
+
+
+@pytest.mark.parametrize("kind", ["keys", "set", "list", "persistent list", "chain"])
+@pytest.mark.usefixtures("clock")
+def test_what_it_can_go_through(
+    any_db: Any, connection: Any, queue: Any, tree: Any, kind: str
+) -> None:
+    items = list(tree.values())
+    numbers = LLTreeSet(range(NUMBER))
+    connection.root()["numbers"] = numbers
+    stored = connection.root()["list"] = PersistentList(items)
+    transaction.commit()
+    sources: dict[str, Any] = {
+        "keys": zodbjobs.sweep.keys(tree),
+        "set": numbers,
+        "list": items,
+        "persistent list": stored,
+        "chain": zodbjobs.sweep.chain(items[:30], tree, items[30:31]),
+    }
+    is_plain = kind in ("keys", "set")
+    job = put(queue, sources[kind], large_jobs.note if is_plain else large_jobs.touch)
+    run_jobs(any_db)
+    if is_plain:
+        assert large_jobs.met == list(range(NUMBER))
+    elif kind == "chain":
+        assert counts(tree) == [2] * 31 + [1] * (NUMBER - 31)
+    else:
+        assert counts(tree) == [1] * NUMBER
+    transaction.begin()
+    assert (job.outcome, job.progress.percent) == ("succeeded", 100.0)
+
+
+def csv_blob(connection: Any, data: bytes) -> Blob:
+    blob = connection.root()["blob"] = Blob(data)
+    transaction.commit()
+    return blob
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_rows_of_a_csv_file(any_db: Any, connection: Any, queue: Any) -> None:
+    lines = ["\ufeffname,text\r\n", *(f'n{n},"two\r\nlines, é{n}"\r\n' for n in range(20))]
+    blob = csv_blob(connection, "".join([*lines, "\r\n", "last\r\n"]).encode())
+    job = put(queue, blob, large_jobs.note)
+    run_jobs(any_db)
+    transaction.begin()
+    rows = [{"name": f"n{n}", "text": f"two\r\nlines, é{n}"} for n in range(20)]
+    assert large_jobs.met == [*rows, {"name": "last", "text": None}]
+    assert job.result == (21, ())
+    assert job.progress.percent == 100.0
+
+
+def test_other_csv_files(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, "a;é;c\n1;2;3\n".encode("latin-1"))
+    source = zodbjobs.sweep.Csv(blob, "latin-1", header=False, delimiter=";")
+    put(queue, source, large_jobs.note)
+    run_jobs(any_db)
+    assert large_jobs.met == [["a", "é", "c"], ["1", "2", "3"]]
+    with pytest.raises(BadArgument, match="utf-16"):
+        zodbjobs.sweep.Csv(blob, "utf-16")
+    with pytest.raises(BadArgument, match="Csv reads a"):
+        zodbjobs.sweep.Csv("a,b")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        zodbjobs.sweep.Csv(blob, nonsense=1)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_row_that_raises_is_found_again(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, b"n\n" + b"".join(b"%d\n" % n for n in range(30)))
+    job = put(queue, blob, large_jobs.refuse_seven)
+    run_jobs(any_db)
+    transaction.begin()
+    assert [aside.item for aside in job.result.set_aside] == [{"n": "7"}]
+    assert job.result.set_aside[0].shown == "{'n': '7'}"
+    assert job.result.done == 29
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_enumerator_of_ones_own(any_db: Any, queue: Any, tree: Any) -> None:
+    large_jobs.bad.add(50)
+    job = put(queue, large_jobs.Downwards(tree))
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 50) for n in range(NUMBER)]
+    assert (job.cursor, job.progress.percent) == (0, None)
+    assert [aside.item.number for aside in job.result.set_aside] == [50]
+
+
+def test_an_enumerator_that_is_missing_parks_it(
+    any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = put(queue, large_jobs.Downwards(tree))
+    with monkeypatch.context() as patch:
+        patch.delattr(large_jobs, "Downwards")
+        resetCaches()  # a class that a connection has loaded it keeps
+        assert run_jobs(any_db) == 1
+    transaction.begin()
+    assert "Downwards" in (job.parked or "")
+
+
+def test_an_error_of_the_enumerator_ends_it(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, large_jobs.Broken(tree))
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.failure.type) == ("failed", "ZeroDivisionError")
+
+
+# In parallel
+
+
+@pytest.mark.usefixtures("clock")
+def test_in_parallel(any_db: Any, queue: Any, tree: Any) -> None:
+    large_jobs.bad |= {3, 77}
+    job = put(queue, tree, parallel=4)
+    assert run_jobs(any_db) > 4
+    assert counts(tree) == [int(n not in {3, 77}) for n in range(NUMBER)]
+    assert (job.outcome, job.result.done) == ("succeeded", NUMBER - 2)
+    assert sorted(aside.item.number for aside in job.result.set_aside) == [3, 77]
+    assert job.progress.percent == 100.0
+    assert (job.done, len(job.set_aside)) == (NUMBER - 2, 2)
+    large_jobs.bad.clear()
+    put(queue, job.result.set_aside)
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+
+
+def test_parallel_parts_have_one_progress_and_can_be_cancelled(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    job = put(queue, tree, parallel=2)
+    seen: list[Any] = []
+
+    def cancel() -> None:
+        with committed(any_db) as elsewhere:
+            found = elsewhere._p_jar.get(job._p_oid)
+            seen.append((found.status, found.done, 0 < found.progress.percent < 50))
+            found.cancel()
+
+    at(22, cancel, clock)
+    run_jobs(any_db)
+    assert seen == [("active", 20, True)]
+    assert sum(counts(tree)) == 20
+    assert (job.outcome, len(queue)) == ("cancelled", 0)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_retry_of_the_whole_goes_on(any_db: Any, queue: Any, tree: Any) -> None:
+    large_jobs.bad.add(77)
+    job = put(queue, tree, parallel=3, on_error="fail")
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.outcome == "failed"
+    large_jobs.bad.clear()
+    queue.retry(job)
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.result) == ("succeeded", (NUMBER, ()))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_little_in_parallel(any_db: Any, connection: Any, queue: Any, number: int) -> None:
+    items = connection.root()["few"] = [large_jobs.Item(n) for n in range(number)]
+    job = put(queue, items, parallel=4)
+    run_jobs(any_db)
+    transaction.begin()
+    assert [item.count for item in items] == [1] * number
+    assert job.result == (number, ())
+
+
+def test_it_rests(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.touch, throttle=large_jobs.seconds_to_rest, seconds=1e-9)
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert len(large_jobs.met) == NUMBER
+    assert job.result == (NUMBER, ())
+
+
+# What is called
+
+
+def test_it_has_arguments(any_db: Any, queue: Any, tree: Any) -> None:
+    put(queue, tree, functools.partial(large_jobs.touch, amount=3))
+    put(queue, tree, large_jobs.touch, 2)
+    put(queue, tree, large_jobs.touch_later)
+    run_jobs(any_db)
+    assert counts(tree) == [6] * NUMBER
+    with pytest.raises(BadArgument, match="the item comes before"):
+        zodbjobs.Sweep(tree, functools.partial(large_jobs.touch, 1))
+
+
+@pytest.mark.usefixtures("clock")
+def test_arguments_are_rolled_back_too(any_db: Any, queue: Any, tree: Any) -> None:
+    """What was made of them before a rollback is gone."""
+    large_jobs.bad.add(2)
+    put(queue, tree, large_jobs.collect, [])
+    run_jobs(any_db)
+    assert large_jobs.met == [1, 2, 3, 1, 2, 3, 3]
+
+
+def test_what_can_not_be_committed_is_found_by_halving(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    job = put(queue, tree, large_jobs.spoil)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert aside.item.number == 53
+    assert "not to be pickled" in aside.failure.message
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_snooze_is_the_jobs(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree, large_jobs.snooze_once)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < 48) for n in range(NUMBER)]
+    assert (job.status, job.cursor) == ("pending", 47)
+    clock.advance(60)
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+
+
+def test_it_makes_its_own_checkpoints(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.checkpoint, most=NUMBER)
+    run_jobs(any_db)
+    transaction.begin()
+    failures = {aside.failure.type for aside in job.result.set_aside}
+    assert (len(job.result.set_aside), failures) == (NUMBER, {"zodbjobs.errors.BadStatus"})
+
+
+def test_it_may_cancel_itself(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = put(queue, tree)
+    at(22, lambda: zodbjobs.local.get_job().cancel(), clock)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n < 20) for n in range(NUMBER)]
+    assert job.outcome == "cancelled"
+
+
+def test_what_waits_in_its_thread_is_committed_with_the_first_batch(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    first = queue.put(sample.nothing)
+    put(queue, tree)
+    seen: list[Any] = []
+
+    def look() -> None:
+        with any_db.transaction() as connection:
+            seen.append(connection.get(first._p_oid).outcome)
+
+    at(10, look, clock)
+    with bench(any_db) as worker:
+        worker.run()
+    assert seen == ["succeeded"]
+
+
+def test_its_run_context_stays(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    """It is entered once, whatever is rolled back, and left after the last commit."""
+    large_jobs.bad.add(50)
+    token = large_jobs.where.set("here")
+    zodbjobs.context.register(
+        "tests.where", large_jobs.where.get, large_jobs.in_a_place, required=True
+    )
+    try:
+        put(queue, tree, large_jobs.note_where)
+    finally:
+        large_jobs.where.reset(token)
+    try:
+        run_jobs(any_db)
+    finally:
+        zodbjobs.context.unregister("tests.where")
+    assert large_jobs.met[0] == "entered"
+    assert large_jobs.met[-1] == "left"
+    assert set(large_jobs.met[1:-1]) == {"here"}
+
+
+def test_memory_is_bounded_in_a_batch(any_db: Any, queue: Any, tree: Any) -> None:
+    """What is only read is forgotten before the batch is committed."""
+    number = 3 * defaults.SWEEP_ROOM
+    tree.update({n: large_jobs.Item(n) for n in range(NUMBER, number)})
+    transaction.commit()
+    put(queue, tree, large_jobs.look_at_cache, seconds=3600)
+    run_jobs(any_db)
+    assert len(large_jobs.met) == number
+    assert max(large_jobs.met) < defaults.SWEEP_ROOM + 600  # of 400 that it is to have
+
+
+def test_put_again_it_is_the_same_sweep(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.touch, 2, most=7)
+    run_jobs(any_db)
+    transaction.begin()
+    queue.put(made_again(job, {}, {}, None))
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [4] * NUMBER
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_storage_that_is_away_is_waited_for(
+    any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "BACKOFF_SECONDS", 0)
+    job = put(queue, tree)
+    large_jobs.bad.clear()
+    with bench(any_db) as worker:
+        commit, count = worker.manager.commit, 0
+
+        def fail_at_times() -> None:
+            nonlocal count
+            count += 1
+            if count % 3 == 0:
+                raise OSError(errno.ENOSPC, "the disk is full")
+            commit()
+
+        worker.manager.commit = fail_at_times
+        worker.run()
+        worker.manager.commit = commit
+        worker.runner.flush()
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.result, job.attempts) == ("succeeded", (NUMBER, ()), 1)
+
+
+def test_two_connections_of_one_database_are_refused(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """Each would wait for the other one's commit; it is an item's fault, and is set aside."""
+    job = put(queue, tree, large_jobs.change_beside)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert (aside.item.number, aside.failure.type) == (53, "zodbjobs.errors.BadStatus")
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_shows_how_far_it_is(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree)
+    assert (IProgressable.providedBy(job), ISweep.providedBy(job), job.percent) == (
+        True,
+        True,
+        None,
+    )
+    assert (job.done, job.set_aside) == (0, ())
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.percent, job.done) == (100.0, NUMBER)

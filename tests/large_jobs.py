@@ -1,0 +1,194 @@
+"""What large jobs of the tests do: in steps by hand, or as sweeps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sample
+from persistent import Persistent
+
+from zodbjobs import local
+from zodbjobs.errors import Snooze
+from zodbjobs.sweep import Enumerator
+
+
+def nothing(number: int) -> None:
+    pass
+
+
+#: Called in a job before something is committed, with the number of the item; a test sets it.
+before: Callable[[int], object] = nothing
+
+#: What jobs have met.
+met: list[Any] = []
+
+
+def in_steps(*accounts: sample.Account) -> str:
+    """Deposit 1 in each account, with a checkpoint after each."""
+    for number in range(local.cursor(0), len(accounts)):
+        accounts[number].deposit(1)
+        local.set_progress(100 * number / len(accounts), f"account {number}")
+        before(number)
+        local.checkpoint(number + 1)
+    return "done"
+
+
+def in_steps_whatever(*accounts: sample.Account) -> str:
+    """The same, but it doesn't let errors pass."""
+    try:
+        return in_steps(*accounts)
+    except Exception as error:
+        met.append(type(error).__name__)
+        return "gone on"
+
+
+def in_steps_or_worse(*accounts: sample.Account) -> str:
+    """The same, but it makes its own of them."""
+    try:
+        return in_steps(*accounts)
+    except Exception as error:
+        met.append(type(error).__name__)
+        raise KeyError("something else") from error
+
+
+class Item(Persistent):
+    """Something that is swept."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = 0
+
+
+#: The numbers of items of which the call raises.
+bad: set[int] = set()
+
+
+def touch(item: Item, amount: int = 1) -> None:
+    """Count how often it was done."""
+    item.count += amount
+    before(item.number)
+    if item.number in bad:
+        raise ValueError(f"item {item.number} is bad")
+
+
+def take_out(pair: tuple[int, Item], tree: Any) -> None:
+    """Take the item out of the tree."""
+    del tree[pair[0]]
+
+
+def note(item: Any) -> None:
+    """Write nothing."""
+    met.append(item)
+    before(0)
+
+
+def refuse_seven(row: dict[str, str]) -> None:
+    before(0)
+    assert row["n"] != "7"
+
+
+def seconds_to_rest() -> float | None:
+    met.append("rests")
+    return 0.001 if len(met) % 2 else None
+
+
+class Downwards(Enumerator):
+    """The values of a tree, the last one first."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+    def items(self, cursor: Any) -> Iterator[tuple[Any, Any]]:
+        keys = self.tree.keys() if cursor is None else self.tree.keys(None, cursor, False, True)
+        for key in reversed(list(keys)):
+            yield key, self.tree[key]
+
+
+class Broken(Downwards):
+    """It has a fault."""
+
+    def items(self, cursor: Any) -> Iterator[tuple[Any, Any]]:
+        yield 1, self.tree[1 // 0]
+
+
+def touch_and_tell(item: Item, number: int, path: str) -> None:
+    """Count how often it was done; that of that number makes a file."""
+    item.count += 1
+    if item.number == number:
+        Path(path).touch()
+
+
+def tree_in_steps(tree: Any) -> None:
+    """Count each item, with a checkpoint after each."""
+    for key in tree.keys(local.cursor(), None, local.cursor() is not None):
+        tree[key].count += 1
+        local.checkpoint(key)
+
+
+async def touch_later(item: Item) -> None:
+    item.count += 1
+
+
+def collect(item: Item, found: list[int]) -> None:
+    """Raise for a bad one, and note how many of the first four there were by then."""
+    if item.number >= 4:
+        return
+    found.append(item.number)
+    met.append(len(found))
+    if item.number in bad:
+        raise ValueError(f"item {item.number} is bad")
+
+
+def spoil(item: Item) -> None:
+    touch(item)
+    if item.number == 53:
+        item.extra = sample.Unpicklable()  # type: ignore[attr-defined]
+
+
+def snooze_once(item: Item) -> None:
+    touch(item)
+    if item.number == 50 and not met:
+        met.append("snoozes")
+        raise Snooze(timedelta(seconds=60))
+
+
+def checkpoint(item: Item) -> None:
+    local.checkpoint(1)
+
+
+#: In which place a job runs.
+where: ContextVar[Any] = ContextVar("where", default=None)
+
+
+@contextlib.contextmanager
+def in_a_place(value: str) -> Iterator[None]:
+    met.append("entered")
+    token = where.set(value)
+    try:
+        yield
+    finally:
+        where.reset(token)
+        met.append("left")
+
+
+def note_where(item: Item) -> None:
+    touch(item)
+    met.append(where.get())
+
+
+def look_at_cache(item: Item) -> None:
+    """Note how many objects the connection has loaded."""
+    met.append(item._p_jar._cache.cache_non_ghost_count)
+
+
+def change_beside(item: Item) -> None:
+    """One item is changed through a connection of its own, in the job's transaction."""
+    touch(item)
+    if item.number == 53:
+        beside = item._p_jar.db().open(item._p_jar.transaction_manager)
+        beside.root()["beside"] = 1
