@@ -186,6 +186,31 @@ def test_the_most_urgent_goes_first_when_its_turn_comes(
         assert sample.noted == [0, "urgent"]
 
 
+def test_who_sees_that_it_is_its_turn_takes_it_from_anywhere_and_nothing_else(
+    any_db: Any, queue: Any, mine: Any, now: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.quotas.create("mail", rate=60, per=MINUTE)
+    monkeypatch.setattr(delivery._producer, "number", 0)
+    first, second = put(queue, 1), put(queue, 2)
+    mine.commit()
+    with bench(any_db) as busy, bench(any_db) as other:
+        assert ids(take(busy, shards=slice(1))) == [first.id]
+        mine.begin()
+        queue.put(zodbjobs.Job(sample.note, "theirs"))
+        mine.commit()
+        assert len(take(busy, most=0, shards=slice(1))) == 1
+        mine.begin()
+        queue.put(zodbjobs.Job(sample.note, "theirs, too"))
+        mine.commit()
+        assert take(other, shards=slice(1, 2)) == []
+        now.advance(GAP)
+        assert ids(take(other, shards=slice(1, 2))) == [second.id]
+
+
+def ids(claims: list[Claim]) -> list[str]:
+    return [str(claim).removeprefix("job ") for claim in claims]
+
+
 def test_a_rate_and_a_size_both_hold(any_db: Any, queue: Any, mine: Any, now: Any) -> None:
     queue.quotas.create("mail", size=2, rate=60, per=MINUTE)
     for number in range(5):
@@ -332,8 +357,13 @@ def test_an_attempt_that_conflicts_takes_another_turn(
     job = put(queue, 1)
     other = put(queue, 2)
     mine.commit()
+    told: list[Any] = []
+    forget = zodbjobs.events.subscribe(told.append)
     with bench(any_db) as worker, conflict_once():
         assert run(worker) == 1
+        forget()
+        (ended,) = [event for event in told if isinstance(event, zodbjobs.events.AttemptEnded)]
+        assert (ended.outcome, ended.conflicts) == ("given back", 1)
         mine.begin()
         assert (sample.noted, job.status, job.attempts) == ([1], "pending", 0)
         assert run(worker) == 0

@@ -333,7 +333,7 @@ class Runner:
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
-        if self._turn is not None and not self._has_turn(claim, self._turn):
+        if self._turn is not None and not self._has_turn(claim, self._turn, conflicts):
             return None
         self._thread_session.begin()
         now = clock.now()
@@ -393,11 +393,13 @@ class Runner:
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
 
-    def _has_turn(self, claim: Claim, turn: Turn) -> bool:
+    def _has_turn(self, claim: Claim, turn: Turn, conflicts: int) -> bool:
         """Whether the job may begin by the rates of its quotas; else it goes back to wait."""
         self._turn = turns.usable(self._thread_session, claim, turn)
         if self._turn is None:
-            self._report([attempt_result.paused(claim, None, clock.now())])
+            self._led_to = attempt_result.paused(claim, None, clock.now())
+            self._tell_end(conflicts)
+            self._report([self._led_to])
         return self._turn is not None
 
     def _raised(

@@ -68,18 +68,23 @@ def claim(
     may be found though there are more.
     """
     complete = min(shard.drain(now, limit) for shard in shards)
-    if queue._rates is not None and (opened := queue._rates.open_due(now)):
-        # Whoever sees that it is a job's turn takes it: its own worker may be busy.
-        shards = list(dict.fromkeys((*shards, *opened)))
+    others: set[int] = set()
+    if queue._rates is not None:
+        # Whoever sees that it is a job's turn takes that from any shard: its worker may be busy.
+        opened = queue._rates.open_due(now)
+        others = {shard.index for shard in opened} - {shard.index for shard in shards}
     if pausing.is_paused(queue):
         return []
     claimed = _claim_interrupted(worker, limit, shards, interrupted, chooser)
     quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed), chooser)
 
     def first_of(shard: Shard) -> int | None:
+        if shard.index in others:
+            return shard.admitted.minKey() if quotas.room > 0 and shard.admitted else None
         return refused.first(shard, chooser, quotas.room > 0)
 
-    heap = [(first, s.index) for s in shards if (first := first_of(s)) is not None]
+    every = [*shards, *(queue.shards[index] for index in others)] if others else shards
+    heap = [(first, s.index) for s in every if (first := first_of(s)) is not None]
     heapq.heapify(heap)
     while heap and len(claimed) < limit:
         if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
@@ -87,11 +92,14 @@ def claim(
         shard = queue.shards[heapq.heappop(heap)[1]]
         last = min(complete, heap[0][0]) if heap else complete
         if quotas.room > 0 and shard.admitted and (key := shard.admitted.minKey()) <= last:
-            claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser, quotas)
+            if shard.index not in others:
+                claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser, quotas)
             if len(claimed) < limit and quotas.room > 0 and shard.admitted.minKey() == key:
                 claimed += quotas.claim(shard, key)
-        else:
+        elif shard.index not in others:
             claimed += _take(worker, shard, last, limit - len(claimed), chooser, quotas)
+        else:
+            continue
         first = first_of(shard)
         if first is not None and first <= complete:
             heapq.heappush(heap, (first, shard.index))
