@@ -30,8 +30,6 @@ class Queues(GivesPolicy, Persistent):
     `conflicts`: what their jobs fought over, or None.
     """
 
-    conflicts: Conflicts | None = None
-
     #: Zope's publisher calls what has a docstring, by any URL that leads to it.
     __zpublishable__ = False
 
@@ -44,6 +42,7 @@ class Queues(GivesPolicy, Persistent):
         self._secret = os.urandom(32)
         self.job_index = JobIndex()
         self.counters = Counters()
+        self.conflicts: Conflicts | None = None
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.
