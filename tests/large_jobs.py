@@ -183,6 +183,7 @@ def note_where(item: Item) -> None:
 
 def look_at_cache(item: Item) -> None:
     """Note how many objects the connection has loaded."""
+    assert item.count == 0
     met.append(item._p_jar._cache.cache_non_ghost_count)
 
 
@@ -192,3 +193,32 @@ def change_beside(item: Item) -> None:
     if item.number == 53:
         beside = item._p_jar.db().open(item._p_jar.transaction_manager)
         beside.root()["beside"] = 1
+
+
+class Placed:
+    """An item in its place."""
+
+    def __init__(self, item: Item, place: str) -> None:
+        self.item = item
+        self.place = place
+
+
+def is_placed(one: object) -> bool:
+    return isinstance(one, Placed)
+
+
+def touch_it(one: Placed) -> None:
+    touch(one.item)
+    met.append(one.place)
+
+
+def look_at_source(item: Item) -> None:
+    """Note which list it is that is gone through, seldom: to look at it keeps it loaded."""
+    assert item.count == 0
+    if item.number in (0, 1_400):
+        met.append(local.get_job()._source.enumerator.sequence)  # type: ignore[attr-defined]
+
+
+def note_options(item: Item) -> None:
+    job = local.get_job()
+    met.append((job.priority, job.timeout, job.retry_policy.times, job.owner, job.realm))

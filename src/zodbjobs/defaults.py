@@ -74,6 +74,11 @@ GROUP_COMMITS = 4
 #: ... which is counted up to this.
 MOST_GROUP_SECONDS = 0.1
 
+#: Seconds that the effects of transactional jobs wait for one that runs behind them. Then other
+#: threads run them again, and that one is run again alone. They are short, as no callable that
+#: lately took longer than MOST_GROUP_SECONDS runs behind others.
+TOGETHER_SECONDS = 1.0
+
 #: As many jobs of one bundle must end together for their ends to go into the record that they
 #: have in common; it is written anew each time, with up to BUNDLE_JOBS ends in it.
 SHARED_TOGETHER = 20
@@ -370,3 +375,39 @@ METRICS_QUEUES = 100
 #: Seconds for which one reading of the metrics counts what waits, or one shard. A million jobs
 #: take some seconds of a core, and who reads them waits for 10, and comes every 15, or 60.
 METRICS_SECONDS = 0.5
+
+#: Seconds between two looks of a worker at which schedule is due, while something is committed. A
+#: schedule that is made, changed or resumed is known to each worker by then; what is known
+#: already is looked at as it becomes due.
+SCHEDULES_SECONDS = 1.0
+
+#: Jobs that one transaction puts for schedules that are due.
+FIRING_BATCH = 100
+
+#: Seconds after which a planned time that didn't come to pass is missed, and left to `catch_up`:
+#: some more than a worker needs to be restarted.
+LATE_SECONDS = 60.0
+
+#: Seconds after which a missed time isn't caught up any more, unless a schedule says otherwise.
+CATCH_UP_SECONDS = 24 * 3600.0
+
+#: Seconds between two tries of a worker to fire a schedule which it can't, as its queue drains,
+#: or as the process lacks its code.
+HELD_SECONDS = 10.0
+
+#: Seconds after which a schedule that a worker can't fire, for its code is missing there, is
+#: paused with the reason. Another worker, with another release, may have it.
+MISSING_SECONDS = 60.0
+
+#: Runs, and planned times that were left out, that a schedule remembers; all are in its record,
+#: which each firing writes: some 40 bytes each.
+REMEMBERED_RUNS = 20
+
+#: Characters of the name of a schedule: it is a word in each job's record, and in a URL.
+SCHEDULE_NAME_CHARACTERS = 100
+
+#: Moments of one schedule; they are in its record, 9 bytes each.
+MOST_MOMENTS = 1_000
+
+#: The longest interval of a schedule: ten years.
+MOST_INTERVAL_SECONDS = 3_653 * 24 * 3600.0

@@ -241,11 +241,17 @@ def _of_jobs(queues: Mapping[str, Sequence[ShardJobs]], held: HeldJobs, label: _
 def _of_totals(totals: Totals, label: _Label) -> Families:
     yield from _of_workers(totals.workers)
     yield from _of_queues(totals.queues, label)
+    late = GaugeMetricFamily(
+        "zodbjobs_schedule_lateness_seconds",
+        "For how long the schedule has been due that has been due for longest; 0 if none is.",
+    )
+    late.add_metric((), totals.schedule_lateness.total_seconds())
+    yield late
     conflicts = CounterMetricFamily(
         "zodbjobs_conflicts",
-        "Transactions of workers that conflicted: of a job (job), of a batch of a Sweep "
-        "(checkpoint), of results of jobs that wrote nothing (results), of what claims and books "
-        "(step).",
+        "Transactions of workers that conflicted: of a job (job), of jobs that share a commit "
+        "(together), of a batch of a Sweep (checkpoint), of results of jobs that wrote nothing "
+        "(results), of what claims and books (step).",
         labels=("kind",),
     )
     for kind, count in {**dict.fromkeys(KINDS, 0), **totals.conflicts}.items():

@@ -29,8 +29,8 @@ Put = Callable[..., list[str]]
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
     *("cancel", "retry", "remove", "forget", "stats", "check", "workers"),
-    *("pause", "resume", "drain", "agents", "quotas", "conflicts", "audit", "metrics"),
-    *("web", "demo", "zc-async"),
+    *("pause", "resume", "drain", "agents", "quotas", "conflicts", "schedules"),
+    *("audit", "metrics", "web", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.

@@ -29,6 +29,7 @@ import zodbjobs
 from zodbjobs import defaults, operations, references
 from zodbjobs.operations import deeds
 from zodbjobs.stored.conflicts import Conflicts
+from zodbjobs.stored.lifecycle import firing
 from zodbjobs.stored.reference import Reference, Referring
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -78,11 +79,13 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.put(sample.nothing, transactional=True)
         queue.put(zodbjobs.Job(sample.identity, _refer_to(account)))
         queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
         references.register("there", _is_one, lambda one: (one.account, "a bank"), _load)
         queue.put(sample.nothing, about=_Placed(account))
         references.unregister("there")
+        _use_schedules(queue, clock)
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
@@ -131,6 +134,27 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run_in_groups(db)
     transaction.abort()
     connection.close()
+
+
+def _use_schedules(queue: Any, clock: Any) -> None:
+    schedules = queue.parent.schedules
+    options: dict[str, Any] = {"catch_up": "all", "overlap": "allow", "jitter": timedelta(0)}
+    failing = schedules.create(
+        "failing", sample.fail, every=timedelta(days=1), pause_after_failures=1, **options
+    )
+    schedules.create("there", "@daily", sample.nothing, zone="Asia/Kathmandu", queue="patient")
+    for _ in range(2):
+        failing.run()
+    stuck = schedules.create("stuck", sample.nothing, every=timedelta(days=2))
+    firing.fire(stuck, clock.now() + 5 * 86_400_000_000, 1)
+    firing.fire(stuck, clock.now() + 10 * 86_400_000_000, 1)
+    failing.pause("why", "me")
+    transaction.commit()
+    declared = zodbjobs.Schedule("declared", "@daily", sample.nothing)
+    with zodbjobs.Worker(queue._p_jar.db(), schedules=[declared]):
+        transaction.begin()
+        schedules["declared"].edit(zone="Asia/Kathmandu")
+        transaction.commit()
 
 
 def _use_sweeps(connection: Any, queue: Any) -> None:

@@ -104,7 +104,7 @@ def test_of_other_workers_the_history_tells(
                 paying = zodbjobs.Job(connection.get(account._p_oid).deposit, 5)
                 connection.add(paying)
                 paying()
-                labels.sign(manager, paying)
+                labels.sign(manager, [paying])
             connection.close()
 
         commit_meanwhile(worker.manager, pay)

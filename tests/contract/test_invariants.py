@@ -52,6 +52,7 @@ OPTIONS = st.fixed_dictionaries(
         "unique": st.sampled_from("ab"),
         "unique_until": st.just("ended"),
         "timeout": st.none(),
+        "transactional": st.just(True),
     },
 )
 

@@ -10,7 +10,9 @@ from typing import Any
 import otel_jobs
 import pytest
 import sample
+import together_jobs
 import transaction
+from bench import bench
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -414,3 +416,19 @@ def test_a_worker_that_is_not_instrumented_runs_what_was(
     run(any_db)
     (put,) = spans.all
     assert job.result == ids(put.context)[0]
+
+
+def test_attempts_that_share_their_commit(any_db: Any, queue: Any, spans: Spans) -> None:
+    counters = [together_jobs.Counter() for _ in range(3)]
+    queue._p_jar.root()["counters"] = counters
+    calls = [together_jobs.count, together_jobs.refuse, together_jobs.count]
+    pairs = zip(calls, counters, strict=True)
+    jobs = queue.put_many([zodbjobs.Job(call, counter) for call, counter in pairs])
+    transaction.commit()
+    with bench(any_db) as worker:
+        worker.run()
+        assert spans.runs() == []
+        worker.runner.flush()
+    transaction.begin()
+    outcomes = [attributes(span)["zodbjobs.outcome"] for job in jobs for span in spans.runs(job)]
+    assert outcomes == ["succeeded", "failed", "succeeded"]

@@ -32,6 +32,7 @@ PAGES = {
     "/parked": ALL | REALMS,
     "/queues": ALL,
     "/queues/-": ALL,
+    "/schedules": ALL,
     "/workers": ALL,
     "/conflicts": ALL,
     "/metrics": ALL,
@@ -127,9 +128,12 @@ def test_a_get_writes_nothing(site: Site, failed: str, put: Put) -> None:
 def test_the_navigation_is_of_what_one_may(site: Site, failed: str) -> None:
     entries = {who: texts(site.get("/", who), "header nav a") for who in PEOPLE}
     assert entries["ada"] == entries["viewer"] == entries["keeper"] == ["My jobs"]
-    assert entries["onlooker"] == ["Overview", "Jobs", "Parked", "Queues", "Workers", "My jobs"]
+    assert entries["onlooker"] == [
+        *("Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "My jobs"),
+    ]
     assert entries["manager-here"] == ["Overview", "Jobs", "Parked", "Audit", "My jobs"]
-    whole = ["Overview", "Jobs", "Parked", "Queues", "Workers", "Audit", "My jobs"]
+    whole = ["Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "Audit"]
+    whole.append("My jobs")
     assert entries["manager"] == whole
 
 

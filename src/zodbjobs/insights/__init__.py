@@ -29,6 +29,14 @@ from zodbjobs.insights.jobs import find_job, job_details, job_info
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.periods import Period, list_periods
 from zodbjobs.insights.quotas import QuotaInfo, list_quotas
+from zodbjobs.insights.schedules import (
+    RunInfo,
+    ScheduleDetails,
+    ScheduleInfo,
+    list_schedules,
+    schedule_details,
+    schedule_lateness,
+)
 from zodbjobs.insights.search import JobList, list_jobs
 from zodbjobs.insights.totals import (
     HeldJobs,
@@ -60,6 +68,9 @@ __all__ = [
     "QueueStats",
     "QueueTotals",
     "QuotaInfo",
+    "RunInfo",
+    "ScheduleDetails",
+    "ScheduleInfo",
     "ShardJobs",
     "Times",
     "Totals",
@@ -82,9 +93,12 @@ __all__ = [
     "list_jobs",
     "list_periods",
     "list_quotas",
+    "list_schedules",
     "list_workers",
     "most_jobs",
     "queue_stats",
     "read_totals",
+    "schedule_details",
+    "schedule_lateness",
     "stored_agents",
 ]

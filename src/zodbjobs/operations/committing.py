@@ -65,7 +65,7 @@ def pause(
 
     Commits. Raises UnknownQueue, and BadArgument without a reason.
     """
-    _commit(db, lambda connection: deeds.pause(connection, queue, reason, match, by))
+    commit(db, lambda connection: deeds.pause(connection, queue, reason, match, by))
 
 
 def resume(
@@ -80,7 +80,7 @@ def resume(
 
     Commits. Raises UnknownQueue, and BadArgument for a `match` that isn't paused.
     """
-    return _commit(db, lambda connection: deeds.resume(connection, queue, match, by, why))
+    return commit(db, lambda connection: deeds.resume(connection, queue, match, by, why))
 
 
 def drain(db: Any, queue: str, reason: str, *, by: str | None = None) -> None:
@@ -88,7 +88,7 @@ def drain(db: Any, queue: str, reason: str, *, by: str | None = None) -> None:
 
     Commits. Raises UnknownQueue, and BadArgument without a reason.
     """
-    _commit(db, lambda connection: deeds.drain(connection, queue, reason, by))
+    commit(db, lambda connection: deeds.drain(connection, queue, reason, by))
 
 
 def change_quota(
@@ -109,7 +109,7 @@ def change_quota(
     Commits. Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """
     limits: dict[str, Any] = {"rate": rate, "per": per, "burst": burst}
-    _commit(
+    commit(
         db,
         lambda connection: deeds.change_quota(connection, queue, name, size, by, why, **limits),
     )
@@ -127,7 +127,7 @@ def change_agent(
     why: str | None = None,
 ) -> None:
     """Change agents of a worker; see `deeds.change_agent`. Commits; raises what that raises."""
-    _commit(
+    commit(
         db,
         lambda connection: deeds.change_agent(
             connection, worker, queue, number, size=size, filter=filter, by=by, why=why
@@ -146,7 +146,7 @@ def add_agent(
     why: str | None = None,
 ) -> None:
     """Add an agent to a worker; see `deeds.add_agent`. Commits, and raises what that raises."""
-    _commit(
+    commit(
         db,
         lambda connection: deeds.add_agent(
             connection, worker, queue, size, filter, by=by, why=why
@@ -164,7 +164,7 @@ def remove_agent(
     why: str | None = None,
 ) -> None:
     """Remove agents of a worker; see `deeds.remove_agent`. Commits; raises what that raises."""
-    _commit(
+    commit(
         db,
         lambda connection: deeds.remove_agent(connection, worker, queue, number, by=by, why=why),
     )
@@ -176,7 +176,10 @@ _T = TypeVar("_T")
 _ATTEMPTS = 20
 
 
-def _commit(db: Any, change: Callable[[Any], _T]) -> _T:
+def commit(db: Any, change: Callable[[Any], _T]) -> _T:
+    """Call `change` with a connection of its own, commit, and return what it returned; after a
+    conflict again.
+    """
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:

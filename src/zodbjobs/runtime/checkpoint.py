@@ -61,8 +61,8 @@ class Checkpoints:
             raise BadStatus(
                 f"{job!r} can make a checkpoint only in the thread that the worker called it in"
             )
-
         self.check(attempt)
+        attempt.go_alone()
         self._thread_session.check_joined()
         try:
             self.make(attempt, lambda: checkpoints.set_cursor(job, cursor))

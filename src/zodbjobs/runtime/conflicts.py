@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ZODB.POSException import ConflictError
@@ -19,6 +20,7 @@ from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.failure import dotted_name
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import fights
+from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
 from zodbjobs.stored.lifecycle.fights import Fight, Fights, Key
 from zodbjobs.stored.workers import WorkerRecord
 
@@ -39,8 +41,11 @@ class Noted:
 
     # In the threads of runners
 
-    def committed(self, job: Job) -> None:
+    def committed(self, results: Sequence[AttemptResult]) -> None:
         """Remember which job has written the transaction that was just committed."""
+        job = results[0].job
+        if job is None or results[0].shared is not None:
+            return  # its record doesn't tell the transaction
         own = self._own
         own[job._p_serial] = job._p_oid  # without the lock: it is done for each job that writes
         if len(own) > 2 * defaults.OWN_COMMITS:

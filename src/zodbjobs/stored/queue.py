@@ -88,6 +88,7 @@ class Queue(GivesPolicy, Persistent):
         about: Any = None,
         title: str | None = None,
         realm: str | None = None,
+        transactional: bool | None = None,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
@@ -100,6 +101,7 @@ class Queue(GivesPolicy, Persistent):
             timeout,
             quota_names,
             context,
+            transactional,
         )
         if not (owner is about is title is realm is None):
             options = options._replace(labels=labels.given(owner, about, title, realm))
@@ -129,6 +131,7 @@ class Queue(GivesPolicy, Persistent):
         about: Any = None,
         title: str | None = None,
         realm: str | None = None,
+        transactional: bool | None = None,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
         options = put.options(
@@ -139,6 +142,7 @@ class Queue(GivesPolicy, Persistent):
             timeout=timeout,
             quota_names=quota_names,
             context=context,
+            transactional=transactional,
         )
         if not (owner is about is title is realm is None):
             options = options._replace(labels=labels.given(owner, about, title, realm))

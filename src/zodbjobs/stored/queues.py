@@ -19,11 +19,12 @@ from zodbjobs.stored.counters import Counters
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job_index import JobIndex
 from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.schedules import Schedules
 
 
 @implementer(IQueues)
 class Queues(GivesPolicy, Persistent):
-    """The queues of a database by name, and the records of the workers.
+    """The queues of a database by name, its schedules, and the records of the workers.
 
     `resubscribed`: how often a worker that works was given another queue, or lost one. They look
     at it to know anew whose the shards are. `counters`: what was counted of workers that are gone.
@@ -43,6 +44,7 @@ class Queues(GivesPolicy, Persistent):
         self.job_index = JobIndex()
         self.counters = Counters()
         self.conflicts: Conflicts | None = None
+        self.schedules = Schedules(self)
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:
         """Make the queue `name`, or return the one that is there.

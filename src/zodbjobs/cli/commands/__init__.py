@@ -12,6 +12,7 @@ from zodbjobs.cli.commands.metrics import metrics
 from zodbjobs.cli.commands.put import put
 from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
 from zodbjobs.cli.commands.quotas import conflicts, quotas
+from zodbjobs.cli.commands.schedules import schedules
 from zodbjobs.cli.commands.web import web
 from zodbjobs.cli.commands.worker import agents, worker, workers
 from zodbjobs.cli.commands.zc_async import zc_async_
@@ -49,6 +50,7 @@ for command in (
     agents,
     quotas,
     conflicts,
+    schedules,
     audit,
     metrics,
     web,

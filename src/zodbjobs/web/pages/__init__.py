@@ -25,6 +25,7 @@ from zodbjobs.web.pages import (
     parked,
     queues,
     result,
+    schedules,
     static,
     workers,
 )
@@ -45,6 +46,7 @@ ROUTES = (
     Route("GET", "/jobs", jobs.jobs, "view", in_realm=True, title=_("Jobs")),
     Route("GET", "/parked", parked.parked, "view", in_realm=True, title=_("Parked")),
     Route("GET", "/queues", queues.queues, "view", title=_("Queues")),
+    Route("GET", "/schedules", schedules.schedules, "view", title=_("Schedules")),
     Route("GET", "/workers", workers.workers, "view", title=_("Workers")),
     Route("GET", "/conflicts", conflicts.conflicts, "view", title=_("Conflicts")),
     Route("GET", "/audit", audit.audit, "view_audit", in_realm=True, title=_("Audit")),
@@ -74,5 +76,11 @@ ROUTES = (
     Route("POST", "/queues/{name}/agent", queues.change_agent, "change_agent"),
     Route("POST", "/queues/{name}/agents", queues.add_agent, "change_agent"),
     Route("POST", "/queues/{name}/agent/remove", queues.remove_agent, "change_agent"),
+    Route("GET", "/schedules/{name}", schedules.schedule, "view"),
+    Route("POST", "/schedules/{name}/pause", schedules.pause, "change_schedule"),
+    Route("POST", "/schedules/{name}/resume", schedules.resume, "change_schedule"),
+    Route("POST", "/schedules/{name}/run", schedules.run, "change_schedule"),
+    Route("POST", "/schedules/{name}/edit", schedules.edit, "change_schedule"),
+    Route("POST", "/schedules/{name}/remove", schedules.remove, "change_schedule"),
     Route("GET", "/static/{file}", static.static, Needs.A_NAME),
 )
