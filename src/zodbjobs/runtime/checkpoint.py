@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from zodbjobs import clock
 from zodbjobs.errors import BadStatus, Cancelled, GivenBack
 from zodbjobs.queue_names import spoken
 from zodbjobs.runtime.committer import Committer
@@ -93,6 +94,7 @@ class Checkpoints:
             raise _taken(job)
         attempt.conflicts = 0
         attempt.has_checkpoint = True
+        attempt.uncommitted_since = clock.now()
         self._let_others()
         self.go_on(attempt)
 
