@@ -68,8 +68,8 @@ class Reader:
     counting what waits: that takes longer the more there is. So shards are counted for
     `seconds` (METRICS_SECONDS) at most, or one of them; of the others the last count serves, and
     the next reading begins with them. Until each shard of a queue was counted once, there is no
-    `zodbjobs_jobs` and no `zodbjobs_put_total` under its label: a sum that lacks some would look like
-    a counter that began anew.
+    `zodbjobs_jobs` and no `zodbjobs_put_total` under its label: a sum that lacks some would look
+    like a counter that began anew.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
