@@ -66,14 +66,14 @@ class Reader:
 
     All of it is of one snapshot, and takes the same time whatever the history holds, but for
     counting what waits: that takes longer the more there is. So shards are counted for
-    `seconds` at most, or one of them; of the others the last count serves, and the next reading
-    begins with them. Until each shard of a queue was counted once, there is no `zodbjobs_jobs` and
-    no `zodbjobs_put_total` under its label: a sum that lacks some would look like a counter that
-    began anew.
+    `seconds` (METRICS_SECONDS) at most, or one of them; of the others the last count serves, and
+    the next reading begins with them. Until each shard of a queue was counted once, there is no
+    `zodbjobs_jobs` and no `zodbjobs_put_total` under its label: a sum that lacks some would look
+    like a counter that began anew.
     """
 
-    def __init__(self, seconds: float = defaults.METRICS_SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = defaults.METRICS_SECONDS if seconds is None else seconds
         self._lock = threading.Lock()
         self._counted: dict[bytes, ShardJobs] = {}
         self._turn = 0
@@ -117,7 +117,7 @@ class Collector:
     NotInstalled if the database has no queues, and what the storage raises.
     """
 
-    def __init__(self, db: Any, seconds: float = defaults.METRICS_SECONDS) -> None:
+    def __init__(self, db: Any, seconds: float | None = None) -> None:
         self._db = db
         self._reader = Reader(seconds)
 

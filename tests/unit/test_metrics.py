@@ -51,7 +51,7 @@ LABELS = {
 
 
 def text(db: Any, accept: str = "") -> str:
-    body, _ = metrics.text_of(metrics.Collector(db).collect(), accept)
+    body, _ = metrics.text_of(metrics.Collector(db, seconds=math.inf).collect(), accept)
     return body.decode()
 
 
@@ -121,7 +121,7 @@ def check_histogram(found: Iterable[Any]) -> None:
 
 def test_openmetrics_is_given_to_who_wants_it(db: Any, queue: Any) -> None:
     wanted = "application/openmetrics-text; version=1.0.0"
-    body, kind = metrics.text_of(metrics.Collector(db).collect(), wanted)
+    body, kind = metrics.text_of(metrics.Collector(db, seconds=math.inf).collect(), wanted)
     assert kind.startswith("application/openmetrics-text")
     assert {each.name for each in openmetrics_families(body.decode())} == {
         name.removesuffix("_total") for name in LABELS
