@@ -226,7 +226,7 @@ class Runner:
             abilities.skip_ids(self._db)
         if errors.poisons(error):
             self._thread_session.reopen(self._backoff)
-        if conflicts == defaults.CONFLICTS_TOGETHER:
+        if conflicts == defaults.CONFLICTS_TOGETHER and not self._is_alone:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import transaction
+from transaction._transaction import Status  # type: ignore[import-untyped]
 from ZODB.Connection import Connection, resetCaches
 
 from zodbjobs import defaults
@@ -106,6 +107,11 @@ class ThreadSession:
         """Whether the transaction is as it was at its begin: nothing joined, no hook, no note."""
         txn = self.manager.get()
         return txn is self._transaction and vars(txn) == self._fresh
+
+    def was_aborted(self) -> bool:
+        """Whether somebody else has aborted the transaction, or begun another one."""
+        begun = self._transaction
+        return self.manager.get() is not begun and begun.status != Status.COMMITTED
 
     def reuse(self) -> None:
         """Let the next job have this transaction, which is untouched, if that is as good."""
