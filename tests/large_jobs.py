@@ -226,6 +226,25 @@ class ConflictsAtFirst(zodbjobs.Sweep):
         pass
 
 
+class TearsDown(zodbjobs.Job):
+    """It tries to commit what it does when it is torn down."""
+
+    def set_up(self) -> None:
+        pass
+
+    def tear_down(self, value: object) -> None:
+        self._args[0].deposit(100)
+        try:
+            local.checkpoint(1)
+        except Exception as error:
+            met.append(str(error))
+
+
+def deposit_and_fail(account: sample.Account) -> None:
+    account.deposit(1)
+    raise ValueError("it fails")
+
+
 class Unsteady(Downwards):
     """It always conflicts, half the way down."""
 

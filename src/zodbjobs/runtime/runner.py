@@ -278,6 +278,7 @@ class Runner:
         attempt = self._slot.attempt
         if attempt is None or not hooks.is_set_up:
             return
+        attempt.checkpoints = None  # what is done here is aborted
         token = current.set(attempt)
         try:
             self._thread_session.begin()
