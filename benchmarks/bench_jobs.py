@@ -6,6 +6,7 @@ import hashlib
 import time
 from typing import Any
 
+import transaction
 from persistent import Persistent
 
 from zodbjobs import local
@@ -64,3 +65,19 @@ def report_until_cancelled() -> None:
     while not local.cancel_requested():
         local.set_progress(time.time() * 10 % 100)
         time.sleep(0.1)
+
+
+#: The objects that `contend` has written from outside already.
+contended: set[bytes] = set()
+
+
+def contend(thing: Any) -> int:
+    """Write one object, which the first time an outside writer does at the same time."""
+    if thing._p_oid not in contended:
+        contended.add(thing._p_oid)
+        manager = transaction.TransactionManager()
+        connection = thing._p_jar.db().open(manager)
+        connection.get(thing._p_oid).written = True
+        manager.commit()
+        connection.close()
+    return touch(thing)

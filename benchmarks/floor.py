@@ -31,6 +31,23 @@ def update(db: Any, number: int, batch: int) -> float:
     return number / seconds
 
 
+def update_behind_savepoints(db: Any, number: int, batch: int) -> float:
+    """The same, each behind a savepoint."""
+    connection = db.open()
+    things = connection.root()["things"] = LOBTree({n: Thing() for n in range(number)})
+    transaction.commit()
+    start = time.perf_counter()
+    for n in range(number):
+        things[n].value = n
+        transaction.savepoint()
+        if (n + 1) % batch == 0:
+            transaction.commit()
+    transaction.commit()
+    seconds = time.perf_counter() - start
+    connection.close()
+    return number / seconds
+
+
 def add(db: Any, number: int, batch: int) -> float:
     """Add `number` objects to a tree, `batch` in a commit."""
     connection = db.open()

@@ -19,20 +19,24 @@ from figures import FILE_FIGURES, Figure, Values
 from insight_figures import INSIGHT_FIGURES
 from piece_figures import PIECE_FIGURES
 from poll_figures import POLL_FIGURES
+from schedule_figures import SCHEDULE_FIGURES
 from server_figures import SERVER_FIGURES
 from sweep_figures import SWEEP_FIGURES
+from together_figures import TOGETHER_FIGURES
 from web_figures import WEB_FIGURES
 
 RESULTS = Path(__file__).parent / "results"
 _WEB_FIGURES = {**POLL_FIGURES, **WEB_FIGURES}
-_INSIGHT_FIGURES = {**SWEEP_FIGURES, **INSIGHT_FIGURES}
+_INSIGHT_FIGURES = {**SWEEP_FIGURES, **SCHEDULE_FIGURES, **INSIGHT_FIGURES}
 FIGURES = {**FILE_FIGURES, **PIECE_FIGURES, **_INSIGHT_FIGURES, **_WEB_FIGURES, **SERVER_FIGURES}
+FIGURES |= TOGETHER_FIGURES
 
 # These are averages of many in themselves, or take long.
 _SLOW = ("latency", "zeo_latency", "pg_latency")
 _ONCE = (
     *("backlog", "insights_million", "lists_million", "web_million", "zeo_idle", "pg_idle"),
     "sweep_memory",
+    "schedules_idle",
 )
 
 

@@ -31,7 +31,14 @@ used is in the [tutorial](tutorial.md) and in the [how-tos](index.md).
 
 _MODULES = (
     *("local", "context", "references", "events", "cleanup", "testing", "insights", "operations"),
-    *("operations.deeds", "redaction", "load_guard", "errors", "web_worker"),
+    *(
+        "operations.deeds",
+        "operations.schedule_deeds",
+        "redaction",
+        "load_guard",
+        "errors",
+        "web_worker",
+    ),
 )
 
 

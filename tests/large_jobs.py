@@ -188,6 +188,7 @@ def note_where(item: Item) -> None:
 
 def look_at_cache(item: Item) -> None:
     """Note how many objects the connection has loaded."""
+    assert item.count == 0
     met.append(item._p_jar._cache.cache_non_ghost_count)
 
 
@@ -307,15 +308,44 @@ class OneByOne(Persistent, Sequence[Any]):
         return self.inner[operator.index(number)]
 
 
-class Placed:
+class Wrapped:
     """An item with a wrapper around it, which can't be stored."""
 
     def __init__(self, item: Item) -> None:
         self.item = item
 
     def __repr__(self) -> str:
-        return f"<placed {self.item.number}>"
+        return f"<wrapped {self.item.number}>"
 
 
-def touch_placed(placed: Placed) -> None:
-    touch(placed.item)
+def touch_wrapped(wrapped: Wrapped) -> None:
+    touch(wrapped.item)
+
+
+class Placed:
+    """An item in its place."""
+
+    def __init__(self, item: Item, place: str) -> None:
+        self.item = item
+        self.place = place
+
+
+def is_placed(one: object) -> bool:
+    return isinstance(one, Placed)
+
+
+def touch_it(one: Placed) -> None:
+    touch(one.item)
+    met.append(one.place)
+
+
+def look_at_source(item: Item) -> None:
+    """Note which list it is that is gone through, seldom: to look at it keeps it loaded."""
+    assert item.count == 0
+    if item.number in (0, 1_400):
+        met.append(local.get_job()._source.enumerator.sequence)  # type: ignore[attr-defined]
+
+
+def note_options(item: Item) -> None:
+    job = local.get_job()
+    met.append((job.priority, job.timeout, job.retry_policy.times, job.owner, job.realm))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from zodbjobs.lists import jobs_about, jobs_in, jobs_of
     from zodbjobs.manager import JobManager, compute, get_job_id
+    from zodbjobs.marking import transactional
     from zodbjobs.runtime import cleanup, local
     from zodbjobs.runtime.worker import Worker
     from zodbjobs.stored.agents import Agent
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.lifecycle.root import get_queue, get_queues
     from zodbjobs.stored.result_of import result_of
     from zodbjobs.stored.retry import NeverRetry, Retry, RetryForever
+    from zodbjobs.stored.schedule import Schedule
     from zodbjobs.stored.secret import Secret
     from zodbjobs.stored.sweep import Sweep
 
@@ -59,6 +61,7 @@ _HOMES = {
     "QueueInstaller": "zodbjobs.installer",
     "Retry": "zodbjobs.stored.retry",
     "RetryForever": "zodbjobs.stored.retry",
+    "Schedule": "zodbjobs.stored.schedule",
     "Secret": "zodbjobs.stored.secret",
     "Snooze": "zodbjobs.errors",
     "result_of": "zodbjobs.stored.result_of",
@@ -78,6 +81,7 @@ _HOMES = {
     "multidb_job_container_installer": "zodbjobs.installer",
     "multidb_queue_installer": "zodbjobs.installer",
     "queue_installer": "zodbjobs.installer",
+    "transactional": "zodbjobs.marking",
 }
 _MODULES = {
     "cleanup": "zodbjobs.runtime.cleanup",
@@ -105,6 +109,7 @@ __all__ = [
     "QueueInstaller",
     "Retry",
     "RetryForever",
+    "Schedule",
     "Secret",
     "Snooze",
     "Sweep",
@@ -135,6 +140,7 @@ __all__ = [
     "serial",
     "sweep",
     "testing",
+    "transactional",
 ]
 
 

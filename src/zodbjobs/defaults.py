@@ -74,6 +74,11 @@ GROUP_COMMITS = 4
 #: ... which is counted up to this.
 MOST_GROUP_SECONDS = 0.1
 
+#: Seconds that the effects of transactional jobs wait for one that runs behind them. Then other
+#: threads run them again, and that one is run again alone. They are short, as no callable that
+#: lately took longer than MOST_GROUP_SECONDS runs behind others.
+TOGETHER_SECONDS = 1.0
+
 #: As many jobs of one bundle must end together for their ends to go into the record that they
 #: have in common; it is written anew each time, with up to BUNDLE_JOBS ends in it.
 SHARED_TOGETHER = 20
@@ -238,9 +243,48 @@ QUOTA_SECONDS = 0.02
 #: more of them to the next one: a bound for its transaction.
 REFUSALS = 100
 
+#: How much later than its turn a job may begin, as a part of what its rate is per, and the least
+#: and the most of it in seconds. Rates are that much lower than said, so that they are never
+#: higher. A claim with its commit takes some milliseconds, and more on a busy machine.
+RATE_SLACK = 0.02
+RATE_LEAST_SLACK_SECONDS = 0.05
+RATE_MOST_SLACK_SECONDS = 1.0
+
+#: Seconds by which jobs of a rate may begin more closely after one that was claimed late. The
+#: dispatcher looks every 10 to 25 ms: without it a rate of 100/s would come to some 60.
+RATE_CATCH_UP_SECONDS = 0.1
+
+#: Moments that are remembered of a rate; what begins between two of them counts as the later.
+#: That is a record of 1 kB which is written with each claim of such a job.
+RATE_MOMENTS = 100
+
+#: Jobs that are let go on together when it is their turn; each that is claimed lets the next one.
+TURNS_TOGETHER = 20
+
+#: Names whose turns are forgotten in one transaction, as none of them counts any more. It is made
+#: once in SLOTS_SECONDS, so 33 names that are never used again may come each second.
+TURN_LOGS_DROPPED = 2_000
+
 #: Seconds between two looks for slots of quotas that nobody holds. There are none unless
 #: somebody has undone a transaction.
 SLOTS_SECONDS = 60.0
+
+#: Callables, classes and objects of which a worker remembers that they were fought over, and the
+#: database of the workers that are gone. That is a record of 20 kB; the cheapest go by class.
+MOST_FIGHTS = 100
+
+#: Others who wrote what a job fought over, of which the database remembers how often they did.
+MOST_RIVALS = 3
+
+#: Seconds between two looks in the history of an object for who wrote it, in one worker, and the
+#: revisions and the characters that are looked at. Such a look takes a tenth of a millisecond on a
+#: file; attempts that conflict aren't to take longer for it.
+RIVAL_SECONDS = 0.1
+RIVAL_REVISIONS = 5
+RIVAL_CHARACTERS = 200
+
+#: Transactions of its own jobs that a worker knows: of these no history has to be asked.
+OWN_COMMITS = 1_000
 
 #: Jobs that one transaction moves when a dead worker's lease is given back.
 RESCUE_BATCH = 100
@@ -331,3 +375,39 @@ METRICS_QUEUES = 100
 #: Seconds for which one reading of the metrics counts what waits, or one shard. A million jobs
 #: take some seconds of a core, and who reads them waits for 10, and comes every 15, or 60.
 METRICS_SECONDS = 0.5
+
+#: Seconds between two looks of a worker at which schedule is due, while something is committed. A
+#: schedule that is made, changed or resumed is known to each worker by then; what is known
+#: already is looked at as it becomes due.
+SCHEDULES_SECONDS = 1.0
+
+#: Jobs that one transaction puts for schedules that are due.
+FIRING_BATCH = 100
+
+#: Seconds after which a planned time that didn't come to pass is missed, and left to `catch_up`:
+#: some more than a worker needs to be restarted.
+LATE_SECONDS = 60.0
+
+#: Seconds after which a missed time isn't caught up any more, unless a schedule says otherwise.
+CATCH_UP_SECONDS = 24 * 3600.0
+
+#: Seconds between two tries of a worker to fire a schedule which it can't, as its queue drains,
+#: or as the process lacks its code.
+HELD_SECONDS = 10.0
+
+#: Seconds after which a schedule that a worker can't fire, for its code is missing there, is
+#: paused with the reason. Another worker, with another release, may have it.
+MISSING_SECONDS = 60.0
+
+#: Runs, and planned times that were left out, that a schedule remembers; all are in its record,
+#: which each firing writes: some 40 bytes each.
+REMEMBERED_RUNS = 20
+
+#: Characters of the name of a schedule: it is a word in each job's record, and in a URL.
+SCHEDULE_NAME_CHARACTERS = 100
+
+#: Moments of one schedule; they are in its record, 9 bytes each.
+MOST_MOMENTS = 1_000
+
+#: The longest interval of a schedule: ten years.
+MOST_INTERVAL_SECONDS = 3_653 * 24 * 3600.0

@@ -29,6 +29,13 @@ class UnknownQueue(ZodbjobsError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownSchedule(ZodbjobsError, KeyError):
+    """There is no schedule of that name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # as that of UnknownQueue
+
+
 class UnknownQuota(BadArgument):
     """The queue has no quota for a name that a job has."""
 

@@ -103,7 +103,8 @@ class AttemptEnded(JobEvent):
     `outcome` is what it led to: that of the job; or retried, or snoozed: another one follows, at
     `due`, aware UTC, or at once for None; waiting: for the job that it has returned; given back:
     at a checkpoint, from which another one goes on; parked: it lacks something; dropped: the job
-    was taken away from the worker, or the worker stops.
+    was taken away from the worker, or the worker stops, or what it did together with others is run
+    again, with the same number.
 
     Told in the job's thread, once for each attempt, after the commit of what it did. What it
     led to is committed with that; or soon, with others, if it wrote nothing: that is what JobEnded

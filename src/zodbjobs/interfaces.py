@@ -85,6 +85,11 @@ class IJob(IContained):
         "while NEW, also to seconds. Past it the attempt can't commit, is told so, and counts as "
         "one that raised TimedOut. A put gives a job that has none the queue's."
     )
+    transactional = Attribute(
+        "Whether all that it does is in its transaction, so that it may run behind others there, "
+        "be committed with them, and be run again for their sake. By default what "
+        "zodbjobs.transactional says of its callable. Settable while NEW, to None for that."
+    )
     created = Attribute("When it was put, aware UTC datetime, or None.")
     started = Attribute("When the last attempt started, aware UTC datetime, or None.")
     finished = Attribute("When it ended, aware UTC datetime, or None.")
@@ -113,6 +118,11 @@ class IJob(IContained):
         "for."
     )
     unique = Attribute("The key with which it was put, or None.")
+    schedule = Attribute("Name of the ISchedule that has put it (str), or None; read-only.")
+    planned = Attribute(
+        "The planned time of its schedule for which it was put, an aware UTC datetime, or None. "
+        "Retried, and put again, it keeps both."
+    )
     conflicts = Attribute("How many attempts were made again at once after a conflict.")
     retry_policy = Attribute(
         "An IRetryPolicy, or None for the built-in one: another attempt after a conflict (25 "
@@ -202,7 +212,7 @@ class IJob(IContained):
         """
 
 
-class ISweep(IJob):
+class ISweep(IJob, IProgressable):
     """A job that calls its callable for each item of something, in batches."""
 
     done = Attribute("Int: how many items are done, as far as is committed; read-only.")
@@ -299,6 +309,7 @@ class IQueue(Interface):
         about=None,
         title=None,
         realm=None,
+        transactional=None,
     ):
         """Add `job`, an IJob in status NEW or any callable, and return the job.
 
@@ -319,7 +330,8 @@ class IQueue(Interface):
         with `unique_until='ended'` it isn't before that one has ended.
         `context`: False captures nothing of what the job is put in, such as the current site; see
         `zodbjobs.context`. What was set as `job.context` stays.
-        `owner`, `about`, `title`, `realm`: those attributes of the job; None: what it has.
+        `owner`, `about`, `title`, `realm`, `transactional`: those attributes of the job; None:
+        what it has.
 
         Raises TypeError (not callable; quota_names that are a str), UnknownQuota, BadArgument
         (can't be pickled; naive or negative time; a timeout that isn't positive; priority out of
@@ -340,6 +352,7 @@ class IQueue(Interface):
         about=None,
         title=None,
         realm=None,
+        transactional=None,
     ):
         """`put` each of an iterable, all or none, and return them as a list."""
 
@@ -432,13 +445,28 @@ class IAgent(Interface):
 
 
 class IQuota(Interface):
-    """How many jobs that name it run at once, over all workers."""
+    """How many jobs that name it run at once, and how many begin in a span of time, over all
+    workers. All that can be set raises BadArgument for what can't be, and joins the transaction.
+    """
 
     name = Attribute("The name (str); 'customer:*' is for each name that begins with 'customer:'.")
     size = Attribute(
         "Int from 1: how many of its jobs run at once; of a pattern, how many of each name. "
-        "Settable, which stops no job that runs; BadArgument for anything else."
+        "Settable, which stops no job that runs. None for any number, if it has a rate; what "
+        "begins then isn't counted by a size that is set later."
     )
+    rate = Attribute(
+        "Int from 1: how many attempts at its jobs begin in `per` at most; of a pattern, how many "
+        "of each name. None for any number. Settable; it counts what has begun before."
+    )
+    per = Attribute("The timedelta that the rate is for, from a second on; settable. Or None.")
+    burst = Attribute(
+        "Int from 1: how many may begin at once, after a time in which fewer began; settable. "
+        "With 1 they begin evenly, `per / rate` apart."
+    )
+
+    def limit(size, rate, per, burst):
+        """Set all at once."""
 
 
 class IQuotas(Interface):
@@ -447,13 +475,18 @@ class IQuotas(Interface):
     A job that names quotas runs when each of them has a free slot; it takes all of them in one
     commit, and gives them back when its attempt ends, whatever follows, or when its worker dies.
     A job that has to wait holds up no job of another quota.
+
+    If they have rates, it takes a turn of each of them in that commit, and begins in it; each
+    further attempt takes another one. In no window of `per` do more than `rate` attempts begin, by
+    the clocks of the workers: where these differ, the window is shorter by the difference.
     """
 
-    def create(name, size=1):
+    def create(name, size=None, rate=None, per=None, burst=1):
         """Make a quota, and return it; BadArgument, a ValueError, if it is there already.
 
-        A name that ends with ':*' is a pattern: each name with that prefix has `size` slots of
-        its own, unless there is a quota of the very name.
+        Without `size` it is 1, or any number if there is a `rate`, which needs `per`.
+        A name that ends with ':*' is a pattern: each name with that prefix has `size` slots and a
+        rate of its own, unless there is a quota of the very name.
         """
 
     def get(name):
@@ -463,8 +496,133 @@ class IQuotas(Interface):
         """Remove a quota: jobs that name it are free. KeyError if it isn't there."""
 
 
+class ISchedule(Interface):
+    """What is put again and again: a job, when, and what to do when a time was missed.
+
+    A planned time and the job that is put for it are one commit, made by whichever worker comes
+    first. All that is changed here joins the current transaction.
+    """
+
+    name = Attribute("Its name (str).")
+    job = Attribute("The IJob, NEW, of which copies are put. It may be changed while it is NEW.")
+    when = Attribute("As it was written (str): '30 2 * * *', 'every 0:05:00', 'at 2 moments'.")
+    words = Attribute("The same in English words.")
+    zone = Attribute("Name of the zone whose clock a cron expression goes by (str).")
+    queue = Attribute("Name of the queue that its jobs are put into (str).")
+    catch_up = Attribute("'none', 'latest' or 'all'; see ISchedules.create.")
+    window = Attribute("Timedelta: how old a missed time may be that is caught up; None: any age.")
+    overlap = Attribute("'skip', 'queue', 'cancel' or 'allow'; see ISchedules.create.")
+    jitter = Attribute("Timedelta: up to so much later than planned its jobs are due.")
+    pause_after_failures = Attribute("After so many runs without success it is paused, or None.")
+    next = Attribute("The planned time that comes next, aware UTC datetime, or None.")
+    paused = Attribute("The reason for which it doesn't fire (str), or None.")
+    paused_since = Attribute("Since when it is paused, aware UTC datetime, or None.")
+    paused_by = Attribute("Who paused it, if that was said (str), or None.")
+    fired = Attribute("How many jobs it has put (int).")
+    declared = Attribute(
+        "Whether code declares it, as in Worker(db, schedules=[...]). It fires while a living "
+        "worker declares it."
+    )
+    runs = Attribute(
+        "List of the last 20 runs, the newest first, each with job_id, planned, fired (aware UTC "
+        "datetimes), outcome and lateness."
+    )
+    left_out = Attribute(
+        "List of the last 20 planned times without a job, the newest first, each with planned "
+        "and why: 'missed' (and those that followed until the next run) or 'overlap'."
+    )
+
+    def upcoming(most=10):
+        """List of the planned times that come next, aware UTC datetimes, paused or not."""
+
+    def edit(*what, **changes):
+        """Change what is given, of that which ISchedules.create takes, and keep the rest.
+
+        With another time or zone the next planned time is found anew. A firing that is committed
+        meanwhile conflicts. Raises as `create`, before anything is changed.
+        """
+
+    def pause(reason, by=None):
+        """Don't fire until `resume`; BadArgument without a reason."""
+
+    def resume():
+        """Fire again from the next planned time on; return whether it was paused.
+
+        What was planned meanwhile is left out. Failures from before count no more.
+        """
+
+    def run():
+        """Put a job now, whatever is planned, paused or running, and return it."""
+
+    def remove():
+        """Take it out of the database; the jobs that it has put stay."""
+
+
+class ISchedules(Interface):
+    """The schedules of a database by name; a mapping. Unknown names: UnknownSchedule."""
+
+    def create(
+        name,
+        *what,
+        every=None,
+        at=None,
+        start=None,
+        zone="UTC",
+        queue="",
+        catch_up="latest",
+        window=...,
+        overlap="skip",
+        jitter=...,
+        pause_after_failures=None,
+        begin_by=None,
+        priority=None,
+        timeout=...,
+        quota_names=None,
+        context=True,
+        owner=None,
+        about=None,
+        title=None,
+        realm=None,
+    ):
+        """Make a schedule, and return the ISchedule: ``create(name, '30 2 * * *', job)``,
+        ``create(name, job, every=timedelta(...))`` or ``create(name, job, at=[datetime, ...])``.
+
+        `job`: a callable, or a NEW IJob, of which copies are put.
+        The cron expression has five fields, minute, hour, day, month and day of the week, or is
+        one of @hourly, @daily, @weekly, @monthly, @yearly. It goes by the clock of `zone`. What a
+        change of that clock skips fires once, after the gap; what it repeats fires the first time
+        only. If minute or hour begins with ``*`` it goes by what passes: nothing is skipped.
+        `every`: from a second to ten years, at a steady interval, first at `start`, an aware
+        datetime, or one interval from now. `at`: aware datetimes.
+        `catch_up`: what is done when planned times have passed, as no worker was there: 'latest'
+        fires once for the last of them, 'all' for each, the oldest first, 'none' not at all, if
+        that is longer ago than a minute. `window`: how old a missed time may be to be caught up,
+        a day if it isn't said, None for any age.
+        `overlap`: what is done while the job before hasn't ended: 'skip' puts none, 'queue' puts
+        it behind that one, 'cancel' cancels that one, 'allow' lets both run.
+        `jitter`: its jobs are due by chance up to so much later.
+        `pause_after_failures`: so many runs in a row that end without success pause it, 1 to 20.
+        `queue`: the name of the queue. The others are those of IQueue.put, for each of its jobs;
+        the context is captured here.
+
+        Joins the transaction. Raises BadArgument (with the place in the expression), TypeError
+        (not callable), UnknownQueue, UnknownQuota before anything is written.
+        """
+
+    def get(name):
+        """The schedule of that name, or None."""
+
+    def values():
+        """The schedules in the order of their names, as a list."""
+
+    def __delitem__(name):
+        """Remove a schedule; the jobs that it has put stay."""
+
+
 class IQueues(Interface):
     """The queues of a database by name; a mapping. Unknown names: UnknownQueue."""
+
+    schedules = Attribute("The ISchedules of the database.")
 
     retry_policy = Attribute(
         "As IQueue.retry_policy, for the queues that have none; None: the built-in one."

@@ -68,7 +68,8 @@ class Reader:
     counting what waits: that takes longer the more there is. So shards are counted for
     `seconds` at most, or one of them; of the others the last count serves, and the next reading
     begins with them. Until each shard of a queue was counted once, there is no `zodbjobs_jobs` and
-    no `zodbjobs_put_total` of it.
+    no `zodbjobs_put_total` under its label: a sum that lacks some would look like a counter that
+    began anew.
     """
 
     def __init__(self, seconds: float = defaults.METRICS_SECONDS) -> None:
@@ -84,12 +85,12 @@ class Reader:
         totals = read_totals(connection)
         label = _labels(totals)
         with self._lock:
-            jobs = self._count(get_queues(connection).values())
+            jobs = self._count(get_queues(connection).values(), label)
         held = count_held(connection)
         return [*_of_jobs(jobs, held, label), *_of_totals(totals, label)]
 
-    def _count(self, queues: list[Queue]) -> dict[str, list[ShardJobs]]:
-        """The counts of the shards of each queue of which there are all."""
+    def _count(self, queues: list[Queue], label: _Label) -> dict[str, list[ShardJobs]]:
+        """The counts of the shards of each queue, but for labels of which some are missing."""
         shards = [shard for queue in queues for shard in queue.shards]
         until = clock.monotonic() + self._seconds
         first = self._turn % max(1, len(shards))
@@ -101,10 +102,11 @@ class Reader:
             if clock.monotonic() >= until:
                 break
         oids = {queue.name: [shard._p_oid for shard in queue.shards] for queue in queues}
+        missing = {label(name) for name, each in oids.items() if set(each) - set(self._counted)}
         return {
             name: [self._counted[oid] for oid in each]
             for name, each in oids.items()
-            if all(oid in self._counted for oid in each)
+            if label(name) not in missing
         }
 
 
@@ -241,11 +243,17 @@ def _of_jobs(queues: Mapping[str, Sequence[ShardJobs]], held: HeldJobs, label: _
 def _of_totals(totals: Totals, label: _Label) -> Families:
     yield from _of_workers(totals.workers)
     yield from _of_queues(totals.queues, label)
+    late = GaugeMetricFamily(
+        "zodbjobs_schedule_lateness_seconds",
+        "For how long the schedule has been due that has been due for longest; 0 if none is.",
+    )
+    late.add_metric((), totals.schedule_lateness.total_seconds())
+    yield late
     conflicts = CounterMetricFamily(
         "zodbjobs_conflicts",
-        "Transactions of workers that conflicted: of a job (job), of a batch of a Sweep "
-        "(checkpoint), of results of jobs that wrote nothing (results), of what claims and books "
-        "(step).",
+        "Transactions of workers that conflicted: of a job (job), of jobs that share a commit "
+        "(together), of a batch of a Sweep (checkpoint), of results of jobs that wrote nothing "
+        "(results), of what claims and books (step).",
         labels=("kind",),
     )
     for kind, count in {**dict.fromkeys(KINDS, 0), **totals.conflicts}.items():

@@ -11,6 +11,7 @@ from BTrees.Length import Length
 
 import zodbjobs
 from chaos import work
+from zodbjobs.stored.lifecycle import tallies
 from zodbjobs.stored.lifecycle.history import minutes_of
 from zodbjobs.stored.lifecycle.keys import SENTINEL
 
@@ -22,6 +23,13 @@ _BATCH = 250
 def run_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
     """An ordinary job."""
     return zodbjobs.Job(work.run, counter, ledger, number)
+
+
+def together_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
+    """One that shares its commit with others."""
+    job = run_job(counter, ledger, number)
+    job.transactional = True
+    return job
 
 
 def read_job(counter: Length, ledger: work.Ledger, number: int) -> zodbjobs.Job:
@@ -142,6 +150,8 @@ class Books:
             "records of workers": len(self.queues.workers),
             "jobs too many by the history's length": self.finished() - ended,
             "jobs too many by the minutes": self._counted() - ended,
+            "ends too many by the tallies": self._tallied() - ended,
+            "puts too many by the tallies": sum(map(tallies.put_into, self.shards)) - ended,
         }
         return [f"there are {number} {what}" for what, number in numbers.items() if number]
 
@@ -150,6 +160,9 @@ class Books:
         quotas = [queue.quotas for queue in self.queues.values()]
         used = [slots.name for each in quotas for slots in each.all_slots() if slots.is_used]
         return [f"slots of {', '.join(used)} are held or waited for"] if used else []
+
+    def _tallied(self) -> int:
+        return sum(sum(tallies.ends_of(shard).outcomes) for shard in self.shards)
 
     def _counted(self) -> int:
         return sum(done for s in self.shards for _, (done, *_) in minutes_of(s))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chaos.books import read_job, together_job
 from chaos.scenarios import (
     everything,
     full_disk,
@@ -65,8 +66,15 @@ PLAYS: list[Play] = [
         BOTH,
         "killing-readers",
         killing.run,
-        {"jobs": 5_000, "pause": 0.5, "most": 200, "write": False},
-        {"jobs": 1_500, "pause": 0.2, "most": 15, "write": False},
+        {"jobs": 5_000, "pause": 0.5, "most": 200, "make": read_job},
+        {"jobs": 1_500, "pause": 0.2, "most": 15, "make": read_job},
+    ),
+    *_on(
+        BOTH,
+        "killing-together",
+        killing.run,
+        {"jobs": 5_000, "pause": 0.5, "most": 200, "make": together_job},
+        {"jobs": 600, "pause": 0.2, "most": 15, "make": together_job},
     ),
     *_on(
         BOTH,

@@ -36,7 +36,7 @@ def start_victim(path: Path, point: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment)
 
 
-def prepare(path: Path, *first: zodbjobs.Job) -> list[str]:
+def prepare(path: Path, *first: zodbjobs.Job, transactional: bool = False) -> list[str]:
     """A database with jobs that write, and jobs that don't; the ids of all."""
     db = open_file(str(path))
     zodbjobs.install(db)
@@ -47,7 +47,7 @@ def prepare(path: Path, *first: zodbjobs.Job) -> list[str]:
         for number, account in enumerate(accounts):
             jobs.append(zodbjobs.Job(account.deposit, 1))
             jobs.append(zodbjobs.Job(sample.identity, number))
-        zodbjobs.get_queue(connection).put_many(jobs)
+        zodbjobs.get_queue(connection).put_many(jobs, transactional=transactional)
         ids = [zodbjobs.get_job_id(job) for job in jobs]
     db.close()
     return ids
@@ -83,9 +83,10 @@ def finish_and_check(path: Path, ids: list[str]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "point", ["after-claim", "before-commit", "in-commit", "after-commit", "before-booking"]
 )
-def test_killed_at(point: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_killed_at(point: str, together: bool, tmp_path: Path) -> None:
     path = tmp_path / "Data.fs"
-    ids = prepare(path)
+    ids = prepare(path, transactional=together)
     victim = start_victim(path, point)
     assert victim.wait(60) == -signal.SIGKILL
     seen = finish_and_check(path, ids)

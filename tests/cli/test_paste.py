@@ -156,7 +156,9 @@ def test_an_application_behind_filters_and_variables(run: Run, path: Path) -> No
     for name in ("", "#main", "#other", "#portal"):
         done = run("put", "--paste", f"{file}?where={path}{name}", "sample:nothing")
         assert done.status == 0, done.err
-    assert "FILE#NAME" in run("jobs", "--paste", f"{file}?where={path}#both").problem
+    problem = run("jobs", "--paste", f"{file}?where={path}&password=x#both").problem
+    assert "production.ini?where=***&password=***#both has no setting" in problem
+    assert "FILE#NAME" in problem
     assert "where" in run("jobs", "--paste", file).problem
     gone = run("jobs", "--paste", f"{file.with_name('none.ini')}?where={path}")
     assert "none.ini' does not exist" in gone.problem

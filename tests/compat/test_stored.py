@@ -28,6 +28,8 @@ from zope.security.management import endInteraction, newInteraction
 import zodbjobs
 from zodbjobs import defaults, operations, references
 from zodbjobs.operations import deeds
+from zodbjobs.stored.conflicts import Conflicts
+from zodbjobs.stored.lifecycle import firing
 from zodbjobs.stored.reference import Reference, Referring
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -73,18 +75,24 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         _use_what_follows(queue)
+        queue.parent.conflicts = Conflicts()
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
+        queue.put(sample.nothing, transactional=True)
         queue.put(zodbjobs.Job(sample.identity, _refer_to(account)))
         queue.put(sample.nothing, owner="bob", about=account, title="A deposit", realm="/bank")
         references.register("there", _is_one, lambda one: (one.account, "a bank"), _load)
         queue.put(sample.nothing, about=_Placed(account))
         references.unregister("there")
+        _use_schedules(queue, clock)
         queue.quotas.create("customer:*")
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
             queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
+        queue.quotas.create("slow", rate=1, per=timedelta(hours=1))
+        for number in (1, 2):
+            queue.put(zodbjobs.Job(sample.note, number), quota_names=["slow"])
         queue.put(attachment_jobs.attach)
         queue.put(zodbjobs.Job(sample.note, zodbjobs.Secret("word")))
         queue.put(zodbjobs.Job(sample.note, 1), unique="key")
@@ -109,6 +117,8 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     transaction.begin()
     with zodbjobs.Worker(db, queues=[""]) as worker:
         operations.add_agent(db, worker.id, "patient")
+        transaction.begin()
+        queue.parent.workers[worker.id].conflicts = Conflicts()
         job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
         transaction.commit()
         while not job.log_lines:
@@ -124,6 +134,27 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run_in_groups(db)
     transaction.abort()
     connection.close()
+
+
+def _use_schedules(queue: Any, clock: Any) -> None:
+    schedules = queue.parent.schedules
+    options: dict[str, Any] = {"catch_up": "all", "overlap": "allow", "jitter": timedelta(0)}
+    failing = schedules.create(
+        "failing", sample.fail, every=timedelta(days=1), pause_after_failures=1, **options
+    )
+    schedules.create("there", "@daily", sample.nothing, zone="Asia/Kathmandu", queue="patient")
+    for _ in range(2):
+        failing.run()
+    stuck = schedules.create("stuck", sample.nothing, every=timedelta(days=2))
+    firing.fire(stuck, clock.now() + 5 * 86_400_000_000, 1)
+    firing.fire(stuck, clock.now() + 10 * 86_400_000_000, 1)
+    failing.pause("why", "me")
+    transaction.commit()
+    declared = zodbjobs.Schedule("declared", "@daily", sample.nothing)
+    with zodbjobs.Worker(queue._p_jar.db(), schedules=[declared]):
+        transaction.begin()
+        schedules["declared"].edit(zone="Asia/Kathmandu")
+        transaction.commit()
 
 
 def _use_sweeps(connection: Any, queue: Any) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import otel_jobs
 import pytest
 import sample
+import together_jobs
 import transaction
+from bench import bench
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -20,7 +22,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from patience import wait_for
 
 import zodbjobs
-from zodbjobs import Retry, Secret, events, otel
+from zodbjobs import Retry, Secret, defaults, events, otel
 from zodbjobs.testing import conflict_once, run_jobs
 
 
@@ -319,8 +321,9 @@ def test_threads_do_not_mix_their_spans(any_db: Any, queue: Any, spans: Spans) -
 # What follows
 
 
+@pytest.mark.parametrize("group_commit", [0, defaults.GROUP_SECONDS])
 def test_a_callback_is_put_by_the_attempt_of_its_parent(
-    any_db: Any, queue: Any, spans: Spans
+    any_db: Any, queue: Any, spans: Spans, group_commit: float
 ) -> None:
     """Also if its end is committed later, with others, in another thread."""
     with spans.tracer.start_as_current_span("request") as request:
@@ -328,7 +331,7 @@ def test_a_callback_is_put_by_the_attempt_of_its_parent(
         callback = job.add_callback(sample.add)
         queue.put(job)
         transaction.commit()
-    with zodbjobs.Worker(any_db, threads=1):
+    with zodbjobs.Worker(any_db, threads=1, group_commit=group_commit):
         wait_for(job)
     transaction.begin()
     (parent,) = spans.runs(job)
@@ -414,3 +417,19 @@ def test_a_worker_that_is_not_instrumented_runs_what_was(
     run(any_db)
     (put,) = spans.all
     assert job.result == ids(put.context)[0]
+
+
+def test_attempts_that_share_their_commit(any_db: Any, queue: Any, spans: Spans) -> None:
+    counters = [together_jobs.Counter() for _ in range(3)]
+    queue._p_jar.root()["counters"] = counters
+    calls = [together_jobs.count, together_jobs.refuse, together_jobs.count]
+    pairs = zip(calls, counters, strict=True)
+    jobs = queue.put_many([zodbjobs.Job(call, counter) for call, counter in pairs])
+    transaction.commit()
+    with bench(any_db) as worker:
+        worker.run()
+        assert spans.runs() == []
+        worker.runner.flush()
+    transaction.begin()
+    outcomes = [attributes(span)["zodbjobs.outcome"] for job in jobs for span in spans.runs(job)]
+    assert outcomes == ["succeeded", "failed", "succeeded"]

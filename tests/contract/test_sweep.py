@@ -18,12 +18,13 @@ from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
 from meanwhile import committed
 from persistent.list import PersistentList
+from storages import MAKERS
 from ZODB.blob import Blob
 from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import defaults
+from zodbjobs import defaults, references
 from zodbjobs.errors import BadArgument, ObjectGone
 from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.stored.lifecycle import calls
@@ -379,12 +380,19 @@ def test_what_it_can_go_through(
     assert (job.outcome, job.progress.percent) == ("succeeded", 100.0)
 
 
+# Changes over a base are kept without blobs.
+on_storages_with_blobs = pytest.mark.parametrize(
+    "any_db", sorted(set(MAKERS) - {"DemoStorage"}), indirect=True
+)
+
+
 def csv_blob(connection: Any, data: bytes) -> Blob:
     blob = connection.root()["blob"] = Blob(data)
     transaction.commit()
     return blob
 
 
+@on_storages_with_blobs
 @pytest.mark.usefixtures("clock")
 def test_the_rows_of_a_csv_file(any_db: Any, connection: Any, queue: Any) -> None:
     lines = ["\ufeffname,text\r\n", *(f'n{n},"two\r\nlines, é{n}"\r\n' for n in range(20))]
@@ -398,6 +406,7 @@ def test_the_rows_of_a_csv_file(any_db: Any, connection: Any, queue: Any) -> Non
     assert job.progress.percent == 100.0
 
 
+@on_storages_with_blobs
 def test_other_csv_files(any_db: Any, connection: Any, queue: Any) -> None:
     blob = csv_blob(connection, "a;é;c\n1;2;3\n".encode("latin-1"))
     source = zodbjobs.sweep.Csv(blob, "latin-1", header=False, delimiter=";")
@@ -412,6 +421,7 @@ def test_other_csv_files(any_db: Any, connection: Any, queue: Any) -> None:
         zodbjobs.sweep.Csv(blob, nonsense=1)
 
 
+@on_storages_with_blobs
 @pytest.mark.usefixtures("clock")
 def test_a_row_that_raises_is_found_again(any_db: Any, connection: Any, queue: Any) -> None:
     blob = csv_blob(connection, b"n\n" + b"".join(b"%d\n" % n for n in range(30)))
@@ -680,12 +690,9 @@ def test_two_connections_of_one_database_are_refused(
 @pytest.mark.usefixtures("clock")
 def test_it_shows_how_far_it_is(any_db: Any, queue: Any, tree: Any) -> None:
     job = put(queue, tree)
-    assert (IProgressable.providedBy(job), ISweep.providedBy(job), job.percent) == (
-        True,
-        True,
-        None,
-    )
-    assert (job.done, job.set_aside) == (0, ())
+    assert IProgressable.providedBy(job)
+    assert ISweep.providedBy(job)
+    assert (job.percent, job.done, job.set_aside) == (None, 0, ())
     run_jobs(any_db)
     transaction.begin()
     assert (job.percent, job.done) == (100.0, NUMBER)
@@ -818,20 +825,20 @@ def test_a_list_of_what_is_referred_to(any_db: Any, queue: Any, tree: Any, paral
     """As content of a site is; what is gone is set aside, the others are done."""
     gone: set[int] = set()
 
-    def load(item: Any, place: int) -> large_jobs.Placed:
+    def load(item: Any, place: int) -> large_jobs.Wrapped:
         if place in gone:
             raise ObjectGone(f"nothing is at {place}")
-        return large_jobs.Placed(item)
+        return large_jobs.Wrapped(item)
 
     zodbjobs.references.register(
         "placed",
-        lambda value: isinstance(value, large_jobs.Placed),
+        lambda value: isinstance(value, large_jobs.Wrapped),
         lambda value: (value.item, value.item.number),
         load,
     )
     try:
-        placed = [large_jobs.Placed(item) for item in tree.values()]
-        job = put(queue, placed, large_jobs.touch_placed, parallel=parallel)
+        placed = [large_jobs.Wrapped(item) for item in tree.values()]
+        job = put(queue, placed, large_jobs.touch_wrapped, parallel=parallel)
         gone.add(33)
         large_jobs.bad.add(34)
         run_jobs(any_db)
@@ -839,12 +846,12 @@ def test_a_list_of_what_is_referred_to(any_db: Any, queue: Any, tree: Any, paral
         first, second = job.result.set_aside
         assert (first.failure.type, second.shown) == (
             "zodbjobs.errors.ObjectGone",
-            "<placed 34>",
+            "<wrapped 34>",
         )
         gone.clear()
         large_jobs.bad.clear()
         assert first.item.item.number == 33
-        put(queue, job.result.set_aside, large_jobs.touch_placed)
+        put(queue, job.result.set_aside, large_jobs.touch_wrapped)
         run_jobs(any_db)
         assert counts(tree) == [1] * NUMBER
     finally:
@@ -933,3 +940,44 @@ def test_what_was_cancelled_in_parallel_goes_on_where_it_was(
     run_jobs(any_db)
     assert counts(tree) == [1] * NUMBER
     assert job.result == (NUMBER, ())
+
+
+def test_a_list_of_what_is_stored_as_references(
+    any_db: Any, connection: Any, queue: Any, tree: Any
+) -> None:
+    references.register(
+        "there", large_jobs.is_placed, lambda one: (one.item, "here"), large_jobs.Placed
+    )
+    try:
+        put(queue, [large_jobs.Placed(item, "") for item in tree.values()], large_jobs.touch_it)
+        run_jobs(any_db)
+    finally:
+        references.unregister("there")
+    assert counts(tree) == [1] * NUMBER
+    assert set(large_jobs.met) == {"here"}
+
+
+def test_a_long_list_is_loaded_once(any_db: Any, connection: Any, queue: Any) -> None:
+    number = 3 * defaults.SWEEP_ROOM
+    items = connection.root()["many"] = [large_jobs.Item(n) for n in range(number)]
+    transaction.commit()
+    job = put(queue, items, large_jobs.look_at_source, seconds=3600)
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.result.done == number
+    assert len(set(map(id, large_jobs.met))) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_parts_have_what_was_said_of_the_whole(
+    any_db: Any, queue: Any, tree: Any, limit: float | None
+) -> None:
+    queue.timeout = 50
+    policy = zodbjobs.Retry(3)
+    job = zodbjobs.Sweep(tree, large_jobs.note_options, parallel=3)
+    job.retry_policy = policy
+    queue.put(job, priority=5, timeout=limit, owner="bob", realm="/shop")
+    transaction.commit()
+    run_jobs(any_db)
+    expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
+    assert set(large_jobs.met) == {expected}

@@ -16,7 +16,7 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import insights
-from zodbjobs.runtime.measures import JOB, RESULTS, STEP, Measures
+from zodbjobs.runtime.measures import JOB, RESULTS, STEP, TOGETHER, Measures
 from zodbjobs.runtime.tasks.heartbeat import Heartbeat
 from zodbjobs.runtime.tasks.rescue import rescue
 from zodbjobs.stored.counters import Counters
@@ -259,12 +259,23 @@ def retried(job: zodbjobs.Job, **options: Any) -> zodbjobs.Job:
 
 def test_attempts_that_another_one_follows(any_db: Any, queue: Any) -> None:
     queue.put(retried(zodbjobs.Job(sample.fail_until, 3), times=5))
-    queue.put(zodbjobs.Job(sample.snooze_once, timedelta(0)))
     queue.put(retried(zodbjobs.Job(sample.fail), times=1, delay=3600))
     transaction.commit()
     run_jobs(any_db)
     assert of_queue(queue).retried == 3
-    assert finished(queue) == {"succeeded": 2}
+    assert finished(queue) == {"succeeded": 1}
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_snooze_is_no_retry(any_db: Any, queue: Any, seconds: int) -> None:
+    with moving_clock() as moved:
+        queue.put(zodbjobs.Job(sample.snooze_once, timedelta(seconds=seconds)))
+        transaction.commit()
+        run_jobs(any_db)
+        moved.advance(2)
+        run_jobs(any_db)
+    assert finished(queue) == {"succeeded": 1}
+    assert of_queue(queue).retried == 0
 
 
 def test_jobs_that_are_taken_back(any_db: Any, queue: Any) -> None:
@@ -322,6 +333,21 @@ def test_results_that_are_committed_together(db: Any, queue: Any) -> None:
     assert sum(found.commits[RESULTS].classes) == 1
     bounds = zodbjobs.defaults.COMMIT_JOBS_BUCKETS
     assert found.commit_jobs.classes.index(1) == bounds.index(5)
+
+
+def test_jobs_that_share_a_commit_are_a_kind(db: Any, queue: Any, account: Any) -> None:
+    jobs = [zodbjobs.Job(account.deposit, 1) for _ in range(5)]
+    for job in jobs:
+        job.transactional = True
+    queue.put_many(jobs)
+    transaction.commit()
+    with bench(db) as worker:
+        worker.run()
+        worker.runner.flush()
+    found = totals(queue)
+    assert sum(found.commits[TOGETHER].classes) == 1
+    assert found.commit_jobs.total == 5
+    assert JOB not in found.commits
 
 
 def test_the_heartbeat_writes_what_was_measured(db: Any, queue: Any) -> None:

@@ -12,11 +12,13 @@ import transaction
 from plone import api
 from plone.app.testing import login
 from plone.locking.interfaces import ILockable
-from plone_rest import ASYNC, Site, as_manager, asked, put, sources
+from plone_rest import ASYNC, PASSWORD, Site, as_manager, asked, put, sources
 from plone_rest import _layer as _layer
 from plone_rest import ada as ada
 from plone_rest import site as site
+from Products.CMFPlone.factory import addPloneSite
 from Products.CMFPlone.interfaces.constrains import ISelectableConstrainTypes
+from zope.component.hooks import setSite
 
 import zodbjobs
 from zodbjobs import defaults, operations
@@ -128,7 +130,7 @@ ANSWERS = [
     ("ada", "inbox/page0/@workflow/publish/more", {}, 404, 404),
     ("mia", "inbox/page0/@workflow/publish", {}, 401, 401),
     ("bob", "inbox/page0/@workflow/publish", {}, 400, 400),
-    ("ada", "@workflow/publish", {}, 400, 400),
+    ("ada", "pages/@workflow/publish", {}, 400, 400),
 ]
 
 
@@ -149,6 +151,7 @@ def prepare_what_is_refused(site: Site) -> None:
         types.setLocallyAllowedTypes(["Document"])
         types.setImmediatelyAddableTypes(["Document"])
         site.portal.portal_workflow.doActionFor(site.portal.archive, "publish")
+        site.portal.portal_workflow.setChainForPortalTypes(["Folder"], "")
 
 
 def test_answers_are_those_of_plone_restapi_or_better(site: Site) -> None:
@@ -175,10 +178,11 @@ def test_dates_of_a_publication_are_looked_at_in_the_job(site: Site, ada: Any) -
 def test_a_transition_may_have_a_long_name_and_a_title_what_it_likes(site: Site, ada: Any) -> None:
     with as_manager(site):
         site.portal.inbox.page0.title = "a\nb\x00<b>${target}" + "y" * 2000
+        site.portal.portal_workflow.setChainForPortalTypes(["Folder"], "")
     job = put(ada, "archive/@copy", {"source": "/inbox/page0"})
     assert job["title"].startswith("Copy “a\nb\x00<b>${target}y")
     assert job["title"].endswith("…” to “Archive”")
-    job = put(ada, f"@workflow/{'x' * 2000}", {"include_children": True})
+    job = put(ada, f"archive/@workflow/{'x' * 2000}", {"include_children": True})
     assert job["title"].startswith("x" * 60 + "…: “")
 
 
@@ -269,7 +273,7 @@ def test_the_list_is_that_of_the_site(site: Site) -> None:
     with as_manager(site):
         here = put_in_plone(plone_jobs.look, site.portal)
         there = put_in_plone(plone_jobs.look, site.portal, realm="/elsewhere")
-    site.app.acl_users.userFolderAddUser("root", "correct horse battery", ["Manager"], [])
+    site.app.acl_users.userFolderAddUser("root", PASSWORD, ["Manager"], [])
     transaction.commit()
     root = site.client("root")
     listed = root.get("@jobs").json()["items"]
@@ -305,3 +309,45 @@ def test_ones_own_copy_may_be_retried_but_not_any_job_of_ones_own(site: Site, ad
     assert ada.post(f"{job['@id']}/retry").status_code == 409
     deeds = zodbjobs.insights.list_audit(site.app._p_jar)
     assert {(deed.action, deed.by) for deed in deeds} >= {("retry", "/plone/acl_users/ada")}
+
+
+# Two sites in one database
+
+
+def add_site(site: Site, name: str) -> None:
+    """A site with an Ada of its own, who has the same password."""
+    site.app.acl_users.userFolderAddUser("root", PASSWORD, ["Manager"], [])
+    login(site.app, "root")
+    profiles = ("plone.app.contenttypes", "plone.restapi", "zodbjobs.plone")
+    ids = [f"{profile}:default" for profile in profiles]
+    made = addPloneSite(site.app, name, setup_content=False, extension_ids=ids)
+    setSite(made)
+    made.acl_users.userFolderAddUser("ada", PASSWORD, ["Member", "Editor", "Contributor"], [])
+    made.invokeFactory("Folder", "archive", title="Archive")
+    setSite(None)
+    transaction.commit()
+
+
+def test_users_of_one_id_in_two_sites_are_two(site: Site, ada: Any) -> None:
+    """Also where the one site is reached by way of the other."""
+    job_id = put(ada, "archive/@copy", {"source": "/inbox/page0"})["@id"].rpartition("/")[2]
+    add_site(site, "other")
+    server = site.base.rpartition("/")[0]
+    for path in ("other", "plone/other", "other/plone"):
+        theirs = site.client("ada", base=f"{server}/{path}")
+        assert job_id not in theirs.get("@jobs").text
+        for method, more in (("GET", ""), ("DELETE", ""), ("POST", "/retry")):
+            assert theirs.request(method, f"@jobs/{job_id}{more}").status_code == 404, path
+    assert asked(ada, {"@id": f"{site.base}/@jobs/{job_id}"})["outcome"] is None
+    root = site.client("root", base=f"{server}/other")
+    assert root.get("@jobs").json()["items"] == []
+
+
+def test_a_site_that_is_made_anew_has_no_job_of_the_old_one(site: Site, ada: Any) -> None:
+    """Its Ada could see the job, for she has the id, and isn't acted for."""
+    job = put(ada, "archive/@copy", {"source": "/inbox/page0"})
+    setSite(None)
+    site.app._delObject("plone", suppress_events=True)
+    add_site(site, "plone")
+    zodbjobs.testing.run_jobs(site.db)
+    assert asked(ada, job)["error"]["type"] == "SiteGone"

@@ -34,6 +34,7 @@ LABELS = {
     "zodbjobs_jobs": {"queue", "state"},
     "zodbjobs_oldest_due_age_seconds": {"queue"},
     "zodbjobs_queue_paused": {"queue"},
+    "zodbjobs_schedule_lateness_seconds": set(),
     "zodbjobs_worker_heartbeat_age_seconds": set(),
     "zodbjobs_worker_threads": {"state"},
     "zodbjobs_workers": {"state"},
@@ -133,7 +134,7 @@ def test_all_outcomes_states_and_kinds_are_there_from_the_start(db: Any, queue: 
     for name, label, values in (
         ("zodbjobs_jobs", "state", 7),
         ("zodbjobs_finished_total", "outcome", 6),
-        ("zodbjobs_conflicts_total", "kind", 4),
+        ("zodbjobs_conflicts_total", "kind", 5),
         ("zodbjobs_workers", "state", 4),
         ("zodbjobs_worker_threads", "state", 3),
     ):
@@ -206,6 +207,17 @@ def test_for_how_long_the_oldest_has_been_due(db: Any, queue: Any) -> None:
         assert of_default(db, "zodbjobs_oldest_due_age_seconds") == 0
         moved.advance(40)
         assert of_default(db, "zodbjobs_oldest_due_age_seconds") == pytest.approx(30, abs=0.01)
+
+
+def test_for_how_long_a_schedule_is_due(db: Any, queue: Any) -> None:
+    with moving_clock() as moved:
+        at = clock.to_datetime(clock.now()) + timedelta(minutes=1)
+        queue.parent.schedules.create("once", sample.nothing, at=[at])
+        transaction.commit()
+        assert value(db, "zodbjobs_schedule_lateness_seconds") == 0
+        moved.advance(90)
+        found = value(db, "zodbjobs_schedule_lateness_seconds")
+        assert found == pytest.approx(30, abs=0.01)
 
 
 def test_a_pause_is_told(db: Any, queue: Any) -> None:
@@ -283,6 +295,27 @@ def test_a_reading_takes_a_bounded_time(db: Any, queue: Any, slow_count: list[An
     for _ in range(3):
         put_of(collector)
     assert put_of(collector) == 2
+
+
+def test_what_is_counted_as_one_queue_waits_for_all_of_it(
+    db: Any, queue: Any, slow_count: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "METRICS_QUEUES", 1)
+    for name in "ab":
+        queue.parent.create(name)
+        transaction.commit()
+    collector = metrics.Collector(db, seconds=7.5)
+
+    def labels() -> set[str]:
+        body, _ = metrics.text_of(collector.collect())
+        found = re.findall(r'^zodbjobs_put_total{queue="(.*)"}', body.decode(), re.MULTILINE)
+        return set(found)
+
+    assert [labels() for _ in range(3)] == [
+        {metrics.DEFAULT_QUEUE},
+        {metrics.DEFAULT_QUEUE},
+        {metrics.DEFAULT_QUEUE, metrics.OTHER},
+    ]
 
 
 def test_what_is_printed_once_is_whole(db: Any, queue: Any, slow_count: list[Any]) -> None:

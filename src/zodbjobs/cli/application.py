@@ -16,6 +16,7 @@ Both raise CommandError in place of what a configuration can be refused with.
 from __future__ import annotations
 
 import importlib
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -48,6 +49,12 @@ KINDS = {
 }
 
 
+def without_values(path: str) -> str:
+    """``FILE?NAME=***`` for ``FILE?NAME=VALUE``."""
+    file, question, rest = path.partition("?")
+    return file + question + re.sub(r"=[^&#]*", "=***", rest)
+
+
 @dataclass(frozen=True)
 class Application:
     """One application. Its text is that of the command line, for errors with a cure."""
@@ -56,7 +63,12 @@ class Application:
     path: str
 
     def __str__(self) -> str:
-        return f"{self.option} {self.path}"
+        return f"{self.option} {self.shown}"
+
+    @property
+    def shown(self) -> str:
+        """The path without the values of variables that follow it: one may be a password."""
+        return without_values(self.path)
 
     @property
     def served(self) -> str:

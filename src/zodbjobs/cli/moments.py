@@ -28,3 +28,14 @@ def moment_of(text: str) -> datetime:
         raise click.BadParameter(
             f"{text!r} is no time; write it as 2026-03-01T12:00, or as 90m for 90 minutes ago"
         ) from None
+
+
+def span_of(text: str) -> timedelta:
+    """A duration: 90s, 5m, 12h, 1d. Raises BadParameter if the text is none."""
+    span = _AGO.fullmatch(text)
+    try:
+        if span is not None:
+            return timedelta(**{_UNITS[span[2]]: float(span[1])})
+    except OverflowError:
+        pass
+    raise click.BadParameter(f"{text!r} is no duration; write it as 90s, 5m, 12h or 1d")

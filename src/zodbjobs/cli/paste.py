@@ -13,6 +13,7 @@ from typing import Any
 from transaction.interfaces import TransientError
 from zc.lockfile import LockError
 
+from zodbjobs.cli.application import without_values
 from zodbjobs.cli.database import FileInUse, open_uri
 from zodbjobs.cli.errors import CommandError, without_passwords
 from zodbjobs.terminal import one_line
@@ -31,7 +32,7 @@ def opened(path: str, *, read_only: bool, wait_seconds: int | None) -> Iterator[
     """The primary database, with the others that the settings of the application name in its
     `databases`. The application isn't made.
     """
-    loader = _loader(path)
+    loader, path = _loader(path), without_values(path)
     uris = _uris(path, _read(path, lambda: _settings(loader, loader.uri.fragment or "main")))
     if _PRIMARY not in uris:
         raise CommandError(
@@ -50,7 +51,7 @@ def opened(path: str, *, read_only: bool, wait_seconds: int | None) -> Iterator[
 @contextlib.contextmanager
 def started(path: str) -> Iterator[Any]:
     """The primary database of the application, which is made in this process."""
-    loader = _loader(path)
+    loader, path = _loader(path), without_values(path)
     if "loggers" in _read(path, loader.get_sections):
         _read(path, loader.setup_logging)
     _read(path, loader.get_wsgi_app_settings)  # which says in a line what is wrong with the file
@@ -79,7 +80,7 @@ def _loader(path: str) -> Any:
         )
     import plaster
 
-    return _read(path, lambda: plaster.get_loader(path, protocols=["wsgi"]))
+    return _read(without_values(path), lambda: plaster.get_loader(path, protocols=["wsgi"]))
 
 
 def _read(path: str, read: Any) -> Any:

@@ -58,6 +58,7 @@ def supervise(
     *,
     create: bool = False,
     address: str | None = None,
+    schedules: str | None = None,
 ) -> int:
     """Run `processes` workers until a signal; returns the status to exit with.
 
@@ -65,7 +66,7 @@ def supervise(
     Each worker of an application starts that by itself. Raises CommandError if the database
     can't be opened or served.
     """
-    supervisor = _Supervisor(queues, threads, processes)
+    supervisor = _Supervisor(queues, threads, processes, schedules)
     if isinstance(database, Application) or is_uri(database):
         if create or address:
             raise CommandError("--create and --address are for paths; a URI has a server already")
@@ -80,7 +81,10 @@ def supervise(
 class _Supervisor:
     """Handles the events of signals and children, one after the other."""
 
-    def __init__(self, queues: list[str] | None, threads: int, processes: int) -> None:
+    def __init__(
+        self, queues: list[str] | None, threads: int, processes: int, schedules: str | None
+    ) -> None:
+        self._schedules = schedules
         self._queues = queues
         self._threads = threads
         self._processes = processes
@@ -165,6 +169,7 @@ class _Supervisor:
         for number in range(1, self._processes + 1):
             settings: dict[str, Any] = {"name": f"worker {number}", **where}
             settings |= {"queues": self._queues, "threads": self._threads}
+            settings["schedules"] = self._schedules
             settings |= self._watched.settings()
             settings["pipes"] = self._pipes.for_worker()
             worker = ChildProcess(
@@ -311,7 +316,7 @@ def _check_shared(database: Database, db: Any) -> None:
         alone = [each for each in db.databases.values() if abilities.is_for_one_process(each)]
         if alone:
             raise CommandError(
-                f"{alone[0].storage.getName()} is for one process, and {database.path} names it; "
+                f"{alone[0].storage.getName()} is for one process, and {database.shown} names it; "
                 f"have a ZEO server share it, and say {database.served} there, or leave "
                 "--processes out"
             )

@@ -15,6 +15,7 @@ from zodbjobs.cli.application import Application
 from zodbjobs.cli.database import SERVER_SECONDS, opened
 from zodbjobs.cli.errors import CommandError, errors_in_one_line, without_passwords
 from zodbjobs.cli.log_output import set_up_logging
+from zodbjobs.cli.worker_command import found_schedules
 from zodbjobs.runtime import signals
 from zodbjobs.runtime.service import Lines, Service
 from zodbjobs.runtime.worker import Worker
@@ -40,7 +41,8 @@ def main() -> None:
             signals.taken(lambda number: stop.set()),
             _database(settings) as db,
         ):
-            worker = Worker(db, settings["queues"], settings["threads"])
+            declared = found_schedules(settings["schedules"])
+            worker = Worker(db, settings["queues"], settings["threads"], schedules=declared)
             status = worker.run_until(stop, service=_supervisor(settings))
     except CommandError as error:
         log.error("%s", without_passwords(one_line(error.message)))

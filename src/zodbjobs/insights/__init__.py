@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
 from zodbjobs.insights.audit import list_audit
+from zodbjobs.insights.conflicts import ConflictInfo, list_conflicts
 from zodbjobs.insights.counting import most_jobs
 from zodbjobs.insights.health import Health, Problem, check_health
 from zodbjobs.insights.infos import (
@@ -28,6 +29,14 @@ from zodbjobs.insights.jobs import find_job, job_details, job_info
 from zodbjobs.insights.numbers import all_queue_stats, is_empty, list_workers, queue_stats
 from zodbjobs.insights.periods import Period, list_periods
 from zodbjobs.insights.quotas import QuotaInfo, list_quotas
+from zodbjobs.insights.schedules import (
+    RunInfo,
+    ScheduleDetails,
+    ScheduleInfo,
+    list_schedules,
+    schedule_details,
+    schedule_lateness,
+)
 from zodbjobs.insights.search import JobList, list_jobs
 from zodbjobs.insights.totals import (
     HeldJobs,
@@ -44,6 +53,7 @@ from zodbjobs.insights.tree import TreeRow, job_tree
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
+    "ConflictInfo",
     "Health",
     "HeldJobs",
     "Histogram",
@@ -58,6 +68,9 @@ __all__ = [
     "QueueStats",
     "QueueTotals",
     "QuotaInfo",
+    "RunInfo",
+    "ScheduleDetails",
+    "ScheduleInfo",
     "ShardJobs",
     "Times",
     "Totals",
@@ -76,12 +89,16 @@ __all__ = [
     "job_tree",
     "jobs_for",
     "list_audit",
+    "list_conflicts",
     "list_jobs",
     "list_periods",
     "list_quotas",
+    "list_schedules",
     "list_workers",
     "most_jobs",
     "queue_stats",
     "read_totals",
+    "schedule_details",
+    "schedule_lateness",
     "stored_agents",
 ]

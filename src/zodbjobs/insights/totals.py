@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from zodbjobs import clock
 from zodbjobs.insights.due import oldest_due
 from zodbjobs.insights.infos import Info, WorkerInfo
 from zodbjobs.insights.numbers import Leased, Waiting, list_workers
+from zodbjobs.insights.schedules import schedule_lateness
 from zodbjobs.stored.counters import Counters, Measured
 from zodbjobs.stored.lifecycle import pausing, tallies
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -81,13 +82,15 @@ class Totals(Info):
     """What was counted of a database, also by workers that are gone, and the workers of now.
 
     `conflicts` and `commits` by kind (see `runtime.measures`), the latter by COMMIT_BUCKETS;
-    `commit_jobs` by COMMIT_JOBS_BUCKETS. The queues come in the order in which they were made.
+    `commit_jobs` by COMMIT_JOBS_BUCKETS. `schedule_lateness`: see there. The
+    queues come in the order in which they were made.
     """
 
     queues: tuple[QueueTotals, ...]
     conflicts: Mapping[str, int]
     commits: Mapping[str, Histogram]
     commit_jobs: Histogram
+    schedule_lateness: timedelta
     workers: tuple[WorkerInfo, ...]
 
 
@@ -127,6 +130,7 @@ def read_totals(place: Any) -> Totals:
         counters.conflicts,
         {kind: _histogram(measured) for kind, measured in counters.commits.items()},
         _histogram(counters.commit_jobs),
+        schedule_lateness(place),
         tuple(list_workers(place)),
     )
 

@@ -1,13 +1,14 @@
 """Operations for operators: cancel, retry, remove and forget, of one job or many; pause, resume
-and drain, of a queue; change, add and remove, of the agents of a worker.
+and drain, of a queue; change, add and remove, of the agents of a worker; create, edit, pause,
+resume, run and remove, of schedules.
 
 The command line uses them. Each function takes the open ZODB.DB. Those of jobs take ids, and
 return an `OperationResult` for each, in their order; an id that is given twice is one.
 
 The functions commit. They work in transactions of their own on a connection of their own, up
 to OPERATION_BATCH jobs in each. What the caller has not committed isn't seen and stays as it
-is; the caller sees what was done in its next transaction. `zodbjobs.operations.deeds` does the
-same in the caller's transaction, as the pages do it in that of a request.
+is; the caller sees what was done in its next transaction. `zodbjobs.operations.deeds`, and
+`schedule_deeds`, do the same in the caller's transaction, as the pages do it in that of a request.
 
 One bad job stops no other: when a transaction fails, each half of its jobs gets one of its
 own, down to a job alone, and that one is refused with the reason. A conflict is retried
@@ -37,6 +38,14 @@ from zodbjobs.operations.committing import (
 )
 from zodbjobs.operations.matching import act_on_matching
 from zodbjobs.operations.results import OperationResult
+from zodbjobs.operations.schedules import (
+    create_schedule,
+    edit_schedule,
+    pause_schedule,
+    remove_schedule,
+    resume_schedule,
+    run_schedule,
+)
 
 __all__ = [
     "OperationResult",
@@ -46,11 +55,17 @@ __all__ = [
     "cancel",
     "change_agent",
     "change_quota",
+    "create_schedule",
     "drain",
+    "edit_schedule",
     "forget",
     "pause",
+    "pause_schedule",
     "remove",
     "remove_agent",
+    "remove_schedule",
     "resume",
+    "resume_schedule",
     "retry",
+    "run_schedule",
 ]

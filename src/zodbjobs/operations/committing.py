@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import transaction
@@ -64,7 +65,7 @@ def pause(
 
     Commits. Raises UnknownQueue, and BadArgument without a reason.
     """
-    _commit(db, lambda connection: deeds.pause(connection, queue, reason, match, by))
+    commit(db, lambda connection: deeds.pause(connection, queue, reason, match, by))
 
 
 def resume(
@@ -79,7 +80,7 @@ def resume(
 
     Commits. Raises UnknownQueue, and BadArgument for a `match` that isn't paused.
     """
-    return _commit(db, lambda connection: deeds.resume(connection, queue, match, by, why))
+    return commit(db, lambda connection: deeds.resume(connection, queue, match, by, why))
 
 
 def drain(db: Any, queue: str, reason: str, *, by: str | None = None) -> None:
@@ -87,23 +88,31 @@ def drain(db: Any, queue: str, reason: str, *, by: str | None = None) -> None:
 
     Commits. Raises UnknownQueue, and BadArgument without a reason.
     """
-    _commit(db, lambda connection: deeds.drain(connection, queue, reason, by))
+    commit(db, lambda connection: deeds.drain(connection, queue, reason, by))
 
 
 def change_quota(
     db: Any,
     queue: str,
     name: str,
-    size: int,
+    size: int | Literal[Unsaid.UNSAID] | None = UNSAID,
     *,
+    rate: int | Literal[Unsaid.UNSAID] | None = UNSAID,
+    per: timedelta | None = None,
+    burst: int | None = None,
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Let so many jobs that name a quota of the queue run at once.
+    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time;
+    what is left out stays.
 
-    Commits. Raises UnknownQueue, UnknownQuota, and BadArgument for a size that can't be.
+    Commits. Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """
-    _commit(db, lambda connection: deeds.change_quota(connection, queue, name, size, by, why))
+    limits: dict[str, Any] = {"rate": rate, "per": per, "burst": burst}
+    commit(
+        db,
+        lambda connection: deeds.change_quota(connection, queue, name, size, by, why, **limits),
+    )
 
 
 def change_agent(
@@ -118,7 +127,7 @@ def change_agent(
     why: str | None = None,
 ) -> None:
     """Change agents of a worker; see `deeds.change_agent`. Commits; raises what that raises."""
-    _commit(
+    commit(
         db,
         lambda connection: deeds.change_agent(
             connection, worker, queue, number, size=size, filter=filter, by=by, why=why
@@ -137,7 +146,7 @@ def add_agent(
     why: str | None = None,
 ) -> None:
     """Add an agent to a worker; see `deeds.add_agent`. Commits, and raises what that raises."""
-    _commit(
+    commit(
         db,
         lambda connection: deeds.add_agent(
             connection, worker, queue, size, filter, by=by, why=why
@@ -155,7 +164,7 @@ def remove_agent(
     why: str | None = None,
 ) -> None:
     """Remove agents of a worker; see `deeds.remove_agent`. Commits; raises what that raises."""
-    _commit(
+    commit(
         db,
         lambda connection: deeds.remove_agent(connection, worker, queue, number, by=by, why=why),
     )
@@ -167,7 +176,10 @@ _T = TypeVar("_T")
 _ATTEMPTS = 20
 
 
-def _commit(db: Any, change: Callable[[Any], _T]) -> _T:
+def commit(db: Any, change: Callable[[Any], _T]) -> _T:
+    """Call `change` with a connection of its own, commit, and return what it returned; after a
+    conflict again.
+    """
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:

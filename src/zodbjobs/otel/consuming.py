@@ -24,7 +24,6 @@ class _Attempt:
 
     def __init__(self, event: JobStarted, span: Span, origin: Context) -> None:
         job: Job = event.job
-        self.name = _name(event)
         self.span = span
         self.context = trace.set_span_in_context(span, origin)
         # Its arguments as they are now: they are gone when there is an exception to be shown.
@@ -45,14 +44,20 @@ class Consumer:
 
     def _running(self, event: Event) -> _Attempt | None:
         """The attempt of this thread that is told of."""
-        attempt: _Attempt | None = getattr(self._local, "attempt", None)
-        return None if attempt is None or attempt.name != _name(event) else attempt
+        return self._attempts.get(_name(event))
+
+    @property
+    def _attempts(self) -> dict[tuple[str, str, str, int], _Attempt]:
+        """Those of this thread that haven't ended: several, if they share their commit."""
+        found: dict[tuple[str, str, str, int], _Attempt]
+        found = self._local.__dict__.setdefault("attempts", {})
+        return found
 
     def started(self, event: JobStarted) -> None:
         """An attempt begins, or begins again: the job's context variables have its span."""
         attempt = self._running(event)
         if attempt is None:
-            attempt = self._local.attempt = self._begin(event)
+            attempt = self._attempts[_name(event)] = self._begin(event)
         context.attach(attempt.context)  # of the attempt alone, so it needn't be detached
 
     def _begin(self, event: JobStarted) -> _Attempt:
@@ -87,10 +92,9 @@ class Consumer:
 
     def ended(self, event: AttemptEnded) -> None:
         """The attempt is over."""
-        attempt = self._running(event)
+        attempt = self._attempts.pop(_name(event), None)
         if attempt is None:
             return
-        self._local.attempt = None
         span = attempt.span
         span.set_attribute("zodbjobs.outcome", event.outcome)
         if event.conflicts:

@@ -34,19 +34,21 @@ class Producer:
         except KeyError:
             puts = {}
             txn.set_data(_PUTS, puts)
-        origin = self._origin(job)
-        place = (event.queue, words.ids(words.span_in(origin)))
+        here = trace.get_current_span()
+        origin: Context | None = None
+        place: tuple[str, Any] = (event.queue, here)
+        if not here.get_span_context().is_valid:
+            origin = self._origin(job)
+            place = (event.queue, words.ids(words.span_in(origin)))
         if place not in puts:
             puts[place] = _Put(self._start(event.queue, origin, job), origin)
             telling.after_commit(job._p_jar, puts[place].end, puts[place].holds)
         puts[place].add(job)
 
     def _origin(self, job: Job) -> Context | None:
-        """The context that a job is put in, None: the current one. A callback may be put by the
-        thread that commits the end of its parent with others.
+        """The context that a job is put in, None: the current one, though there is no span. A
+        callback may be put by the thread that commits the end of its parent with others.
         """
-        if words.span_in(None) is not None:
-            return None
         parent: Job | None = followers.source_of(job)
         shard = None if parent is None else completion.shard_of(parent)
         if parent is not None and shard is not None:

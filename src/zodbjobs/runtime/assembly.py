@@ -18,6 +18,7 @@ from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.wakeup import Wakeup
 from zodbjobs.runtime.workload import Workload
 from zodbjobs.stored.agents import Agent
+from zodbjobs.stored.schedule import Schedule
 
 
 class Options(NamedTuple):
@@ -33,6 +34,8 @@ class Options(NamedTuple):
     heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS
     #: As many stuck threads end it; None for the default.
     stuck_threads: int | None = None
+    #: Those that its code declares.
+    schedules: Sequence[Schedule] = ()
     #: Whether it claims from all shards, and leaves none to other workers.
     owns_all: bool = False
 
@@ -48,7 +51,9 @@ class Parts:
         self._db = db
         self._stopping = stopping
         agents = options.agents or [Agent.of_all(options.queues, options.threads)]
-        self.registration = registration = Registration(db, agents, options.heartbeat_seconds)
+        self.registration = registration = Registration(
+            db, agents, options.heartbeat_seconds, options.schedules
+        )
         one_process = abilities.is_for_one_process(db)
         self._group_commit = options.group_commit
         self._group_jobs = defaults.GROUP_JOBS if one_process else defaults.SERVER_GROUP_JOBS
@@ -68,6 +73,7 @@ class Parts:
             stopping,
             options.heartbeat_seconds,
             registration.measures,
+            [registration.conflicts],
         )
 
     @property
@@ -83,7 +89,7 @@ class Parts:
     def make_slot(self, agent: bytes) -> Slot:
         """The slot of another thread of an agent, given by its object id."""
         group = Group(self._group_commit, self._group_jobs)
-        return Slot(group, agent, self.registration.measures)
+        return Slot(group, agent, self.registration.measures, self.registration.conflicts)
 
     def make_runner(self, slot: Slot) -> Runner:
         """The runner of a slot, with a connection of its own for the calling thread only."""

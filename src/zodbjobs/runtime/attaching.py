@@ -32,6 +32,7 @@ def attach(
     name, folder = _checked(job, name)
     content_type = checked_type(content_type, name)
     _check_attempt(attempt)
+    attempt.go_alone()  # the file isn't there any more, or isn't read twice, in another attempt
     if consume:
         return _add(job, name, content_type, _checked_path(data, name))
     with _source(data, name, job) as file, _copied(file, folder, name, attempt) as path:

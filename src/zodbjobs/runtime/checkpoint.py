@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from zodbjobs import clock
 from zodbjobs.errors import BadStatus, Cancelled, GivenBack
 from zodbjobs.queue_names import spoken
 from zodbjobs.runtime.committer import Committer
@@ -60,8 +61,8 @@ class Checkpoints:
             raise BadStatus(
                 f"{job!r} can make a checkpoint only in the thread that the worker called it in"
             )
-
         self.check(attempt)
+        attempt.go_alone()
         self._thread_session.check_joined()
         try:
             self.make(attempt, lambda: checkpoints.set_cursor(job, cursor))
@@ -93,6 +94,7 @@ class Checkpoints:
             raise _taken(job)
         attempt.conflicts = 0
         attempt.has_checkpoint = True
+        attempt.uncommitted_since = clock.now()
         self._let_others()
         self.go_on(attempt)
 

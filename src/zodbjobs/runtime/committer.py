@@ -14,7 +14,7 @@ from zodbjobs import clock
 from zodbjobs.errors import BadArgument
 from zodbjobs.interfaces import FAILED
 from zodbjobs.runtime import transactions
-from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, RESULTS, TOGETHER
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.runtime.transactions import Backoff
@@ -57,34 +57,39 @@ class Committer:
         self._backoff = backoff
         self._commits_wait = commits_wait
 
-    def commit(self, result: AttemptResult) -> bool:
-        """Commit what a job wrote with its result, and the results that wait; False if the job
-        was taken away, for then nothing of it is committed. Raises what the commit raises;
-        nothing is lost then.
+    def commit(self, results: Sequence[AttemptResult], is_group: bool = False) -> float | None:
+        """Commit what jobs wrote in one transaction with their results, and the results that
+        wait; the seconds that this took. None if one of them was taken away, for then nothing of
+        all that is committed. Raises what the commit raises; nothing is lost then.
+
+        Those of one bundle that may end together do so in its shared results. The time is counted
+        as the job's, unless that is of a group.
         """
         session = self._thread_session.session
         group = self._slot.group.take()
         start = time.monotonic()
         try:
             written = self._take_along(session.record, group) if group else []
-            if not complete.write_each(session.record, [result]):
+            if len(complete.write(session.record, results)) < len(results):
                 session.manager.abort()  # its effects must not come with the others' results
                 self._slot.group.give_back(group)
-                return False
-            if result.job is not None:
-                labels.sign(session.manager, result.job)
+                return None
+            labels.sign(session.manager, [result.job for result in results if result.job])
             session.manager.commit()
         except BaseException:
             session.manager.abort()
             self._slot.group.give_back(group)
             raise
         spent = time.monotonic() - start
-        self._slot.seconds += spent
-        if not self._commits_wait:
-            self._slot.shareable += spent
-        self._slot.measures.committed(JOB, spent, len(written) + 1)
-        self._done([*written, result], group)
-        return True
+        if not is_group:
+            self._slot.seconds += spent
+            if not self._commits_wait:
+                self._slot.shareable += spent
+        kind = TOGETHER if is_group else JOB
+        self._slot.measures.committed(kind, spent, len(written) + len(results))
+        self._slot.conflicts.committed(results)
+        self._done([*written, *results], group)
+        return spent
 
     def checkpoint(self, job: Job, write: Callable[[], bool]) -> bool:
         """Commit what a job that goes on has done so far, with what `write` writes of that, and
@@ -99,7 +104,7 @@ class Committer:
             written = self._take_along(session.record, group) if group else []
             is_written = write()
             if is_written:
-                labels.sign(session.manager, job)
+                labels.sign(session.manager, [job])
                 session.manager.commit()
         except BaseException:
             session.manager.abort()

@@ -26,24 +26,35 @@ if TYPE_CHECKING:
 current: ContextVar[Attempt] = ContextVar("zodbjobs.current")
 
 
+class RunAlone(BaseException):
+    """Ends an attempt that shares its transaction: it is made again in one of its own.
+
+    No code of the job's is to catch it as an error.
+    """
+
+
 class Attempt:
     """One call of a job while it runs: its thread writes it, the dispatcher reads it.
 
     `changes` counts what the job has told; `written` how much of that others can see. `cancelled`
     is set once the job was taken away, `timed_out` if that was for its timeout; `shown` is its
-    repr then. `deadline` is the end of the timeout by the monotonic clock, None without one.
+    repr then. `is_behind`: effects of other jobs are in its transaction; `must_be_alone`: they
+    mustn't be. `deadline` is the end of the timeout by the monotonic clock, None without one.
     """
 
     __slots__ = (
         *("agent", "annotations", "broken", "cancelled", "changes", "checkpoints", "conflicts"),
-        *("connection", "deadline", "given_back", "has_checkpoint", "job", "key", "log", "pause"),
-        *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
+        *("connection", "deadline", "given_back", "has_checkpoint", "is_behind", "job"),
+        *("key", "log", "must_be_alone", "pause", "policy", "shown", "started"),
+        *("stop_coroutine", "timed_out", "uncommitted_since", "worker", "written"),
     )
 
     def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
         self.key = key
         self.job = job
         self.started = started
+        #: Since when a conflict costs what it has done, in microseconds.
+        self.uncommitted_since = started
         #: The id of the worker.
         self.worker = ""
         #: The job's, as it was when the attempt began.
@@ -54,6 +65,7 @@ class Attempt:
         self.connection: Any = None
         self.annotations: dict[str, Any] | None = None
         self.log: deque[str] | None = None
+        self.is_behind = self.must_be_alone = False
         self.cancelled = False
         self.timed_out = False
         self.shown = ""
@@ -77,6 +89,15 @@ class Attempt:
     def is_overdue(self) -> bool:
         """Whether it has run for longer than its timeout."""
         return self.deadline is not None and clock.monotonic() >= self.deadline
+
+    def go_alone(self) -> None:
+        """Have nothing of other jobs in the transaction, nor anything come after this one's.
+
+        Raises RunAlone if there is: the attempt is made again.
+        """
+        self.must_be_alone = True
+        if self.is_behind:
+            raise RunAlone
 
     def take_away(self, timed_out: bool = False) -> None:
         """Tell that the job was taken away; called in another thread."""

@@ -40,6 +40,12 @@ class Group:
             self._records += result.shared is None
             return self._records >= self._most or self._is_old()
 
+    def is_full(self, since: float, records: int) -> bool:
+        """Whether it is time to commit so many records of another kind, the first of which has
+        waited since then, by the machine's monotonic clock.
+        """
+        return records >= self._most or time.monotonic() - since >= self._wait()
+
     def take(self) -> list[AttemptResult]:
         """Take all."""
         if not self._results:
@@ -71,5 +77,7 @@ class Group:
         return results
 
     def _is_old(self, times: float = 1.0) -> bool:
-        wait = max(self._seconds, self._longer) if self._seconds else 0.0
-        return time.monotonic() - self._since >= wait * times
+        return time.monotonic() - self._since >= self._wait() * times
+
+    def _wait(self) -> float:
+        return max(self._seconds, self._longer) if self._seconds else 0.0

@@ -22,6 +22,7 @@ from zodbjobs.runtime.periodic import Task
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.service import Service
 from zodbjobs.runtime.storage import abilities, errors
+from zodbjobs.runtime.tasks.schedules import FireSchedules
 from zodbjobs.runtime.threadpool import ThreadPool
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.agents import Agent
@@ -67,6 +68,9 @@ class Incarnation:
             Task(defaults.PRUNE_SECONDS, self._prune, at_once=True),
             Task(defaults.AGENTS_SECONDS, lambda: self._safely(self._follow_agents)),
         ]
+        self._schedules = FireSchedules(
+            parts.registration.session, parts.wakeup, [each.name for each in options.schedules]
+        )
 
     @property
     def id(self) -> str:
@@ -128,6 +132,7 @@ class Incarnation:
             self._look_at_stuck()
             self._skip_ids()
             periodic.tick(self._tasks)
+            self._safely(self._fire_schedules)
             self._parts.wakeup.wait(dispatcher.is_idle)
 
     def _look_at_stuck(self) -> None:
@@ -202,6 +207,12 @@ class Incarnation:
         with self._parts.dispatcher.lock:  # it is the same connection
             rescued = self._parts.registration.rescue_dead()
         if rescued:
+            self.wake()
+
+    def _fire_schedules(self) -> None:
+        with self._parts.dispatcher.lock:  # it is the same connection
+            fired = self._schedules.tick()
+        if fired:
             self.wake()
 
     def _skip_ids(self) -> None:

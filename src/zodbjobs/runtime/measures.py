@@ -11,6 +11,8 @@ from zodbjobs.stored.counters import Counters, Measured
 
 #: A job that wrote to the database, with the results that waited and go along.
 JOB = "job"
+#: Transactional jobs that share a commit.
+TOGETHER = "together"
 #: What a job has done so far, that goes on.
 CHECKPOINT = "checkpoint"
 #: Results of jobs that wrote nothing, together.
@@ -18,7 +20,7 @@ RESULTS = "results"
 #: A step of the dispatcher: what ended is booked, what is due is claimed.
 STEP = "step"
 
-KINDS = (JOB, CHECKPOINT, RESULTS, STEP)
+KINDS = (JOB, TOGETHER, CHECKPOINT, RESULTS, STEP)
 
 _COMMIT_BOUNDS = tuple(round(seconds * 1_000_000) for seconds in defaults.COMMIT_BUCKETS)
 

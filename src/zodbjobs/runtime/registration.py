@@ -14,14 +14,17 @@ import transaction
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import failure_detector, transactions
+from zodbjobs.runtime.conflicts import Noted
 from zodbjobs.runtime.measures import Measures
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.tasks import rescue
 from zodbjobs.stored.agents import Agent
-from zodbjobs.stored.lifecycle import calls, complete
+from zodbjobs.stored.lifecycle import calls, complete, declaring
 from zodbjobs.stored.lifecycle.claim import Claim
 from zodbjobs.stored.lifecycle.root import get_queues
+from zodbjobs.stored.queues import Queues
+from zodbjobs.stored.schedule import Schedule
 from zodbjobs.stored.workers import WorkerRecord
 
 log = logging.getLogger("zodbjobs")
@@ -34,8 +37,9 @@ class Registration:
 
     `db` is the database of the queues, maybe another one of the same family than was given.
     `queues` are the names of those that it works for at first, None for all; `agent_oids` the
-    object ids of its agents in the database. Rescues the jobs of workers
-    that are known to be dead. All in transactions of its own, on a connection of its own.
+    object ids of its agents in the database. Enters the `schedules` of its code. Rescues the jobs
+    of workers that are known to be dead. All in transactions of its own, on a connection of its
+    own.
     """
 
     def __init__(
@@ -43,11 +47,15 @@ class Registration:
         db: Any,
         agents: Sequence[Agent],
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
+        schedules: Sequence[Schedule] = (),
     ) -> None:
         self.id = uuid.uuid4().hex
+        #: What the worker's jobs fight over; written now and then, and in the end.
+        self.conflicts = Noted(heartbeat_seconds)
         #: What the worker counts; its record has it with each heartbeat, and in the end.
         self.measures = Measures()
         self._agents = agents
+        self._schedules = schedules
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
         # See ThreadSession.
@@ -62,9 +70,7 @@ class Registration:
                 for name in agent.queues or ():
                     stored[name]  # an unknown name is an error now, not a worker without work
             failure_detector.alive.add(self.id)
-            self._commit(
-                lambda: stored.workers.__setitem__(self.id, self._make(heartbeat_seconds))
-            )
+            self._commit(lambda: self._register(stored, heartbeat_seconds))
             self.manager.begin()
             self.session = self.session_in(self.connection)
             self.queues = self.session.record.queues
@@ -77,6 +83,12 @@ class Registration:
         except BaseException:
             self.close()
             raise
+
+    def _register(self, stored: Queues, heartbeat_seconds: float) -> None:
+        record = stored.workers[self.id] = self._make(heartbeat_seconds)
+        if self._schedules:
+            record.schedules = tuple(schedule.name for schedule in self._schedules)
+            declaring.declare(stored.schedules, self._schedules)
 
     def _make(self, heartbeat_seconds: float) -> WorkerRecord:
         pid = os.getpid()
@@ -122,6 +134,7 @@ class Registration:
                 for claim in unbegun:
                     complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
+                self.conflicts.write_into(record)
                 self.measures.write(record.counters)
                 rescue.strike_off(queues, record)
 

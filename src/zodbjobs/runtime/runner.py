@@ -28,17 +28,19 @@ from zodbjobs.errors import (
 from zodbjobs.events import JobStarted
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.interrupt import is_ctrl_c
-from zodbjobs.runtime import accidents, policy, transactions
+from zodbjobs.runtime import accidents, policy, transactions, turns
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
 from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
 from zodbjobs.runtime.committer import Committer, Report
-from zodbjobs.runtime.context import Attempt, current
-from zodbjobs.runtime.measures import CHECKPOINT, JOB
+from zodbjobs.runtime.context import Attempt, RunAlone, current
+from zodbjobs.runtime.measures import CHECKPOINT, JOB, TOGETHER
+from zodbjobs.runtime.rerun import Fault, Groups
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import abilities, errors
 from zodbjobs.runtime.sweeping import Sweeping, Tools
 from zodbjobs.runtime.thread_session import ThreadSession
+from zodbjobs.runtime.together import Together
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.failure import Failure, dotted_name
 from zodbjobs.stored.job import Job
@@ -59,6 +61,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
 )
 from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.rates import Turn
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
 log = logging.getLogger("zodbjobs")
@@ -75,6 +78,10 @@ _giving_up = threading.Lock()
 
 class _CantRunHere(Exception):
     """Something that a job needs isn't there in this process."""
+
+
+class _MissedTurn(Exception):
+    """The job may not begin any more in the turn that it has by the rates of its quotas."""
 
 
 class Runner:
@@ -101,12 +108,15 @@ class Runner:
         self._is_alone = False
         self._cleaner = ThreadCleaner()
         self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
+        self._turn: Turn | None = None  # of the job, if its quotas have rates
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
         self._begun: JobStarted | None = None  # what the end of the attempt is told with
         self._led_to: AttemptResult | None = None  # None if what it did is dropped
         commits_wait = abilities.is_for_one_process(db)
         self._committer = Committer(thread_session, slot, report, self._backoff, commits_wait)
         self._checkpoints = Checkpoints(thread_session, self._committer, stopping, self.let_others)
+        self._together = Together(thread_session, slot, self._committer)
+        self._groups = Groups(self._together, self._attempt_behind, self._run_alone, self._recover)
 
     @property
     def slot(self) -> Slot:
@@ -129,8 +139,23 @@ class Runner:
         return self._cleaner.is_clean
 
     def flush(self) -> None:
-        """Commit the results that wait; raises Stopped."""
+        """Commit the results that wait, and what jobs did together; raises Stopped."""
+        self.end_group()
         self._committer.flush()
+
+    def end_group(self) -> None:
+        """Commit what jobs did together in the transaction that is open; raises Stopped."""
+        self._groups.end()
+
+    def unfinished(self) -> list[Claim]:
+        """Drop what jobs did together; the claims of all that is to be run again."""
+        return self._groups.unfinished()
+
+    def take_group(self) -> list[Claim]:
+        """Take the jobs whose effects wait for one that runs; called in another thread, which
+        gives them to others.
+        """
+        return self._together.take_away()
 
     def close(self) -> None:
         """Commit what waits and close the connection."""
@@ -146,14 +171,27 @@ class Runner:
         Raises Stopped if the worker stops while the storage is unavailable.
         """
         self._slot.seconds = self._slot.shareable = 0.0
+        if not self._together.is_open or not self._groups.run(claim):
+            self._run_alone(claim)
+
+    def _run_alone(self, claim: Claim, fault: Fault | None = None) -> None:
+        """Run a claimed job in transactions of its own; `fault`: what came of the first one."""
+        self._slot.seconds = self._slot.shareable = 0.0
+        self._turn = claim.turn
         self._backoff.is_over()
         conflicts = 0
         try:
             while True:
                 try:
+                    if fault is not None:
+                        self._slot.attempt = fault.member.attempt
+                        raised, fault = fault.error, None
+                        raise raised
                     # Context variables have their defaults in it, as in a new thread.
                     result = Context().run(self._attempt_and_commit, claim, conflicts)
                     break
+                except _MissedTurn:
+                    continue
                 except Exception as error:
                     if errors.is_unavailable(error):
                         self._backoff.wait(error)
@@ -164,6 +202,7 @@ class Runner:
                     conflicts += 1
                     if errors.is_transient(error):
                         self._slot.measures.conflicted(JOB)
+                        self._slot.conflicts.note(error, attempt, self._thread_session)
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None
@@ -187,6 +226,11 @@ class Runner:
             self._tell_end(conflicts)
             if self._is_alone:
                 self.let_others()
+
+    def _handed_over(self) -> JobStarted | None:
+        """What the end of the attempt is told with, by its group."""
+        begun, self._begun = self._begun, None
+        return begun
 
     def _tell_end(self, conflicts: int) -> None:
         """Tell what the attempt has led to, if somebody was told that it begins."""
@@ -222,21 +266,27 @@ class Runner:
 
     def _prepare_again(self, error: Exception, conflicts: int) -> None:
         """Wait, and see to it that the next attempt has a better chance."""
-        if errors.is_used_id(error):
-            abilities.skip_ids(self._db)
-        if errors.poisons(error):
-            self._thread_session.reopen(self._backoff)
+        self._renew(error)
         if conflicts == defaults.CONFLICTS_TOGETHER and not self._is_alone:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
 
+    def _renew(self, error: Exception) -> None:
+        """Replace what can't be used any more after an error of a commit."""
+        if errors.is_used_id(error):
+            abilities.skip_ids(self._db)
+        if errors.poisons(error):
+            self._thread_session.reopen(self._backoff)
+
     def _prepare_batch_again(self, error: Exception, conflicts: int) -> None:
         """The same for a batch of a Sweep, which alone is done again."""
         self._slot.measures.conflicted(CHECKPOINT)
+        self._slot.conflicts.note(error, self._slot.attempt, self._thread_session)
         self._prepare_again(error, conflicts)
 
     def load_ahead(self, claims: Sequence[Claim]) -> int:
         """Load jobs that are run next, which is cheaper at once than one by one; how many."""
+        self.end_group()  # it is done in a transaction of its own
         return self._thread_session.load_ahead(claims)
 
     def catch_up(self) -> None:
@@ -255,12 +305,21 @@ class Runner:
             result = self._led_to = self._attempt(claim, conflicts)
             if accidents.arranged is not None:
                 accidents.arranged(BEFORE_COMMIT)
+            attempt = self._slot.attempt
+            if self._together.is_open:
+                if result is not None:
+                    self._together.add(result, attempt, self._handed_over())
+                return None
             if result is None or result.portable:
                 return result
-            self._commit(result)
+            if attempt is not None and self._together.may_begin(result, attempt, conflicts):
+                self._together.begin(result, attempt, self._handed_over())
+            else:
+                self._commit(result)
         except BaseException as error:
             self._led_to = None
-            self._start_over()
+            if not self._together.is_open:
+                self._start_over()
             if isinstance(error, Died):
                 self._hooks = None
             raise
@@ -271,6 +330,24 @@ class Runner:
                 self._leave_context(self._context)
             self._cleaner.clean()
         return None
+
+    def _attempt_behind(self, claim: Claim) -> None:
+        """Call the job once, in the transaction of those that ran before it."""
+        self._turn = None  # a job with quotas shares no transaction
+        self._slot.seconds = self._slot.shareable = 0.0
+        try:
+            Context().run(self._attempt_and_commit, claim, 0)
+        finally:
+            self._slot.attempt = None
+            self._tell_end(0)
+
+    def _recover(self, error: Exception) -> None:
+        """See to it that the next transaction has a better chance; raises Stopped."""
+        if errors.is_unavailable(error):
+            self._backoff.wait(error)
+        elif errors.is_transient(error):
+            self._slot.measures.conflicted(TOGETHER)
+        self._renew(error)
 
     def _tear_down(self, hooks: calls.Hooks) -> None:
         """Call the job's `tear_down`, in a transaction that is aborted."""
@@ -323,7 +400,10 @@ class Runner:
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
-        self._thread_session.begin()
+        if self._turn is not None and not self._has_turn(claim, self._turn, conflicts):
+            return None
+        if not self._together.is_open:
+            self._thread_session.begin()
         now = clock.now()
         job = self._load(claim, now, conflicts)
         if job is None:
@@ -340,11 +420,16 @@ class Runner:
             return attempt_result.parked(claim, str(error), now)
         if accidents.arranged is not None:
             accidents.arranged(BEFORE_CALL)
+        if self._turn is not None:
+            if turns.is_over(self._turn):
+                raise _MissedTurn
+            self._turn = turns.USED
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         record = self._thread_session.session.record
         attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
         attempt.connection = self._thread_session.session.connection
         attempt.checkpoints, attempt.conflicts = self._checkpoints, conflicts
+        attempt.is_behind = self._together.is_open
         try:
             self._begun = telling.started(job, record)
             if parts or function is None:
@@ -370,12 +455,21 @@ class Runner:
         except BaseException as error:
             if attempt.broken is not None and not is_ctrl_c(error):
                 raise attempt.broken from None  # whatever the job has made of it
-            if isinstance(error, TransientError) or errors.is_disconnect(error):
+            if isinstance(error, TransientError | RunAlone) or errors.is_disconnect(error):
                 raise
             return self._raised(claim, attempt, error)
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
+
+    def _has_turn(self, claim: Claim, turn: Turn, conflicts: int) -> bool:
+        """Whether the job may begin by the rates of its quotas; else it goes back to wait."""
+        self._turn = turns.usable(self._thread_session, claim, turn)
+        if self._turn is None:
+            self._led_to = attempt_result.paused(claim, None, clock.now())
+            self._tell_end(conflicts)
+            self._report([self._led_to])
+        return self._turn is not None
 
     def _raised(
         self, claim: Claim, attempt: Attempt, error: BaseException
@@ -428,7 +522,10 @@ class Runner:
 
     def _start_over(self) -> None:
         """Drop what the attempt did, also to arguments that the database doesn't watch."""
-        self._thread_session.manager.abort()
+        if self._together.is_open:
+            self._together.roll_back()
+        else:
+            self._thread_session.manager.abort()
         if self._slot.attempt is not None:
             self._slot.attempt.job._p_invalidate()
 
@@ -558,11 +655,13 @@ class Runner:
 
     def _commit(self, result: AttemptResult) -> None:
         """Commit what the job did with its result, unless it was taken away."""
-        if not self._committer.commit(result):
+        if self._committer.commit([result]) is None:
             self._drop(result.claim, self._slot.attempt)
 
     def _is_taken(self, claim: Claim) -> bool:
         """Whether the job isn't this worker's any more, as the transaction that begins has it."""
+        if self._together.is_open:
+            raise RunAlone  # to find that out there
         self._thread_session.begin()
         return self._thread_session.session.record.job_of(claim) is None
 

@@ -196,6 +196,7 @@ class Sweeping:
                 self._drop()
                 plan = sweep.plan_of(self._job)
                 cursor, done, failures = plan.cursor, 0, []
+                end = clock.monotonic() + plan.seconds
                 continue
             failure = sweep.failed(cursor, after, item, error)
             self._drop()
@@ -209,6 +210,7 @@ class Sweeping:
     def _is_full(self, end: float) -> bool:
         """Whether the batch is to be committed now."""
         if self._tried % defaults.SWEEP_ROOM == 0:
+            sweep.keep_loaded(self._job)
             self._checkpoints.make_room(self._attempt)
         if self._tried == self._limit or clock.monotonic() >= end:
             return True

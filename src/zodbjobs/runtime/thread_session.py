@@ -19,9 +19,13 @@ from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
 from zodbjobs.runtime.transactions import Backoff, Stopped
 from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.delivery import only_delivers
 
 # As long a snapshot serves for several jobs where it would have to be asked for a newer one.
 _SNAPSHOT_SECONDS = 0.1
+
+# What changes in a transaction whose databases are changed, and that has savepoints.
+_CHANGED = frozenset({"_data", "_resources", "_savepoint_index", "_savepoint2index"})
 
 
 class ThreadSession:
@@ -55,6 +59,7 @@ class ThreadSession:
                 name: copy.copy(value) if isinstance(value, list | dict) else value
                 for name, value in vars(self.manager.begin()).items()
             }
+            self._unchanged = {n: v for n, v in self._fresh.items() if n not in _CHANGED}
             self.session = self._session_in(connection)
         except BaseException:
             self.manager.abort()
@@ -112,6 +117,25 @@ class ThreadSession:
         """Whether somebody else has aborted the transaction, or begun another one."""
         begun = self._transaction
         return self.manager.get() is not begun and begun.status != Status.COMMITTED
+
+    def is_current(self) -> bool:
+        """Whether the transaction that was begun last is the thread's still, and can go on."""
+        txn = self.manager.get()
+        return txn is self._transaction and txn.status == self._fresh["status"]
+
+    def is_plain(self) -> bool:
+        """Whether nothing but changes of databases, and puts, came to that transaction since its
+        begin: no hook, no note, no resource of another kind.
+        """
+        txn = self.manager.get()
+        if txn is not self._transaction:
+            return False
+        if not all(isinstance(resource, Connection) for resource in txn._resources):  # noqa: SLF001
+            return False
+        now = vars(txn)
+        if "_data" in now and not only_delivers(now["_data"]):
+            return False
+        return {name: now[name] for name in now if name not in _CHANGED} == self._unchanged
 
     def reuse(self) -> None:
         """Let the next job have this transaction, which is untouched, if that is as good."""

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime.lane import Lane
 from zodbjobs.runtime.runner import Runner
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.transactions import Stopped
+from zodbjobs.stored.lifecycle.claim import Claim
 
 log = logging.getLogger("zodbjobs")
 
@@ -112,7 +113,8 @@ class ThreadPool:
 
     def supervise(self) -> None:
         """Count on threads in a long job no more; replace those that have ended or are stuck."""
-        long_ago = time.monotonic() - _LONG_SECONDS
+        now = time.monotonic()
+        long_ago, too_long_ago = now - _LONG_SECONDS, now - defaults.TOGETHER_SECONDS
         workload = self._workload
         if self._leaving:
             self._see_off()
@@ -123,6 +125,11 @@ class ThreadPool:
                     thread.is_away = True
                     workload.is_in_long_job()
             workload.call_threads(len(workload))
+        if len(self._threads) > 1:
+            for thread in self._threads:
+                called = thread.slot.called
+                if called is not None and called < too_long_ago:
+                    self._take_group(thread)
         for place, thread in enumerate(self._threads):
             if not self._stopping and _is_stuck(thread):
                 self._replace(place, thread)
@@ -180,11 +187,21 @@ class ThreadPool:
             _stack_of(stuck.thread),
         )
         stuck.is_replaced = True
+        self._take_group(stuck)
         with self._workload.change:
             self._count_out(stuck)
         if stuck.runner is not None:
             stuck.runner.let_others()
         self._stuck.append(stuck)
+
+    def _take_group(self, thread: _Thread) -> None:
+        """Give the jobs whose effects wait for the one that runs in a thread to other threads."""
+        claims = [] if thread.runner is None else thread.runner.take_group()
+        if claims:
+            log.info("%s jobs wait no longer for the one behind them", len(claims))
+            self._take_again(claims)
+            with self._workload.change:
+                self._workload.call_threads(len(claims))
 
     def _count_out(self, thread: _Thread) -> None:
         """Count a thread no more; under `change`."""
@@ -243,6 +260,7 @@ class ThreadPool:
         workload = self._workload
         claim = workload.next()
         if claim is None:
+            self._end_group(runner)
             self._fetch(runner)
             if not workload:
                 self._rest(thread, runner)
@@ -258,7 +276,7 @@ class ThreadPool:
         except BaseException:
             # The runner answers for jobs; this is a fault of its own or of the storage.
             log.exception("the runner of %s failed; the job is begun again", claim)
-            workload.take_again(claim)
+            self._take_again(runner.unfinished() or [claim])
             with workload.change:
                 workload.change.wait_for(lambda: self._stopping, _PAUSE_SECONDS)
         if thread.is_replaced and not thread.is_present:  # it was stuck, and is counted no more
@@ -268,7 +286,23 @@ class ThreadPool:
             with workload.change:
                 self._come_back(thread)
         if workload.present > 1 and workload.jobs_are_short:
+            self._end_group(runner)
             self._rest(thread, runner)  # the next step of another thread commits what waits here
+
+    def _end_group(self, runner: Runner) -> None:
+        """Let a thread that has nothing to do commit what its jobs did together."""
+        try:
+            runner.end_group()
+        except Stopped as error:
+            log.warning("what was not committed is left to the next worker: %s", error.__cause__)
+        except BaseException:
+            log.exception("a runner failed; its jobs are begun again")
+            self._take_again(runner.unfinished())
+
+    def _take_again(self, claims: Sequence[Claim]) -> None:
+        """Put claims in front again, in their order."""
+        for claim in reversed(claims):
+            self._workload.take_again(claim)
 
     def _opened(self, slot: Slot) -> Runner | None:
         """A runner with its connection; None if the pool stops before there is one."""

@@ -26,6 +26,7 @@ class Wakeup:
         self._commits = Polled(db) if abilities.must_be_polled(db) else Pushed(db)
         self._event = threading.Event()
         self._looks: list[Look] = []
+        self._alarms: list[Alarm] = []
 
     def __enter__(self) -> Wakeup:
         delivery.after_put.add(self._after_put)
@@ -72,8 +73,16 @@ class Wakeup:
         self._looks.append(made)
         return made
 
+    def alarm(self) -> Alarm:
+        """What wakes the dispatcher at a moment that is known."""
+        made = Alarm()
+        self._alarms.append(made)
+        return made
+
     def worth_a_look(self) -> bool:
-        """Whether something may have changed for one of those that claim."""
+        """Whether something may have changed for one of those that claim, or an alarm rings."""
+        if any(alarm.is_ringing() for alarm in self._alarms):
+            return True
         return any(look.is_worth_it() for look in self._looks)
 
 
@@ -95,6 +104,21 @@ class Look:
         if self._next_due is not None and clock.now() >= self._next_due:
             return True
         return self._wakeup.last_transaction() != self._seen
+
+
+class Alarm:
+    """Rings from a moment on; from none until it is set."""
+
+    def __init__(self) -> None:
+        self._micros: int | None = None
+
+    def set(self, micros: int | None) -> None:
+        """Let it ring from a moment on, in microseconds, or not at all."""
+        self._micros = micros
+
+    def is_ringing(self) -> bool:
+        """Whether the moment has come."""
+        return self._micros is not None and clock.now() >= self._micros
 
 
 class Pushed:

@@ -17,6 +17,8 @@ from zodbjobs.runtime.incarnation import Incarnation
 from zodbjobs.runtime.service import Service
 from zodbjobs.runtime.storage import errors, full_disk
 from zodbjobs.stored.agents import Agent
+from zodbjobs.stored.lifecycle import declaring
+from zodbjobs.stored.schedule import Schedule
 
 log = logging.getLogger("zodbjobs")
 
@@ -47,10 +49,13 @@ class Worker:
     how many, finished jobs a queue keeps. `heartbeat_seconds`: between two signs of life; other
     workers take over its jobs when three are missing. `stuck_threads`: the worker stops, in
     order, when so many of its threads don't return from jobs that have timed out; by default as
-    many as `threads`.
+    many as `threads`. `schedules`: a list of Schedule that this code declares: they are made, or
+    follow what is declared, at the start, and fire while a worker that declares them lives. What
+    an operator has changed or paused stays.
 
     Raises ValueError for no threads, none that may be stuck, or no time between heartbeats,
-    TypeError for a str as `queues`, and for `agents` together with these or without any.
+    TypeError for a str as `queues`, for what isn't a Schedule, and for `agents` together with
+    these or without any.
 
     A context manager: starts the threads, and stops them at the end.
     """
@@ -68,6 +73,7 @@ class Worker:
         history_count: int = defaults.HISTORY_COUNT,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
         stuck_threads: int | None = None,
+        schedules: Sequence[Schedule] = (),
     ) -> None:
         if agents is not None:
             _check_agents(agents, queues, threads)
@@ -92,6 +98,7 @@ class Worker:
             history_count,
             heartbeat_seconds,
             stuck_threads,
+            declaring.checked(schedules),
         )
         self._stop_seconds = stop_seconds
         self._thread: threading.Thread | None = None
@@ -123,7 +130,7 @@ class Worker:
         """Register, rescue the jobs of dead workers, start the threads; returns at once.
 
         Raises NotInstalled or UnknownQueue, MissingCode for a filter of an agent that isn't here,
-        and RuntimeError if it was started already.
+        what a schedule is refused with, and RuntimeError if it was started already.
         """
         if self._thread is not None:
             raise RuntimeError("this worker was started already")

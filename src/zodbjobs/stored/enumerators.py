@@ -375,6 +375,11 @@ class Chained(Enumerator):
         return [group[0] if len(group) == 1 else Chained(group) for group in groups]
 
 
+def _storable(items: Sequence[Any]) -> list[Any]:
+    what = "an item of the source of a Sweep"
+    return [referring.storable_form(item, what) for item in items]
+
+
 #: What makes an enumerator of something, by a function that tells whether it can.
 _KINDS: list[tuple[Callable[[Any], bool], Callable[[Any], Enumerator]]] = [
     (lambda source: isinstance(source, Enumerator), lambda source: source),
@@ -386,19 +391,17 @@ _KINDS: list[tuple[Callable[[Any], bool], Callable[[Any], Enumerator]]] = [
 
 def enumerator_of(source: Any) -> Enumerator:
     """What goes through `source`; BadArgument for what nothing can go through."""
-    own = getattr(type(source), "_enumerator", None)
+    own = getattr(type(source), "_as_enumerator", None)
     if own is not None:
         found: Enumerator = own(source)
         return found
     for can, make in _KINDS:
         if can(source):
             return make(source)
-    if hasattr(type(source), "__getitem__") and isinstance(source, Sequence):
+    if isinstance(source, Sequence):
         if isinstance(source, str | bytes):
             raise BadArgument(f"a Sweep goes through the items of a list, not of {source!r}")
-        if isinstance(source, list | tuple):
-            source = [referring.storable_form(item, "an item of a Sweep") for item in source]
-        return Stored(source)
+        return Stored(source if isinstance(source, Persistent) else _storable(source))
     raise BadArgument(
         f"a Sweep can't go through {type(source).__name__}; give a BTree, a TreeSet, a list, a "
         "CSV blob, or an enumerator of your own (zodbjobs.sweep.Enumerator)"

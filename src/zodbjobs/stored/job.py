@@ -6,6 +6,7 @@ them. The record is written at put, at the end, and when something unusual happe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from ZODB.utils import u64
 from zope.interface import implementer
 
 from zodbjobs import clock
-from zodbjobs.errors import BadArgument, BadStatus, Snooze
+from zodbjobs.errors import BadArgument, BadStatus, MissingCode, Snooze
 from zodbjobs.interfaces import (
     ACTIVE,
     ASSIGNED,
@@ -49,6 +50,7 @@ from zodbjobs.stored.lifecycle.attempts import PastAttempt, past_attempts
 from zodbjobs.stored.lifecycle.options import (
     checked_percent,
     checked_priority,
+    checked_transactional,
     due_micros,
     duration_micros,
     timeout_micros,
@@ -73,7 +75,7 @@ if TYPE_CHECKING:
     from zodbjobs.stored.workers import RunningJob, WorkerRecord
 
 
-_GIVEN_BY_THE_QUEUE = (
+GIVEN_BY_THE_QUEUE = (
     *("_key", "_shard_name", "_shared", "_v_shard", "_created", "_unsuccessful", "_result"),
     *("_started", "_finished", "_last_failure", "_attempts", "_conflicts", "_interruptions"),
     *("_parked", "_log", "_retry_at", "_given_policy", "_policy_data", "_past", "_worker"),
@@ -83,11 +85,11 @@ _GIVEN_BY_THE_QUEUE = (
 
 # What else a job has is looked at before it is stored, and so is what it is about.
 _KNOWN = frozenset(
-    {*_GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
-    | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout"}
+    {*GIVEN_BY_THE_QUEUE, "_call", "_args", "_kwargs", "_bound", "_annotations", "_container"}
+    | {"_priority", "_begin_after", "_begin_by", "_delay", "_timeout", "_transactional"}
     | {"_callbacks", "_wanted_queue", "_failure_log_level", "_waiters", "_is_part"}
     | {"_has_source", "_quota_names", "_audit"}
-    | {"_owner", "_title", "_realm", "_listed", "_cursor"}
+    | {"_owner", "_title", "_realm", "_listed", "_cursor", "_schedule", "_planned"}
 )
 
 
@@ -121,6 +123,7 @@ class Job(Labelled):
     _begin_by: int | None = None
     _timeout: int | None = None  # microseconds
     _given_timeout: int | None = None  # the queue's, as it was at the put
+    _transactional: bool | None = None  # None: what its callable says
     _unsuccessful: str | None = None
     _result: Any = None
     _last_failure: Failure | None = None
@@ -167,9 +170,14 @@ class Job(Labelled):
     _unique: UniqueKey | None = None
     #: The last deeds of people that were done to it; see `auditing`.
     _audit: tuple[Any, ...] = ()
+    #: The schedule that has put it, and the planned time, in microseconds.
+    _schedule: str | None = None
+    _planned: int | None = None
     #: That of its last checkpoint. It stays, also when the job is taken out or put in again: what
     #: was committed by then isn't to be done twice.
     _cursor: Any = None
+    #: Whether its timeout, None as well, is that of the sweep of which it does a part.
+    _has_timeout_of_whole = False
     #: What a new job of its kind that is put in its place has of it, beside what all have.
     _also_kept: tuple[str, ...] = ()
     #: Whether it calls its callable for each item of something.
@@ -309,6 +317,16 @@ class Job(Labelled):
     def unique(self) -> str | None:
         """The key with which it was put, or None."""
         return None if self._unique is None else self._unique.name
+
+    @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that has put it, or None; also of a job that is put again."""
+        return self._schedule
+
+    @property
+    def planned(self) -> datetime | None:
+        """The planned time of that schedule for which it was put, aware UTC; or None."""
+        return clock.moment(self._planned)
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -507,6 +525,9 @@ class Job(Labelled):
         if "timeout" in vars(cls):
             cls._timeout = timeout_micros(vars(cls)["timeout"])
             del cls.timeout
+        if "transactional" in vars(cls):
+            cls._transactional = checked_transactional(vars(cls)["transactional"])
+            del cls.transactional
         if isinstance(title := vars(cls).get("title"), str):
             cls._title = labels.checked_title(title)
             del cls.title
@@ -561,7 +582,7 @@ class Job(Labelled):
 
         Of the annotations only the progress goes: who has set the others isn't known.
         """
-        for name in _GIVEN_BY_THE_QUEUE:
+        for name in GIVEN_BY_THE_QUEUE:
             self.__dict__.pop(name, None)
         if self._listed:
             self._listed = ()
@@ -720,6 +741,22 @@ class Job(Labelled):
     def timeout(self, value: float | timedelta | None) -> None:
         self._require("timeout can be set", NEW)
         self._timeout = timeout_micros(value)
+
+    @property
+    def transactional(self) -> bool:
+        """Whether all that it does is in its transaction, so that it may share a commit.
+
+        By default what its callable says, see `zodbjobs.transactional`. Settable while NEW, to
+        None for that. Raises BadStatus, and BadArgument for what is neither True, False nor None.
+        """
+        with contextlib.suppress(MissingCode):
+            calls.from_stored(self._call)  # which knows it by then
+        return calls.is_transactional(self)
+
+    @transactional.setter
+    def transactional(self, value: bool | None) -> None:
+        self._require("transactional can be set", NEW)
+        self._transactional = checked_transactional(value)
 
     @property
     def priority(self) -> int:

@@ -30,6 +30,7 @@ from zodbjobs.stored.shard import Shard
 if TYPE_CHECKING:
     from zodbjobs.stored.pauses import Pause
     from zodbjobs.stored.queues import Queues
+    from zodbjobs.stored.rates import Rates
     from zodbjobs.stored.unique_keys import UniqueKeys
 
 
@@ -43,6 +44,7 @@ class Queue(GivesPolicy, Persistent):
     _timeout: int | None = None  # microseconds
     _pauses: tuple[Pause, ...] = ()
     _unique_keys: UniqueKeys | None = None
+    _rates: Rates | None = None  # None until a quota has a rate
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name
@@ -86,6 +88,7 @@ class Queue(GivesPolicy, Persistent):
         about: Any = None,
         title: str | None = None,
         realm: str | None = None,
+        transactional: bool | None = None,
     ) -> Job:
         """Add a job, or a callable as a job, and return the job; see IQueue."""
         options = put.options(
@@ -98,6 +101,7 @@ class Queue(GivesPolicy, Persistent):
             timeout,
             quota_names,
             context,
+            transactional,
         )
         if not (owner is about is title is realm is None):
             options = options._replace(labels=labels.given(owner, about, title, realm))
@@ -127,6 +131,7 @@ class Queue(GivesPolicy, Persistent):
         about: Any = None,
         title: str | None = None,
         realm: str | None = None,
+        transactional: bool | None = None,
     ) -> list[Job]:
         """`put` each of `jobs`, all or none; see IQueue."""
         options = put.options(
@@ -137,6 +142,7 @@ class Queue(GivesPolicy, Persistent):
             timeout=timeout,
             quota_names=quota_names,
             context=context,
+            transactional=transactional,
         )
         if not (owner is about is title is realm is None):
             options = options._replace(labels=labels.given(owner, about, title, realm))

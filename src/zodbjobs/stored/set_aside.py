@@ -82,7 +82,7 @@ class SetAside(Persistent):
     def __repr__(self) -> str:
         return f"<{len(self)} set aside>"
 
-    def _enumerator(self) -> Enumerator:
+    def _as_enumerator(self) -> Enumerator:
         return Again(self)
 
 
@@ -100,6 +100,10 @@ class Again(Enumerator):
             except LookupError:
                 continue
             yield number + 1, item
+
+    def find(self, before: Any, cursor: Any) -> Any:
+        """See `Enumerator`."""
+        return self.set_aside[cursor - 1].item
 
     def fraction(self, cursor: Any) -> float | None:
         """See `Enumerator`."""

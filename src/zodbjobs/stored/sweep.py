@@ -17,6 +17,7 @@ from zodbjobs.stored.enumerators import Enumerator, enumerator_of
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job, ProgressableJob
 from zodbjobs.stored.lifecycle import calls, referring
+from zodbjobs.stored.lifecycle.options import timeout_of
 from zodbjobs.stored.lifecycle.views import Progress
 from zodbjobs.stored.set_aside import Aside, SetAside, shown
 
@@ -27,7 +28,7 @@ _OPTIONS = ("_on_error", "_most", "_seconds", "_throttle")
 
 # What a part of a sweep has of the whole.
 _INHERITED = (
-    *("_call", "_args", "_kwargs", "_timeout", "_quota_names", "_retry_policy"),
+    *("_call", "_args", "_kwargs", "_quota_names", "_retry_policy"),
     *("_failure_log_level", *_OPTIONS),
 )
 
@@ -162,8 +163,12 @@ class Sweep(ProgressableJob):
         sources = self._source.enumerator.split(self._parallel) if self._parallel > 1 else []
         if len(sources) < 2:
             return None
+        last = Job(gathered)
         parts = [self._part(source) for source in sources]
-        whole = Composition(parts, Job(gathered), in_order=False, lists_parts=False)
+        whole = Composition(parts, last, in_order=False, lists_parts=False)
+        if self.priority:
+            for made in (*parts, last, whole):
+                made._priority = self.priority
         self._whole = whole
         return whole
 
@@ -173,6 +178,9 @@ class Sweep(ProgressableJob):
             if name in self.__dict__:
                 setattr(part, name, self.__dict__[name])
         part._source = Source(source)
+        part._has_timeout_of_whole = True
+        if timeout_of(self) is not None:
+            part._timeout = timeout_of(self)
         return part
 
 
@@ -203,6 +211,13 @@ def plan_of(job: Sweep) -> Plan:
     number = 0 if job._aside is None else len(job._aside)
     room = job._most - number if job._on_error == ON_ERROR[0] else None
     return Plan(job._source.enumerator, job._cursor, job._seconds, job._throttle, room)
+
+
+def keep_loaded(job: Sweep) -> None:
+    """See to it that a connection which makes room keeps what is gone through: it may be a long
+    list, which each batch would load again.
+    """
+    assert job._source.enumerator is not None  # asked for an attribute, it was used just now
 
 
 def note(job: Sweep, cursor: Any, done: int, failures: Sequence[Failed]) -> None:

@@ -18,6 +18,7 @@ from zodbjobs.stored.trees import WideTree, lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.agents import Agent
+    from zodbjobs.stored.conflicts import Conflicts
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.lifecycle.claim import Claim
 
@@ -42,7 +43,8 @@ class WorkerRecord(Persistent):
     added: a callback, a handle, a gate, or an annotation as its name and its value. `slots`:
     those of quotas that its jobs have, by the job's key; None for a job that only is to be ended,
     for it wasn't begun in time. `agents`: what it works for. `stuck`: how many of its threads
-    don't return from a job that has timed out. `counters`: what is counted of it.
+    don't return from a job that has timed out. `counters`: what is counted of it. `schedules`:
+    the names of those that its code declares. `conflicts`: what its jobs fought over, or None.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known. `version`: of zodbjobs, or None.
@@ -53,6 +55,8 @@ class WorkerRecord(Persistent):
     version: str | None = None
     queues: tuple[str, ...] | None = None
     agents: tuple[Agent, ...] = ()
+    conflicts: Conflicts | None = None
+    schedules: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.context import logs_are_kept
 from zodbjobs.runtime.dispatcher import Dispatcher
 from zodbjobs.runtime.runner import Runner
+from zodbjobs.runtime.tasks.schedules import FireSchedules
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import delivery
 
@@ -32,7 +33,8 @@ def run_jobs(
     queues: Sequence[str] | None = None,
     until: Job | Callable[[], object] | None = None,
 ) -> int:
-    """Run all jobs that are due in `db`, and those that they put, in this thread.
+    """Run all jobs that are due in `db`, those of schedules too, and those that they put, in this
+    thread.
 
     The worker's own runner runs them; what the caller has not committed yet stays as it
     is, and isn't seen. Nor do jobs see the caller's site, interaction, security manager, request,
@@ -68,7 +70,8 @@ def _runs(parts: Parts, runner: Runner) -> Iterator[int]:
     """Run one job after the other; yields how many were run, first 0."""
     count = 0
     yield count
-    while _step(parts.dispatcher, room=1):
+    schedules = FireSchedules(parts.registration.session, parts.wakeup)
+    while _fire(schedules) or _step(parts.dispatcher, room=1):
         while (claim := parts.workload.next()) is not None:
             runner.run(claim)
             count += 1
@@ -126,6 +129,12 @@ def _check_fulfilled(until: Job | Callable[[], object] | None, count: int) -> No
         f"after {count} runs nothing more is due, and that until which run_jobs was to run isn't "
         f"so: {what}"
     )
+
+
+def _fire(schedules: FireSchedules) -> bool:
+    while True:
+        with contextlib.suppress(TransientError):
+            return schedules.tick()
 
 
 def _step(dispatcher: Dispatcher, room: int) -> int:

@@ -21,7 +21,9 @@ JOB_ACTIONS = frozenset(
 )
 
 #: What can be done to what is no job.
-OTHER_ACTIONS = frozenset({"pause", "change_quota", "change_agent", "view_audit"})
+OTHER_ACTIONS = frozenset(
+    {"pause", "change_quota", "change_agent", "change_schedule", "view_audit"}
+)
 
 #: Every action, for a host to give to its managers.
 ACTIONS = JOB_ACTIONS | OTHER_ACTIONS

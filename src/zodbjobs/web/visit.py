@@ -265,5 +265,9 @@ NOTICES = {
     "resumed": _("The queue goes on."),
     "draining": _("The queue takes no new jobs."),
     "changed": _("Changed."),
+    "schedule-paused": _("The schedule is paused."),
+    "schedule-resumed": _("The schedule goes on."),
+    "schedule-run": _("A job was put."),
+    "schedule-removed": _("The schedule was removed."),
     "too-late": _("Nothing was changed: it has gone on meanwhile."),
 }

@@ -69,8 +69,10 @@ def _put(stage: Stage, folder: Path, number: int) -> None:
         last = job(work.run_after, parent, *limited)
         last.quota_names = ["one:0"]
         queue.put(last, after=[parent, *limited])
+        together = [job(work.run) for _ in range(4)]
+        queue.put_many(together, transactional=True)
         parts = [job(work.run), job(work.run)]
         after = zodbjobs.Job(work.outcomes_of)
         whole = queue.put(zodbjobs.parallel(*parts, postprocess=after))
-        made = [parent, callback, chained, *limited, slow, last, *parts, after, whole]
+        made = [parent, callback, chained, *limited, slow, last, *together, *parts, after, whole]
     stage.ids += [str(u64(each._p_oid)) for each in made]

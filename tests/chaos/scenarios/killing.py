@@ -7,22 +7,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos.books import Books, read_job, run_job
+from chaos.books import Books, Make, read_job, run_job, together_job
 from chaos.stage import Stage, staged
 from chaos.table import Row
 
 WORKERS = 3
 
+_KINDS = {
+    read_job: "; jobs that only return something",
+    together_job: "; jobs that share their commits",
+}
 
-def run(row: Row, folder: Path, *, jobs: int, pause: float, most: int, write: bool = True) -> None:
+
+def run(
+    row: Row, folder: Path, *, jobs: int, pause: float, most: int, make: Make = run_job
+) -> None:
     """Kill one every `pause` seconds or so, `most` times, until all jobs are done.
 
-    `write`: whether the jobs do; if not, they end together.
+    `make` makes the jobs: those that only return something end together, and so do those that
+    share their commits.
     """
     with staged(row, folder, {}) as stage:
-        stage.fill(range(jobs), make=run_job if write else read_job)
+        stage.fill(range(jobs), make=make)
         kill_until_done(stage, row, jobs // most, pause)
-        row.done += "" if write else "; jobs that only return something"
+        row.done += _KINDS.get(make, "")
 
 
 def kill_until_done(

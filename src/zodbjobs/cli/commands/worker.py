@@ -38,6 +38,9 @@ from zodbjobs.insights import (
     help="Serve the file at HOST:PORT, or at the path of a Unix socket.",
 )  # fmt: skip
 @click.option("--create", is_flag=True, help="Make the file if it is missing.")
+@click.option(
+    "--schedules", metavar="MODULE:NAME", help="A list of the schedules that the code declares."
+)
 def worker(
     database: Database,
     queues: tuple[str, ...],
@@ -45,6 +48,7 @@ def worker(
     processes: int,
     address: str | None,
     create: bool,
+    schedules: str | None,
 ) -> None:
     """Run the jobs of DATABASE until SIGTERM or Ctrl-C.
 
@@ -66,19 +70,27 @@ def worker(
                 f"--create and --address are for paths; {database} says where its data are"
             )
         if processes > 1:
-            sys.exit(supervisor.supervise(database, names, threads, processes))
+            sys.exit(
+                supervisor.supervise(database, names, threads, processes, schedules=schedules)
+            )
         set_up_logging()  # until the application does it
         with database.started() as db:
-            status = run_worker(db, database, names, threads)
+            status = run_worker(db, database, names, threads, schedules)
         sys.exit(status)
     if processes > 1 or address:
         sys.exit(
             supervisor.supervise(
-                database, names, threads, processes, create=create, address=address
+                database,
+                names,
+                threads,
+                processes,
+                create=create,
+                address=address,
+                schedules=schedules,
             )
         )
     with opened(database, create=create, alone=True, wait_seconds=SERVER_SECONDS) as db:
-        status = run_worker(db, database, names, threads)
+        status = run_worker(db, database, names, threads, schedules)
     sys.exit(status)
 
 

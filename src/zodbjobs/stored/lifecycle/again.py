@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 # What a new job has of the other one, as it is; what is missing in that is missing in this.
 _KEPT = (
     *("_call", "_args", "_kwargs", "_timeout", "_quota_names", "_retry_policy"),
+    "_transactional",
     *("_failure_log_level", "_title", "_about", "_about_place", "_realm"),
+    *("_schedule", "_planned"),
 )
 
 

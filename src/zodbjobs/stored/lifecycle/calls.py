@@ -24,6 +24,7 @@ from persistent import Persistent
 from zodbjobs import redaction, references
 from zodbjobs.errors import BadArgument, BadStatus, MissingCode
 from zodbjobs.interrupt import is_ctrl_c
+from zodbjobs.marking import is_marked
 from zodbjobs.stored.lifecycle import referring, surroundings
 from zodbjobs.stored.lifecycle.storable import (
     can_be_stored,
@@ -229,6 +230,11 @@ def hooks_of(job: Job) -> Hooks | None:
     return Hooks(job) if job._has_hooks else None
 
 
+def has_hooks(job: Job) -> bool:
+    """Whether a job is to be called with hooks; cheap."""
+    return job._has_hooks
+
+
 def owner_of(job: Job | None) -> Persistent | None:
     """The object whose method a job calls, if it is one of a database."""
     stored = getattr(job, "_call", None)
@@ -241,6 +247,17 @@ def _target(owner: Any) -> Any:
     if type(owner) is Referring:
         owner = owner.value
     return owner.obj if type(owner) is Reference else owner
+
+
+def is_transactional(job: Job) -> bool:
+    """Whether the job says that all it does is in its transaction, or what it calls does."""
+    if job._transactional is not None:
+        return job._transactional
+    stored = job._call
+    if isinstance(stored, str):
+        return is_marked(_found.get(stored))
+    owner, name = stored if isinstance(stored, tuple) else (stored, "__call__")
+    return is_marked(getattr(type(_target(owner)), name, None))
 
 
 def check_whole(value: object) -> None:

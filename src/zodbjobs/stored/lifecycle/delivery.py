@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transaction.interfaces import NoTransaction
@@ -209,6 +209,13 @@ def deliver(queue: Queue, job: Job, key: int) -> None:
         txn.set_data(queue, delivery)  # which also keeps it alive
         manager.registerSynch(delivery)
     delivery.add(key, job)
+
+
+def only_delivers(data: Mapping[int, Any]) -> bool:
+    """Whether nothing but puts is noted in the data of a transaction: a savepoint's rollback takes
+    them back.
+    """
+    return all(isinstance(value, _Delivery) for value in data.values())
 
 
 def deliver_again(shard: Shard, job: Job, key: int) -> None:

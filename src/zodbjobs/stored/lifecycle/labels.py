@@ -9,6 +9,7 @@ where to look for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ZODB.POSException import POSKeyError
@@ -217,20 +218,24 @@ def texts(job: Labelled) -> dict[str, str | None]:
     return {"owner": job._owner, "title": job._title, "realm": job._realm}
 
 
-def sign(manager: Any, job: Job) -> None:
+def sign(manager: Any, jobs: Sequence[Job]) -> None:
     """Let the storage's undo log tell whose job has written the transaction of `manager`, and
-    which job that was.
+    which job that was; of several the first, how many more, and the owner that all have.
 
-    Only of a job with an owner or a title; what the job has noted there itself stays.
+    So does whoever conflicts with it. What they have noted there themselves stays.
     """
-    if job._owner is None and job._title is None:
+    if not jobs:
         return
     txn = manager.get()
-    if job._owner is not None and not txn.user:
+    named = (job for job in jobs if job._owner is not None or job._title is not None)
+    job = next(named, jobs[0])
+    owners = {each._owner for each in jobs}
+    if job._owner is not None and len(owners) == 1 and not txn.user:
         txn.user = job._owner
     if not txn.description:
         title = job._title and redaction.Redactor().text(job._title, "title")
-        txn.note(title or job.description)
+        more = f" and {len(jobs) - 1} more jobs" if len(jobs) > 1 else ""
+        txn.description = f"{title or job.description}{more}"
 
 
 def about_of(job: Labelled) -> AboutName | None:

@@ -94,7 +94,7 @@ def timeout_of(job: Job) -> int | None:
 
 def give_timeout(queue: Queue, job: Job) -> None:
     """Let a job that is put, and says nothing of it, have the queue's timeout."""
-    if queue._timeout is not None and job._timeout is None:
+    if queue._timeout is not None and job._timeout is None and not job._has_timeout_of_whole:
         job._given_timeout = queue._timeout
 
 
@@ -108,6 +108,13 @@ def checked_priority(value: int) -> int:
             f"use {keys.LOWEST_PRIORITY} to {keys.HIGHEST_PRIORITY}, larger first"
         )
     return int(value)  # not an IntEnum, whose class the record would need
+
+
+def checked_transactional(value: object) -> bool | None:
+    """`value` if it is True, False or None, else BadArgument."""
+    if value is not None and not isinstance(value, bool):
+        raise BadArgument(f"transactional must be True, False or None, not {value!r}")
+    return value
 
 
 def checked_percent(value: object) -> float:

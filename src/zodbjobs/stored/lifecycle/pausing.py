@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 def pause(queue: Queue, reason: str, match: str | None, drains: bool = False) -> None:
     """What Queue.pause() and Queue.drain() do."""
-    if not isinstance(reason, str) or not reason.strip():
-        raise BadArgument(
-            f"{spoken(queue.name)} is paused or drained for a reason, a text for those who wonder "
-            f"why nothing happens, not for {reason!r}"
-        )
+    check_reason(reason, f"{spoken(queue.name)} is paused or drained")
     if match is not None and (not isinstance(match, str) or not match):
         raise BadArgument(f"match is a glob for what a job calls, 'shop.mail:*', not {match!r}")
     if queue._p_jar is None:
@@ -45,6 +41,15 @@ def pause(queue: Queue, reason: str, match: str | None, drains: bool = False) ->
     queue._pauses = (*queue._pauses, made)
     if not drains:
         telling.paused(queue, reason, match)
+
+
+def check_reason(reason: str, what: str) -> None:
+    """Raise BadArgument for what is no reason for a pause; `what` tells whose."""
+    if not isinstance(reason, str) or not reason.strip():
+        raise BadArgument(
+            f"{what} for a reason, a text for those who wonder why nothing happens, not for "
+            f"{reason!r}"
+        )
 
 
 def resume(queue: Queue, match: str | None) -> bool:

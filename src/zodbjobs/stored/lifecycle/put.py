@@ -19,6 +19,7 @@ from zodbjobs.stored.lifecycle.options import (
     UNSAID,
     TimeoutOption,
     checked_priority,
+    checked_transactional,
     due_micros,
     duration_micros,
     give_timeout,
@@ -48,6 +49,7 @@ class Options(NamedTuple):
     quota_names: tuple[str, ...] | None = None
     context: surroundings.Parts = ()
     labels: labels.Labels | None = None
+    transactional: bool | None = None
 
 
 _NOTHING = Options()
@@ -63,6 +65,7 @@ def options(
     timeout: TimeoutOption = UNSAID,
     quota_names: Iterable[str] | None = None,
     context: bool = True,
+    transactional: bool | None = None,
     is_inner: bool = False,
 ) -> Options:
     """The options of a put into `queue`, checked.
@@ -92,6 +95,8 @@ def options(
         said = said._replace(timeout=timeout_micros(timeout), says_timeout=True)
     if context and (parts := surroundings.captured(queue._p_jar)):
         said = said._replace(context=parts)
+    if transactional is not None:
+        said = said._replace(transactional=checked_transactional(transactional))
     if quota_names is not None:
         said = said._replace(quota_names=checked_names(quota_names))
     if after == () and on_failure == "run":
@@ -164,6 +169,8 @@ def put(queue: Queue, job: Job, said: Options, behind: tuple[Job, ...]) -> None:
         job._given_context = said.context  # one that it was given goes before it
     if said.quota_names is not None and job._quota_names != said.quota_names:
         job._quota_names = said.quota_names
+    if said.transactional is not None:
+        job._transactional = said.transactional
     if said.labels is not None:
         labels.give(job, said.labels)
     priority = job._priority if said.priority is None else said.priority

@@ -1,0 +1,163 @@
+"""The schedules of a database by name, and which of them is due next."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Any
+
+from BTrees.LOBTree import LOBTree
+from BTrees.OOBTree import OOBTree
+from persistent import Persistent
+from zope.interface import implementer
+
+from zodbjobs.errors import BadArgument, UnknownSchedule
+from zodbjobs.interfaces import ISchedules
+from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption
+from zodbjobs.stored.schedule import UNSET_WINDOW, Schedule
+
+if TYPE_CHECKING:
+    from zodbjobs.stored.job import Job
+    from zodbjobs.stored.queues import Queues
+
+# Bits of a key of `due` below the milliseconds: many are due at midnight.
+_TIE_BITS = 20
+
+
+@implementer(ISchedules)
+class Schedules(Persistent):
+    """The schedules of a database by name.
+
+    `due` has those that aren't paused by the moment of their next time: a worker looks at its
+    first key, and loads nothing else. Whoever fires one takes its key away, so of two who do one
+    conflicts.
+    """
+
+    #: Zope's publisher calls what has a docstring, by any URL that leads to it.
+    __zpublishable__ = False
+
+    def __init__(self, parent: Queues) -> None:
+        self.parent = parent
+        self._by_name = OOBTree()
+        self.due = LOBTree()
+
+    def create(
+        self,
+        name: str,
+        *what: str | Job | Callable[..., Any],
+        every: timedelta | None = None,
+        at: Iterable[datetime] | None = None,
+        start: datetime | None = None,
+        zone: str | tzinfo = "UTC",
+        queue: str = "",
+        catch_up: str = "latest",
+        window: timedelta | None = UNSET_WINDOW,
+        overlap: str = "skip",
+        jitter: timedelta = timedelta(0),
+        pause_after_failures: int | None = None,
+        begin_by: timedelta | None = None,
+        priority: int | None = None,
+        timeout: TimeoutOption = UNSAID,
+        quota_names: Iterable[str] | None = None,
+        context: bool = True,
+        owner: str | None = None,
+        about: Any = None,
+        title: str | None = None,
+        realm: str | None = None,
+    ) -> Schedule:
+        """Make the schedule `name`, and return it; see ISchedules."""
+        if name in self._by_name:
+            raise BadArgument(
+                f"there is a schedule {name!r} already; change it with "
+                f"get_queues(...).schedules[{name!r}].edit(...), or remove it first"
+            )
+        made = Schedule(
+            name,
+            *what,
+            every=every,
+            at=at,
+            start=start,
+            zone=zone,
+            queue=queue,
+            catch_up=catch_up,
+            window=window,
+            overlap=overlap,
+            jitter=jitter,
+            pause_after_failures=pause_after_failures,
+            begin_by=begin_by,
+            priority=priority,
+            timeout=timeout,
+            quota_names=quota_names,
+            owner=owner,
+            about=about,
+            title=title,
+            realm=realm,
+        )
+        self._add(made, context)
+        return made
+
+    def _add(self, schedule: Schedule, context: bool) -> None:
+        """Let a new schedule be one of these, after it was checked."""
+        schedule._attach(self, context)
+        self._by_name[schedule.name] = schedule
+        if self._p_jar is not None:
+            self._p_jar.add(schedule)
+        schedule._plan()
+
+    def __getitem__(self, name: str) -> Schedule:
+        found = self.get(name)
+        if found is None:
+            known = ", ".join(map(repr, self._by_name)) or "none"
+            raise UnknownSchedule(f"there is no schedule {name!r} (there are: {known})")
+        return found
+
+    def get(self, name: str) -> Schedule | None:
+        """The schedule of that name, or None."""
+        found: Schedule | None = self._by_name.get(name)
+        return found
+
+    def __delitem__(self, name: str) -> None:
+        self[name].remove()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def values(self) -> list[Schedule]:
+        """The schedules in the order of their names."""
+        return list(self._by_name.values())
+
+    # Which one is due
+
+    def first_due_after(self, micros: int) -> int | None:
+        """When the first of them is due that isn't at a moment; loads no schedule."""
+        try:
+            return (int(self.due.minKey(_first_after(micros))) >> _TIE_BITS) * 1_000
+        except ValueError:  # there is none
+            return None
+
+    def due_until(self, micros: int) -> Iterator[tuple[int, Schedule]]:
+        """Those that are due at a moment, each with when it was, the first one first.
+
+        They aren't loaded; `due` may not be changed meanwhile.
+        """
+        for place, schedule in self.due.items(None, _first_after(micros) - 1):
+            yield (place >> _TIE_BITS) * 1_000, schedule
+
+    def enter(self, schedule: Schedule, micros: int) -> int:
+        """Let a schedule be due at a moment; returns its key in `due`."""
+        place = (micros // 1_000 << _TIE_BITS) + random.getrandbits(_TIE_BITS - 1)
+        while not self.due.insert(place, schedule):
+            place += 1
+        return place
+
+
+def _first_after(micros: int) -> int:
+    """The first key of `due` that is behind a moment."""
+    return (micros // 1_000 + 1) << _TIE_BITS
