@@ -123,6 +123,14 @@ class Checkpoints:
             connection.cacheGC()
         calls.set_running(attempt.job, True)
 
+    def check_transaction(self, attempt: Attempt) -> None:
+        """Raise BadStatus if what was done in the transaction was dropped."""
+        if self._thread_session.was_aborted():
+            raise BadStatus(
+                f"what {attempt.job!r} calls has aborted its transaction, and what was done in it "
+                "before; raise an error instead, or use a savepoint"
+            )
+
     def check(self, attempt: Attempt) -> None:
         """Raise Cancelled or TimedOut if the attempt can't commit any more."""
         error = attempt.reason_to_stop()

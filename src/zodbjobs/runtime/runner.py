@@ -267,7 +267,7 @@ class Runner:
     def _prepare_again(self, error: Exception, conflicts: int) -> None:
         """Wait, and see to it that the next attempt has a better chance."""
         self._renew(error)
-        if conflicts == defaults.CONFLICTS_TOGETHER:
+        if conflicts == defaults.CONFLICTS_TOGETHER and not self._is_alone:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
 
@@ -355,6 +355,7 @@ class Runner:
         attempt = self._slot.attempt
         if attempt is None or not hooks.is_set_up:
             return
+        attempt.checkpoints = None  # what is done here is aborted
         token = current.set(attempt)
         try:
             self._thread_session.begin()
