@@ -9,6 +9,7 @@ from typing import Any
 
 import transaction
 from persistent import Persistent
+from ZODB.blob import Blob
 
 import zodbjobs
 from zodbjobs import local
@@ -183,3 +184,32 @@ def swallow(counter: Counter, how: str) -> int:
     with contextlib.suppress(BaseException):
         local.attach("a.txt", b"a") if how == "attach" else getattr(transaction, how)()
     return counter.value
+
+
+@zodbjobs.transactional
+def put_unique(counter: Counter, name: str) -> None:
+    """Put a job unless there is one with that key that hasn't ended."""
+    job = zodbjobs.Job(count, counter, "again")
+    zodbjobs.get_queue(counter).put(job, unique=name, unique_until="ended")
+    counter.add()
+
+
+@zodbjobs.transactional
+def put_after(counter: Counter, job: zodbjobs.Job) -> None:
+    """Put a job behind another one."""
+    zodbjobs.get_queue(counter).put(zodbjobs.Job(count, counter, "after"), after=[job])
+    counter.add()
+
+
+@zodbjobs.transactional
+def grow(tree: Any, key: int, length: Any) -> None:
+    """Add an object with a blob to a tree; fail with every other key of a hundred."""
+    called.append(key)
+    made = tree[key] = Counter()
+    made.add()
+    length.change(1)
+    made.file = Blob()  # type: ignore[attr-defined]
+    with made.file.open("w") as file:  # type: ignore[attr-defined]
+        file.write(b"%d" % key)
+    if key // 100 % 2 == 0:
+        raise ValueError("refused")

@@ -11,11 +11,13 @@ import pytest
 import together_jobs
 import transaction
 from bench import bench
+from BTrees.Length import Length
+from BTrees.OOBTree import OOBTree
 from together_jobs import Counter, Rude
 from ZODB.POSException import ConflictError
 
 import zodbjobs
-from zodbjobs import defaults, local
+from zodbjobs import defaults, events, local
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.stored.lifecycle import complete
 from zodbjobs.stored.lifecycle.attempts import Verdict
@@ -470,6 +472,28 @@ def test_what_wrote_nothing_waits_with_those_before_it(
     assert [job.result for job in jobs] == [1, 1]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("deed", ["spoil", "attach", "check", "refuse", "meet"])
+def test_each_attempt_that_is_told_to_begin_is_told_to_end(
+    any_db: Any, queue: Any, counters: list[Counter], deed: str, place: int
+) -> None:
+    """Also one that is dropped, and run again; else its span would stay open."""
+    calls: list[Any] = [(counter.add,) for counter in counters[:3]]
+    calls.insert(place, (getattr(together_jobs, deed), counters[4]))
+    put(queue, *calls)
+    conflict(any_db, counters[4], times=1)
+    seen: list[Any] = []
+    end = events.subscribe(seen.append, events.JobStarted, events.AttemptEnded)
+    try:
+        run(any_db)
+    finally:
+        end()
+    begun = [each.job_id for each in seen if isinstance(each, events.JobStarted)]
+    ended = [each.job_id for each in seen if isinstance(each, events.AttemptEnded)]
+    assert sorted(begun) == sorted(ended)
+    assert len(set(begun)) == 4
+
+
 # Who is taken away meanwhile
 
 
@@ -518,6 +542,37 @@ def test_a_rescue_takes_all(any_db: Any, queue: Any, counters: list[Counter]) ->
     assert outcomes(any_db, jobs) == ["succeeded"] * 10
 
 
+def test_those_to_be_run_again_do_not_wait_for_a_long_one(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    """Other threads may have them, as those that wait to be committed."""
+    taken: list[Any] = []
+    runs: list[int] = []
+
+    def meet_twice() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            elsewhere(any_db, counters[1])
+        elif len(runs) == 2:
+            taken.extend(worker.runner.take_group())
+
+    together_jobs.meeting = meet_twice
+    calls: list[Any] = [(counter.add,) for counter in counters[:4]]
+    calls[1] = (together_jobs.meet, counters[1])
+    jobs = put(queue, *calls)
+    with bench(any_db) as worker:
+        worker.run()
+        worker.runner.flush()
+        assert [claim.oid for claim in taken] == [jobs[n]._p_oid for n in (0, 2, 3)]
+        assert values(any_db)[:4] == [0, 1, 0, 0]
+        for claim in taken:
+            worker.runner.run(claim)
+        worker.runner.flush()
+    assert values(any_db)[:4] == [1] * 4
+    transaction.begin()
+    assert {(job.outcome, job.attempts) for job in jobs} == {("succeeded", 1)}
+
+
 # What they write
 
 
@@ -554,6 +609,54 @@ def test_jobs_that_they_put_are_there_once(
     assert together_jobs.called == ["child"] * 7
     transaction.begin()
     assert len(list(queue.finished())) == 17
+
+
+def test_one_that_is_unique_until_it_has_ended_has_ended_for_those_behind_it(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    """Else what is put behind it, for what it hasn't seen, would be left out as put already."""
+    first = zodbjobs.Job(together_jobs.count, counters[0], "first")
+    queue.put(first, unique="count", unique_until="ended")
+    put(queue, (together_jobs.put_unique, counters[0], "count"))
+    while run(any_db):
+        pass
+    assert together_jobs.called == ["first", "again"]
+
+
+@pytest.mark.parametrize("number", [3, 60])
+def test_one_may_put_others_behind_one_before_it(any_db: Any, queue: Any, number: int) -> None:
+    """Also if that has ended in shared results."""
+    counters = [Counter() for _ in range(number)]
+    queue._p_jar.root()["counters"] = counters
+    jobs = put(queue, *[(counter.add,) for counter in counters])
+    put(queue, (together_jobs.put_after, counters[0], jobs[-1]))
+    assert run(any_db) == 1
+    while run(any_db):
+        pass
+    assert together_jobs.called == ["after"]
+    transaction.begin()
+    assert len(queue) == 0
+
+
+def test_trees_and_blobs_are_rolled_back_and_resolved(any_db: Any, queue: Any) -> None:
+    root = queue._p_jar.root()
+    tree = root["tree"] = OOBTree({n * 10: n for n in range(1_000)})
+    length = root["length"] = Length()
+    put(queue, *[(together_jobs.grow, tree, n * 100 + 1, length) for n in range(30)])
+    with bench(any_db) as worker:
+        worker.run()
+        with any_db.transaction() as connection:  # what can be resolved conflicts with nobody
+            connection.root()["tree"][9_995] = 1
+            connection.root()["length"].change(1)
+        worker.runner.flush()
+    with any_db.transaction() as connection:
+        tree, length = connection.root()["tree"], connection.root()["length"]
+        tree._check()
+        assert (len(tree), length()) == (1_016, 16)
+        for n in range(1, 30, 2):
+            with tree[n * 100 + 1].file.open() as file:
+                assert (file.read(), tree[n * 100 + 1].value) == (b"%d" % (n * 100 + 1), 1)
+    assert len(together_jobs.called) == 30
 
 
 def test_the_undo_log_tells_whose_they_are(

@@ -7,6 +7,7 @@ attempts count once, however often they were run.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -55,6 +56,7 @@ class Groups:
         self._recover = recover
         self._again: list[_Part] = []  # the last one first
         self._current: Claim | None = None
+        self._lock = threading.Lock()  # of what is in the parts
 
     def run(self, claim: Claim) -> bool:
         """Run a claimed job behind the others of the open group, if it may run there; else that
@@ -77,9 +79,22 @@ class Groups:
         claims = [member.result.claim for member in self._together.give_up()]
         if self._current is not None and self._current not in claims:
             claims.append(self._current)
-        while self._again:
-            claims += self._again.pop().claims
+        claims += self._taken_from_parts()
         self._current = None
+        return claims
+
+    def take_away(self) -> list[Claim]:
+        """Take the jobs that wait for one that runs, also those that are to be run again, to give
+        them to other threads; called in another thread.
+        """
+        return self._together.take_away() + self._taken_from_parts()
+
+    def _taken_from_parts(self) -> list[Claim]:
+        claims: list[Claim] = []
+        with self._lock:
+            for part in reversed(self._again):
+                claims += part.claims
+                part.claims.clear()
         return claims
 
     def _run_behind(self, claim: Claim) -> None:
@@ -138,23 +153,31 @@ class Groups:
         """Run what is to be run again, until all of it is committed."""
         while self._again:
             part = self._again[-1]
-            if not part.claims:
+            claim = self._first(part)
+            if claim is None:
                 self._again.pop()
                 self._commit()
-                continue
-            self._current = claim = part.claims.popleft()
-            is_alone = part.is_alone
-            if not is_alone and self._together.is_open and self._together.takes(claim):
-                self._run_behind(claim)
-                continue
-            if self._together.is_open:
-                part.claims.appendleft(claim)
+            elif self._together.is_open:
+                if part.is_alone or not self._together.takes(claim):
+                    self._commit()
+                elif self._taken_from(part, claim):
+                    self._run_behind(claim)
+            elif self._taken_from(part, claim):
+                self._together.is_allowed = not part.is_alone
+                try:
+                    self._run_alone(claim, part.fault)
+                finally:
+                    self._together.is_allowed = True
                 self._current = None
-                self._commit()
-                continue
-            self._together.is_allowed = not is_alone
-            try:
-                self._run_alone(claim, part.fault)
-            finally:
-                self._together.is_allowed = True
-            self._current = None
+
+    def _first(self, part: _Part) -> Claim | None:
+        with self._lock:
+            return part.claims[0] if part.claims else None
+
+    def _taken_from(self, part: _Part, claim: Claim) -> bool:
+        """Take the first claim of a part to run it, unless another thread has taken it."""
+        with self._lock:
+            is_there = bool(part.claims) and part.claims[0] is claim
+            if is_there:
+                self._current = part.claims.popleft()
+            return is_there

@@ -152,10 +152,10 @@ class Runner:
         return self._groups.unfinished()
 
     def take_group(self) -> list[Claim]:
-        """Take the jobs whose effects wait for one that runs; called in another thread, which
-        gives them to others.
+        """Take the jobs that wait for one that runs: those whose effects do, and those that are to
+        be run again; called in another thread, which gives them to others.
         """
-        return self._together.take_away()
+        return self._groups.take_away()
 
     def close(self) -> None:
         """Commit what waits and close the connection."""
@@ -308,12 +308,12 @@ class Runner:
             attempt = self._slot.attempt
             if self._together.is_open:
                 if result is not None:
-                    self._together.add(result, attempt, self._handed_over())
+                    self._together.add(result, attempt, self._handed_over)
                 return None
             if result is None or result.portable:
                 return result
             if attempt is not None and self._together.may_begin(result, attempt, conflicts):
-                self._together.begin(result, attempt, self._handed_over())
+                self._together.begin(result, attempt, self._handed_over)
             else:
                 self._commit(result)
         except BaseException as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from zodbjobs import defaults
@@ -21,7 +22,7 @@ from zodbjobs.runtime.context import Attempt, RunAlone
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.thread_session import ThreadSession
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import calls, followers, telling
+from zodbjobs.stored.lifecycle import calls, followers, telling, unique
 from zodbjobs.stored.lifecycle.attempt_result import WAITING, AttemptResult
 from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
@@ -126,12 +127,21 @@ class Together:
             and not self._slot.group.is_full(time.monotonic() - self._slot.seconds, 1)
         )
 
-    def begin(self, result: AttemptResult, attempt: Attempt, begun: JobStarted | None) -> None:
-        """Open a group with this job. Raises what a savepoint raises."""
+    def begin(
+        self,
+        result: AttemptResult,
+        attempt: Attempt,
+        hand_over: Callable[[], JobStarted | None],
+    ) -> None:
+        """Open a group with this job. Raises what a savepoint raises.
+
+        `hand_over` returns what the end of the attempt is told with, which the group does from
+        then on; it is called once the job is one of the group.
+        """
         if not self._unshared:
             result.share(attempt.job)
         self._savepoint = self._manager.savepoint()
-        self._members = [Member(result, attempt, begun)]
+        self._members = [Member(result, attempt, hand_over())]
         self._since = time.monotonic() - self._slot.seconds
         self._must_commit = self._is_given_away = self._is_committing = False
         self._manager.registerSynch(self._guard)
@@ -148,9 +158,13 @@ class Together:
             return False
 
     def add(
-        self, result: AttemptResult, attempt: Attempt | None, begun: JobStarted | None
+        self,
+        result: AttemptResult,
+        attempt: Attempt | None,
+        hand_over: Callable[[], JobStarted | None],
     ) -> None:
-        """Add a job that has run in the open group, and commit if nobody may run behind it.
+        """Add a job that has run in the open group, and commit if nobody may run behind it; for
+        `hand_over` see `begin`.
 
         Raises RunAlone if it is to be run alone, Disordered if it has ended the transaction or
         its group was given away, and what a savepoint and a commit raise.
@@ -170,7 +184,7 @@ class Together:
         with self._lock:
             if self._is_given_away:
                 raise Disordered("others wait no longer for this job")
-            self._members.append(Member(result, attempt, begun))
+            self._members.append(Member(result, attempt, hand_over()))
         self._slot.seconds += self._seconds_each
         if self._must_commit:
             self.commit()
@@ -285,8 +299,12 @@ def _may_share(claim: Claim, job: Job) -> bool:
 
     Not one that holds slots of quotas, for others wait for these; that was interrupted, for it
     may do so to others; that has hooks, which are called outside the transaction; that commits by
-    itself, as a sweep; or that others follow, as what its end writes is written by others as well.
+    itself, as a sweep; that has a unique key until it has ended, for one that runs behind it would
+    find it taken, and put nothing; or that others follow, as what its end writes is written by
+    others as well.
     """
     if claim.names or claim.interruptions or claim.too_late or is_sweep(job):
+        return False
+    if unique.is_unique_until_ended(job):
         return False
     return not calls.has_hooks(job) and not followers.is_followed(job)

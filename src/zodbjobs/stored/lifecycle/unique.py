@@ -67,6 +67,11 @@ def _is_left_over(key: UniqueKey, job: Job) -> bool:
     return state.get("_unique") is not key or job.status in (NEW, CALLBACKS, COMPLETED)
 
 
+def is_unique_until_ended(job: Job) -> bool:
+    """Whether nobody else has a job's unique key before it has ended."""
+    return job._unique is not None and job._unique.until_ended
+
+
 def give_unique(queue: Queue, job: Job, name: str, until_ended: bool) -> None:
     """Give a key, which no job has, to a job that is about to be delivered."""
     if queue._unique_keys is None:
