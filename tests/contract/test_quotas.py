@@ -158,8 +158,9 @@ def test_quotas_are_a_mapping(queue: Any, mine: Any) -> None:
     for bad in (0, -1, True, 1.5, "2", None):
         with pytest.raises(BadArgument, match="size of quota"):
             mail.size = bad  # type: ignore[assignment]
-        with pytest.raises(BadArgument, match="size of quota"):
-            quotas.create("post", bad)
+        if bad is not None:
+            with pytest.raises(BadArgument, match="size of quota"):
+                quotas.create("post", bad)
     for name in (3, "*", "a*", "a:*b", "a:b:*", "*:*"):
         with pytest.raises(BadArgument):
             quotas.create(name)

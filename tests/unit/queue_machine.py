@@ -203,7 +203,9 @@ class QueueMachine(RuleBasedStateMachine):
             entry.state, entry.counts = "callback", True
 
     def may_be_followed(self) -> list[Entry]:
-        return [e for e in self.model.entries if e.state not in ("forgotten", "gone")]
+        # A job that was never stored keeps what an abort takes from others.
+        stored = (e for e in self.model.entries if self.jobs[e.number]._p_jar or e.state != "new")
+        return [e for e in stored if e.state not in ("forgotten", "gone")]
 
     @rule(delay=DELAYS)
     def put_and_roll_back(self, delay: float | None) -> None:

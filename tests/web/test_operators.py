@@ -129,11 +129,12 @@ def test_the_navigation_is_of_what_one_may(site: Site, failed: str) -> None:
     entries = {who: texts(site.get("/", who), "header nav a") for who in PEOPLE}
     assert entries["ada"] == entries["viewer"] == entries["keeper"] == ["My jobs"]
     assert entries["onlooker"] == [
-        *("Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "My jobs"),
+        *("Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "Conflicts"),
+        "My jobs",
     ]
     assert entries["manager-here"] == ["Overview", "Jobs", "Parked", "Audit", "My jobs"]
-    whole = ["Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "Audit"]
-    whole.append("My jobs")
+    whole = ["Overview", "Jobs", "Parked", "Queues", "Schedules", "Workers", "Conflicts"]
+    whole += ["Audit", "My jobs"]
     assert entries["manager"] == whole
 
 

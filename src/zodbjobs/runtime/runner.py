@@ -424,14 +424,9 @@ class Runner:
             if turns.is_over(self._turn):
                 raise _MissedTurn
             self._turn = turns.USED
-        attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
-        record = self._thread_session.session.record
-        attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
-        attempt.connection = self._thread_session.session.connection
-        attempt.checkpoints, attempt.conflicts = self._checkpoints, conflicts
-        attempt.is_behind = self._together.is_open
+        attempt = self._slot.attempt = self._attempt_at(claim, job, now, conflicts)
         try:
-            self._begun = telling.started(job, record)
+            self._begun = telling.started(job, self._thread_session.session.record)
             if parts or function is None:
                 try:
                     function, args, kwargs = self._prepare(attempt, parts, function, args, kwargs)
@@ -461,6 +456,16 @@ class Runner:
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
+
+    def _attempt_at(self, claim: Claim, job: Job, now: int, conflicts: int) -> Attempt:
+        """An attempt at a job in this thread, which begins `now`."""
+        attempt = Attempt(claim.key, job, now, job.retry_policy)
+        session = self._thread_session.session
+        attempt.worker, attempt.agent = session.record.id, session.record.agent(self._slot.agent)
+        attempt.connection = session.connection
+        attempt.checkpoints, attempt.conflicts = self._checkpoints, conflicts
+        attempt.is_behind = self._together.is_open
+        return attempt
 
     def _has_turn(self, claim: Claim, turn: Turn, conflicts: int) -> bool:
         """Whether the job may begin by the rates of its quotas; else it goes back to wait."""
