@@ -44,6 +44,7 @@ class Declaring:
         self._task = FireSchedules(self.parts.registration.session, self.parts.wakeup, names)
 
     def fire(self) -> None:
+        self.parts.wakeup.set()  # where a storage must be asked, that is long ago
         while self._task.tick():
             pass
 

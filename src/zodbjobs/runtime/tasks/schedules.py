@@ -86,7 +86,9 @@ class FireSchedules:
             self._session.manager.begin()
 
     def _due(self) -> list[Schedule]:
-        """What is due and isn't held back, at most a batch; sets the alarm to what isn't due."""
+        """What is due and isn't held back, at most a batch; sets the alarm to what isn't due, and
+        to now until there is a look which finds that nothing is.
+        """
         schedules, now = self._session.stored.schedules, clock.now()
         found: list[Schedule] = []
         for _, schedule in schedules.due_until(now):
@@ -94,7 +96,7 @@ class FireSchedules:
                 found.append(schedule)
             if len(found) == defaults.FIRING_BATCH:
                 break
-        self._alarm.set(schedules.first_due_after(now))
+        self._alarm.set(now if found else schedules.first_due_after(now))
         return found
 
     def _fire(self, due: list[Schedule]) -> list[Job]:
