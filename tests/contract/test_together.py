@@ -641,6 +641,9 @@ def test_one_may_put_others_behind_one_before_it(any_db: Any, queue: Any, number
 def test_trees_and_blobs_are_rolled_back_and_resolved(
     any_db: Any, queue: Any, request: pytest.FixtureRequest
 ) -> None:
+    name = request.node.callspec.params["any_db"]
+    if name == "DemoStorage":
+        pytest.skip("it has no blobs behind a savepoint")
     root = queue._p_jar.root()
     tree = root["tree"] = OOBTree({n * 10: n for n in range(1_000)})
     length = root["length"] = Length()
@@ -658,8 +661,8 @@ def test_trees_and_blobs_are_rolled_back_and_resolved(
         for n in range(1, 30, 2):
             with tree[n * 100 + 1].file.open() as file:
                 assert (file.read(), tree[n * 100 + 1].value) == (b"%d" % (n * 100 + 1), 1)
-    if request.node.callspec.params["any_db"] not in ("DemoStorage", "MappingStorage"):
-        assert len(together_jobs.called) == 30  # those two resolve nothing, so all run again
+    if name != "MappingStorage":  # which resolves nothing, so that all run again
+        assert len(together_jobs.called) == 30
 
 
 def test_the_undo_log_tells_whose_they_are(
