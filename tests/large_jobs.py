@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import sample
+import transaction
 from persistent import Persistent
+from ZODB.POSException import ConflictError
 
-from zodbjobs import local
+import zodbjobs
+from zodbjobs import defaults, local
 from zodbjobs.errors import Snooze
+from zodbjobs.runtime.accidents import Died
 from zodbjobs.sweep import Enumerator
 
 
@@ -193,6 +198,128 @@ def change_beside(item: Item) -> None:
     if item.number == 53:
         beside = item._p_jar.db().open(item._p_jar.transaction_manager)
         beside.root()["beside"] = 1
+
+
+def abort_at_fifty(item: Item) -> None:
+    """One item ends the transaction of all."""
+    touch(item)
+    if item.number == 50:
+        transaction.abort()
+
+
+def conflict(item: Item) -> None:
+    """Conflict as often as there is something in `met`."""
+    touch(item)
+    if met:
+        met.pop()
+        raise ConflictError("again")
+
+
+class ConflictsAtFirst(zodbjobs.Sweep):
+    """One whose first attempts conflict before anything is done, and its first batches then."""
+
+    def set_up(self) -> None:
+        if len(met) > defaults.CONFLICTS_TOGETHER:
+            met.pop()
+            raise ConflictError("again")
+
+    def tear_down(self, value: object) -> None:
+        pass
+
+
+class TearsDown(zodbjobs.Job):
+    """It tries to commit what it does when it is torn down."""
+
+    def set_up(self) -> None:
+        pass
+
+    def tear_down(self, value: object) -> None:
+        self._args[0].deposit(100)
+        try:
+            local.checkpoint(1)
+        except Exception as error:
+            met.append(str(error))
+
+
+def deposit_and_fail(account: sample.Account) -> None:
+    account.deposit(1)
+    raise ValueError("it fails")
+
+
+class Unsteady(Downwards):
+    """It always conflicts, half the way down."""
+
+    def items(self, cursor: Any) -> Iterator[tuple[Any, Any]]:
+        for key, item in super().items(cursor):
+            if key < 50:
+                raise ConflictError("again")
+            yield key, item
+
+
+class Nameless(Downwards):
+    """Its cursors can't be stored."""
+
+    def items(self, cursor: Any) -> Iterator[tuple[Any, Any]]:
+        for _, item in super().items(None):
+            tick()
+            yield (lambda: 0), item
+
+
+class Refusing:
+    """It lets no commit pass."""
+
+    transaction_manager = transaction.manager
+
+    def abort(self, txn: object) -> None:
+        pass
+
+    tpc_begin = commit = tpc_finish = tpc_abort = abort
+
+    def tpc_vote(self, txn: object) -> None:
+        raise OSError("never")
+
+    def sortKey(self) -> str:
+        return "~"
+
+
+def refuse(item: Item) -> None:
+    tick()
+    touch(item)
+    transaction.get().join(Refusing())
+
+
+def tick() -> None:
+    """Be as if killed, where it goes on for ever."""
+    met.append("tick")
+    if len(met) > 2_000:
+        raise Died
+
+
+class OneByOne(Persistent, Sequence[Any]):
+    """A sequence without slices."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.inner = items
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.inner[operator.index(number)]
+
+
+class Wrapped:
+    """An item with a wrapper around it, which can't be stored."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+
+    def __repr__(self) -> str:
+        return f"<wrapped {self.item.number}>"
+
+
+def touch_wrapped(wrapped: Wrapped) -> None:
+    touch(wrapped.item)
 
 
 class Placed:

@@ -935,3 +935,9 @@ def all_or_nothing(*jobs):
     if any(job.outcome != "succeeded" for job in jobs):
         raise ValueError("not all have succeeded")
     return [job.result for job in jobs]
+
+
+def note_meanwhile(value: Any) -> Any:
+    """Let the test note something each time."""
+    meanwhile()
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -172,6 +173,16 @@ def check(counter: Counter) -> int:
     called.append("check")
     counter.add()
     local.checkpoint(1)
+    return counter.value
+
+
+@zodbjobs.transactional
+def swallow(counter: Counter, how: str) -> int:
+    """Do what a transactional job must not do, and let nobody know."""
+    called.append(how)
+    counter.add()
+    with contextlib.suppress(BaseException):
+        local.attach("a.txt", b"a") if how == "attach" else getattr(transaction, how)()
     return counter.value
 
 

@@ -243,9 +243,48 @@ QUOTA_SECONDS = 0.02
 #: more of them to the next one: a bound for its transaction.
 REFUSALS = 100
 
+#: How much later than its turn a job may begin, as a part of what its rate is per, and the least
+#: and the most of it in seconds. Rates are that much lower than said, so that they are never
+#: higher. A claim with its commit takes some milliseconds, and more on a busy machine.
+RATE_SLACK = 0.02
+RATE_LEAST_SLACK_SECONDS = 0.05
+RATE_MOST_SLACK_SECONDS = 1.0
+
+#: Seconds by which jobs of a rate may begin more closely after one that was claimed late. The
+#: dispatcher looks every 10 to 25 ms: without it a rate of 100/s would come to some 60.
+RATE_CATCH_UP_SECONDS = 0.1
+
+#: Moments that are remembered of a rate; what begins between two of them counts as the later.
+#: That is a record of 1 kB which is written with each claim of such a job.
+RATE_MOMENTS = 100
+
+#: Jobs that are let go on together when it is their turn; each that is claimed lets the next one.
+TURNS_TOGETHER = 20
+
+#: Names whose turns are forgotten in one transaction, as none of them counts any more. It is made
+#: once in SLOTS_SECONDS, so 33 names that are never used again may come each second.
+TURN_LOGS_DROPPED = 2_000
+
 #: Seconds between two looks for slots of quotas that nobody holds. There are none unless
 #: somebody has undone a transaction.
 SLOTS_SECONDS = 60.0
+
+#: Callables, classes and objects of which a worker remembers that they were fought over, and the
+#: database of the workers that are gone. That is a record of 20 kB; the cheapest go by class.
+MOST_FIGHTS = 100
+
+#: Others who wrote what a job fought over, of which the database remembers how often they did.
+MOST_RIVALS = 3
+
+#: Seconds between two looks in the history of an object for who wrote it, in one worker, and the
+#: revisions and the characters that are looked at. Such a look takes a tenth of a millisecond on a
+#: file; attempts that conflict aren't to take longer for it.
+RIVAL_SECONDS = 0.1
+RIVAL_REVISIONS = 5
+RIVAL_CHARACTERS = 200
+
+#: Transactions of its own jobs that a worker knows: of these no history has to be asked.
+OWN_COMMITS = 1_000
 
 #: Jobs that one transaction moves when a dead worker's lease is given back.
 RESCUE_BATCH = 100

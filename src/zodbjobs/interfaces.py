@@ -445,13 +445,28 @@ class IAgent(Interface):
 
 
 class IQuota(Interface):
-    """How many jobs that name it run at once, over all workers."""
+    """How many jobs that name it run at once, and how many begin in a span of time, over all
+    workers. All that can be set raises BadArgument for what can't be, and joins the transaction.
+    """
 
     name = Attribute("The name (str); 'customer:*' is for each name that begins with 'customer:'.")
     size = Attribute(
         "Int from 1: how many of its jobs run at once; of a pattern, how many of each name. "
-        "Settable, which stops no job that runs; BadArgument for anything else."
+        "Settable, which stops no job that runs. None for any number, if it has a rate; what "
+        "begins then isn't counted by a size that is set later."
     )
+    rate = Attribute(
+        "Int from 1: how many attempts at its jobs begin in `per` at most; of a pattern, how many "
+        "of each name. None for any number. Settable; it counts what has begun before."
+    )
+    per = Attribute("The timedelta that the rate is for, from a second on; settable. Or None.")
+    burst = Attribute(
+        "Int from 1: how many may begin at once, after a time in which fewer began; settable. "
+        "With 1 they begin evenly, `per / rate` apart."
+    )
+
+    def limit(size, rate, per, burst):
+        """Set all at once."""
 
 
 class IQuotas(Interface):
@@ -460,13 +475,18 @@ class IQuotas(Interface):
     A job that names quotas runs when each of them has a free slot; it takes all of them in one
     commit, and gives them back when its attempt ends, whatever follows, or when its worker dies.
     A job that has to wait holds up no job of another quota.
+
+    If they have rates, it takes a turn of each of them in that commit, and begins in it; each
+    further attempt takes another one. In no window of `per` do more than `rate` attempts begin, by
+    the clocks of the workers: where these differ, the window is shorter by the difference.
     """
 
-    def create(name, size=1):
+    def create(name, size=None, rate=None, per=None, burst=1):
         """Make a quota, and return it; BadArgument, a ValueError, if it is there already.
 
-        A name that ends with ':*' is a pattern: each name with that prefix has `size` slots of
-        its own, unless there is a quota of the very name.
+        Without `size` it is 1, or any number if there is a `rate`, which needs `per`.
+        A name that ends with ':*' is a pattern: each name with that prefix has `size` slots and a
+        rate of its own, unless there is a quota of the very name.
         """
 
     def get(name):

@@ -66,13 +66,14 @@ class Reader:
 
     All of it is of one snapshot, and takes the same time whatever the history holds, but for
     counting what waits: that takes longer the more there is. So shards are counted for
-    `seconds` at most, or one of them; of the others the last count serves, and the next reading
-    begins with them. Until each shard of a queue was counted once, there is no `zodbjobs_jobs` and
-    no `zodbjobs_put_total` of it.
+    `seconds` (METRICS_SECONDS) at most, or one of them; of the others the last count serves, and
+    the next reading begins with them. Until each shard of a queue was counted once, there is no
+    `zodbjobs_jobs` and no `zodbjobs_put_total` under its label: a sum that lacks some would look
+    like a counter that began anew.
     """
 
-    def __init__(self, seconds: float = defaults.METRICS_SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = defaults.METRICS_SECONDS if seconds is None else seconds
         self._lock = threading.Lock()
         self._counted: dict[bytes, ShardJobs] = {}
         self._turn = 0
@@ -84,12 +85,12 @@ class Reader:
         totals = read_totals(connection)
         label = _labels(totals)
         with self._lock:
-            jobs = self._count(get_queues(connection).values())
+            jobs = self._count(get_queues(connection).values(), label)
         held = count_held(connection)
         return [*_of_jobs(jobs, held, label), *_of_totals(totals, label)]
 
-    def _count(self, queues: list[Queue]) -> dict[str, list[ShardJobs]]:
-        """The counts of the shards of each queue of which there are all."""
+    def _count(self, queues: list[Queue], label: _Label) -> dict[str, list[ShardJobs]]:
+        """The counts of the shards of each queue, but for labels of which some are missing."""
         shards = [shard for queue in queues for shard in queue.shards]
         until = clock.monotonic() + self._seconds
         first = self._turn % max(1, len(shards))
@@ -101,10 +102,11 @@ class Reader:
             if clock.monotonic() >= until:
                 break
         oids = {queue.name: [shard._p_oid for shard in queue.shards] for queue in queues}
+        missing = {label(name) for name, each in oids.items() if set(each) - set(self._counted)}
         return {
             name: [self._counted[oid] for oid in each]
             for name, each in oids.items()
-            if all(oid in self._counted for oid in each)
+            if label(name) not in missing
         }
 
 
@@ -115,7 +117,7 @@ class Collector:
     NotInstalled if the database has no queues, and what the storage raises.
     """
 
-    def __init__(self, db: Any, seconds: float = defaults.METRICS_SECONDS) -> None:
+    def __init__(self, db: Any, seconds: float | None = None) -> None:
         self._db = db
         self._reader = Reader(seconds)
 

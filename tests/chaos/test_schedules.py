@@ -29,8 +29,10 @@ pytestmark = pytest.mark.process
 
 TESTS = Path(__file__).parents[1]
 
-#: Clocks are changed in Berlin, in Troll and in New York meanwhile.
-START, DAYS = datetime(2026, 10, 20, tzinfo=UTC), 14
+#: Clocks are changed in Berlin, in Troll and in New York meanwhile. SCHEDULE_START=2026-09-01 and
+#: SCHEDULE_DAYS=70 are the other zones too.
+START = datetime.fromisoformat(os.environ.get("SCHEDULE_START", "2026-10-20")).replace(tzinfo=UTC)
+DAYS = int(os.environ.get("SCHEDULE_DAYS", "14"))
 
 
 class Processes:

@@ -18,7 +18,20 @@ Run = Callable[..., Any]
 
 # A command of each kind, with what follows its database.
 WORDS: dict[str, list[str]] = {
-    **{name: [] for name in ("jobs", "stats", "workers", "agents", "audit", "drain", "resume")},
+    **{
+        name: []
+        for name in (
+            "jobs",
+            "stats",
+            "workers",
+            "agents",
+            "quotas",
+            "conflicts",
+            "audit",
+            "drain",
+            "resume",
+        )
+    },
     **{name: ["17", "18"] for name in ("cancel", "retry", "remove", "forget")},
     **{name: ["17"] for name in ("show", "watch")},
     "pause": ["--reason", "it is late"],

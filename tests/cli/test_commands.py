@@ -17,8 +17,10 @@ import sample
 from storages import file_storage
 
 import zodbjobs
-from zodbjobs import insights
+from zodbjobs import clock, insights
 from zodbjobs.cli.database import opened
+from zodbjobs.stored.conflicts import Conflicts
+from zodbjobs.stored.lifecycle.fights import Fight, Key
 from zodbjobs.testing import moving_clock, run_jobs
 
 Run = Callable[..., Any]
@@ -26,19 +28,9 @@ Put = Callable[..., list[str]]
 
 NAMES = [
     *("worker", "put", "jobs", "show", "watch"),
-    *(
-        "cancel",
-        "retry",
-        "remove",
-        "forget",
-        "stats",
-        "check",
-        "workers",
-        "pause",
-        "resume",
-        "drain",
-    ),
-    *("agents", "schedules", "audit", "metrics", "web", "demo", "zc-async"),
+    *("cancel", "retry", "remove", "forget", "stats", "check", "workers"),
+    *("pause", "resume", "drain", "agents", "quotas", "conflicts", "schedules"),
+    *("audit", "metrics", "web", "demo", "zc-async"),
 ]
 
 # What makes rich believe that it writes to a terminal of this width.
@@ -219,6 +211,49 @@ def test_drain_waits_for_the_workers(run: Run, zeo: str, monkeypatch: pytest.Mon
     assert (drained.out, drained.status) == ("empty: queue (default)\n", 0)
     assert drained.err == "draining: queue (default) has 1 jobs waiting, 0 at work\n"
     assert json.loads(run("show", zeo, job_id, "--json").out)["outcome"] == "succeeded"
+
+
+# quotas
+
+
+def test_quotas(run: Run, path: Path) -> None:
+    assert run("quotas", path).out == "no queue has a quota\n"
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        quotas = zodbjobs.get_queue(connection).quotas
+        quotas.create("mail", rate=100, per=timedelta(minutes=1), burst=5)
+        quotas.create("customer:*", 2)
+    shown = run("quotas", path).out
+    assert "100 in 1 min, 5 at once" in shown
+    changed = run("quotas", path, "--name", "mail", "--size", 3, "--rate", 7, "--per", "2h")
+    assert "7 in 2 h" in changed.out
+    rows = {row["name"]: row for row in json.loads(run("quotas", path, "--json").out)}
+    mail = rows["mail"]
+    assert (mail["size"], mail["rate"], mail["per"], mail["burst"]) == (3, 7, 7200.0, 5)
+    assert (mail["held"], rows["customer:*"]["held"], mail["queue"]) == (0, None, "")
+    assert "say --name" in run("quotas", path, "--rate", 3).problem
+    assert "say --size" in run("quotas", path, "--name", "mail").problem
+    assert "no quota 'post'" in run("quotas", path, "--name", "post", "--size", 3).problem
+    assert "no span of time" in run("quotas", path, "--name", "mail", "--per", "soon").problem
+
+
+# conflicts
+
+
+def test_conflicts(run: Run, path: Path) -> None:
+    assert run("conflicts", path).out == "no job had to be run again for a conflict\n"
+    with contextlib.closing(file_storage(path.parent)) as db, db.transaction() as connection:
+        queues = zodbjobs.get_queues(connection)
+        queues.conflicts = Conflicts()
+        now = clock.now()
+        fight = Fight(1200, 90_000_000, now, now, (("shop.mail:send", 3), ("", 1)))
+        queues.conflicts.add({Key("shop:pay", "shop.Cart"): fight}, now)
+    shown = run("conflicts", path).out
+    assert "shop:pay: 1,200 times, 2 min lost" in shown
+    assert "several objects of shop.Cart, with shop.mail:send, somebody" in shown
+    assert "give both the same quota" in shown
+    (row,) = json.loads(run("conflicts", path, "--json").out)
+    assert (row["count"], row["seconds"], row["advice"]) == (1200, 90.0, "together")
+    assert row["what_to_do"] in shown
 
 
 # agents

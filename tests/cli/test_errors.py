@@ -23,7 +23,10 @@ Run = Callable[..., Any]
 Put = Callable[..., list[str]]
 
 # One command of each kind, that needs no more than a database and an id.
-READING = ("jobs", "stats", "workers", "resume", "drain", "agents", "metrics")
+READING = (
+    *("jobs", "stats", "workers", "resume", "drain", "agents", "quotas", "conflicts"),
+    "metrics",
+)
 OPERATIONS = ("cancel", "retry", "remove", "forget")
 WITH_ID = ("show", "watch", *OPERATIONS)
 

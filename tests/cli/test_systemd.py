@@ -17,7 +17,7 @@ from zodbjobs.cli import watched_workers
 from zodbjobs.cli.child_process import ChildSaid
 from zodbjobs.cli.watched_workers import WatchedWorkers
 from zodbjobs.runtime.service import Service
-from zodbjobs.testing import moving_clock
+from zodbjobs.testing import MovableClock, moving_clock
 
 Run = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -137,6 +137,15 @@ def heard(watched: WatchedWorkers, worker: Any, *lines: str) -> None:
         watched.heard(line)
 
 
+def turn_for(watched: WatchedWorkers, moves: MovableClock, seconds: float, *lives: Any) -> None:
+    """Let the supervisor's loop turn for some seconds; some workers give signs of life."""
+    for _ in range(int(seconds / 5)):
+        moves.advance(5)
+        for worker in lives:
+            heard(watched, worker, "WATCHDOG=1")
+        watched.turn()
+
+
 def test_who_is_stuck_is_ended_and_killed_if_that_does_not_help() -> None:
     told: list[str] = []
     with moving_clock() as moves:
@@ -144,35 +153,37 @@ def test_who_is_stuck_is_ended_and_killed_if_that_does_not_help() -> None:
         first, second, starting = (Worker(number) for number in (1, 2, 3))
         for worker in (first, second):
             heard(watched, worker, "READY=1", "STATUS=works")
-        moves.advance(15)
-        heard(watched, first, "WATCHDOG=1")
-        heard(watched, starting, "WATCHDOG=1")  # it doesn't work yet, and may take its time
-        watched.turn()
+        # The third one doesn't work yet, and may take its time.
+        turn_for(watched, moves, 15, first, starting)
         assert (first.ends, second.ends) == ([], [])
-        moves.advance(5)
-        watched.turn()
+        turn_for(watched, moves, 5, first)
         assert (first.ends, second.ends) == ([], ["aborted"])
         heard(watched, second, "WATCHDOG=1")  # too late
-        moves.advance(watched_workers._ABORT_SECONDS)
-        heard(watched, first, "WATCHDOG=1")
-        watched.turn()
+        turn_for(watched, moves, watched_workers._ABORT_SECONDS, first)
         assert (first.ends, second.ends, starting.ends) == ([], ["aborted", "killed"], [])
 
         watched.exited(second)  # type: ignore[arg-type]
         second.pid, second.ends = 4, []
-        moves.advance(15)
-        heard(watched, first, "WATCHDOG=1")
-        watched.turn()
-        assert second.ends == []
-        stale = ChildSaid(second, 2, "READY=1")  # type: ignore[arg-type]
-        watched.heard(stale)  # of the process that has ended
-        moves.advance(15)
-        heard(watched, first, "WATCHDOG=1")
-        watched.turn()
-        assert second.ends == []
+        watched.heard(ChildSaid(second, 2, "READY=1"))  # type: ignore[arg-type]
+        turn_for(watched, moves, 60, first)  # that was of the process that has ended
+        assert (first.ends, second.ends) == ([], [])
     assert told.count("READY=1\nSTATUS=") == 1
     assert "STATUS=worker 1: works; worker 2: works" in told
     assert "STATUS=worker 1: works" in told
+
+
+def test_a_supervisor_that_stood_still_itself_ends_nobody() -> None:
+    """With the machine, or in a debugger: it has heard nobody meanwhile."""
+    with moving_clock() as moves:
+        watched = WatchedWorkers(Service(lambda text: None, 20))
+        worker = Worker(1)
+        heard(watched, worker, "READY=1")
+        turn_for(watched, moves, 15)
+        moves.advance(1_000)
+        watched.turn()
+        assert worker.ends == []
+        turn_for(watched, moves, 5)
+        assert worker.ends == ["aborted"]
 
 
 def test_while_it_stops_nobody_is_ended() -> None:

@@ -28,6 +28,7 @@ from zope.security.management import endInteraction, newInteraction
 import zodbjobs
 from zodbjobs import defaults, operations, references
 from zodbjobs.operations import deeds
+from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.lifecycle import firing
 from zodbjobs.stored.reference import Reference, Referring
 from zodbjobs.testing import moving_clock, run_jobs
@@ -74,6 +75,7 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(zodbjobs.Job(functools.partial(sample.add, 1)))
         queue.put_many([sample.nothing] * 30, begin_after=timedelta(hours=1))
         _use_what_follows(queue)
+        queue.parent.conflicts = Conflicts()
         patient.timeout = 60
         patient.put(sample.nothing)
         queue.put(sample.nothing, timeout=60)
@@ -88,6 +90,9 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         queue.quotas.take(["customer:2"], ("somebody", 1))
         for number in (1, 2):
             queue.put(zodbjobs.Job(sample.note, number), quota_names=[f"customer:{number}"])
+        queue.quotas.create("slow", rate=1, per=timedelta(hours=1))
+        for number in (1, 2):
+            queue.put(zodbjobs.Job(sample.note, number), quota_names=["slow"])
         queue.put(attachment_jobs.attach)
         queue.put(zodbjobs.Job(sample.note, zodbjobs.Secret("word")))
         queue.put(zodbjobs.Job(sample.note, 1), unique="key")
@@ -112,6 +117,8 @@ def use_everything(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     transaction.begin()
     with zodbjobs.Worker(db, queues=[""]) as worker:
         operations.add_agent(db, worker.id, "patient")
+        transaction.begin()
+        queue.parent.workers[worker.id].conflicts = Conflicts()
         job = queue.put(zodbjobs.ProgressableJob(sample.report_and_wait, 50))
         transaction.commit()
         while not job.log_lines:

@@ -463,3 +463,13 @@ def test_what_is_refused(any_db: Any, queue: Any) -> None:
     assert f"the cursor of job {changeable.id} must be immutable" in changeable.failure.message
     assert elsewhere.failure.type == "zodbjobs.errors.BadStatus"
     assert "only in the thread" in elsewhere.failure.message
+
+
+def test_tearing_down_commits_nothing(any_db: Any, queue: Any, accounts: Any) -> None:
+    job = queue.put(large_jobs.TearsDown(large_jobs.deposit_and_fail, accounts[0]))
+    transaction.commit()
+    run_jobs(any_db)
+    assert balances(accounts) == [0] * NUMBER
+    assert (job.outcome, job.cursor) == ("failed", None)
+    (told,) = large_jobs.met
+    assert "can't make a checkpoint in its tear_down" in told

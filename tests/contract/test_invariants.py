@@ -34,7 +34,7 @@ WORKER = st.integers(0, 1)
 CLIENT = st.sampled_from([0, 0, 0, 1])
 NUMBER = st.integers(0, 30)
 HOW = st.sampled_from(["deposit", "deposit", "look", "fail", "snooze"])
-NAMES = st.lists(st.sampled_from(["one", "two"]), max_size=2, unique=True)
+NAMES = st.lists(st.sampled_from(["one", "two", "rate"]), max_size=2, unique=True)
 MATCH = st.sampled_from([None, "sample:work", "sample:chore", "* of * jobs"])
 
 OPTIONS = st.fixed_dictionaries(

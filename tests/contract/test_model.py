@@ -11,7 +11,7 @@ import sample
 import state_machines
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from queue_machine import PRIORITIES, QueueMachine
+from queue_machine import PRIORITIES, QueueMachine, quota_names
 from queue_model import Entry, later
 from storages import MAKERS
 
@@ -46,12 +46,20 @@ class Machine(QueueMachine):
         entry.retries, entry.waits = retries, waits
         return job, entry
 
-    @rule(data=st.data(), says=st.booleans(), limit=LIMITS, limited=st.booleans())
-    def put_attempt(self, data: Any, says: bool, limit: float | None, limited: bool) -> None:
+    @rule(
+        data=st.data(),
+        says=st.booleans(),
+        limit=LIMITS,
+        limited=st.booleans(),
+        rated=st.booleans(),
+    )
+    def put_attempt(
+        self, data: Any, says: bool, limit: float | None, limited: bool, rated: bool
+    ) -> None:
         job, entry = self.make_attempt(data)
         options = {"timeout": limit} if says else {}
-        self.queue.put(job, quota_names=["one"] if limited else [], **options)
-        entry.limited = limited
+        self.queue.put(job, quota_names=quota_names(limited, rated), **options)
+        entry.limited, entry.rated = limited, rated
         self.model.put(entry, 0, self.due(None))
         if says:
             entry.own_limit, entry.given_limit = limit, None

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from patience import wait_for
 
 import zodbjobs
-from zodbjobs import Retry, Secret, events, otel
+from zodbjobs import Retry, Secret, defaults, events, otel
 from zodbjobs.testing import conflict_once, run_jobs
 
 
@@ -321,8 +321,9 @@ def test_threads_do_not_mix_their_spans(any_db: Any, queue: Any, spans: Spans) -
 # What follows
 
 
+@pytest.mark.parametrize("group_commit", [0, defaults.GROUP_SECONDS])
 def test_a_callback_is_put_by_the_attempt_of_its_parent(
-    any_db: Any, queue: Any, spans: Spans
+    any_db: Any, queue: Any, spans: Spans, group_commit: float
 ) -> None:
     """Also if its end is committed later, with others, in another thread."""
     with spans.tracer.start_as_current_span("request") as request:
@@ -330,7 +331,7 @@ def test_a_callback_is_put_by_the_attempt_of_its_parent(
         callback = job.add_callback(sample.add)
         queue.put(job)
         transaction.commit()
-    with zodbjobs.Worker(any_db, threads=1):
+    with zodbjobs.Worker(any_db, threads=1, group_commit=group_commit):
         wait_for(job)
     transaction.begin()
     (parent,) = spans.runs(job)

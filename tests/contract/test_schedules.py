@@ -13,6 +13,7 @@ import pytest
 import sample
 import transaction
 from bench import bench
+from BTrees.LOBTree import LOBTree
 from meanwhile import committed
 from transaction.interfaces import TransientError
 
@@ -150,6 +151,16 @@ def test_a_job_of_it_is_like_the_one_it_was_given(
     assert (job.about, job.quota_names, job.args[0]) == (account, ("mail",), [1, account])
     assert [j.id for j in zodbjobs.jobs_of("bob", queue)] == [job.id]
     assert given.status == "new"
+
+
+def test_a_sweep_of_it_goes_through_all_each_time(
+    any_db: Any, connection: Any, schedules: Any, clock: Any
+) -> None:
+    tree = connection.root()["tree"] = LOBTree({1: "one", 2: "two"})
+    schedules.create("sweep", zodbjobs.Sweep(tree, sample.note), every=HOUR)
+    for _ in range(2):
+        clock.advance(3600)
+        assert run(any_db) == ["one", "two"]
 
 
 def test_its_jobs_run_in_what_it_was_made_in(any_db: Any, schedules: Any, clock: Any) -> None:
@@ -408,7 +419,7 @@ def test_what_can_not_be_is_refused_before_anything_is_written(
     assert not schedules._p_jar._registered_objects
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, "a\nb", None, 5])
+@pytest.mark.parametrize("name", ["", "x" * 101, "a\nb", "..", None, 5])
 def test_a_name_is_a_short_text(schedules: Any, name: Any) -> None:
     with pytest.raises(BadArgument, match="the name of a schedule"):
         schedules.create(name, "@hourly", planned)

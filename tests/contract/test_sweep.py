@@ -15,6 +15,7 @@ import transaction
 from bench import bench, die, make_doomed
 from BTrees.LLBTree import LLTreeSet
 from BTrees.LOBTree import LOBTree
+from BTrees.OOBTree import OOBTree
 from meanwhile import committed
 from persistent.list import PersistentList
 from storages import MAKERS
@@ -24,8 +25,9 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import defaults, references
-from zodbjobs.errors import BadArgument
+from zodbjobs.errors import BadArgument, ObjectGone
 from zodbjobs.interfaces import IProgressable, ISweep
+from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.again import made_again
 from zodbjobs.testing import moving_clock, run_jobs
 
@@ -694,6 +696,250 @@ def test_it_shows_how_far_it_is(any_db: Any, queue: Any, tree: Any) -> None:
     run_jobs(any_db)
     transaction.begin()
     assert (job.percent, job.done) == (100.0, NUMBER)
+
+
+# Whose fault it is
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zodbjobs.runtime.transactions.pause", lambda conflicts: None)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_who_comes_next_is_not_to_blame(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    """What conflicted for the last time was taken out by whoever it conflicted with."""
+    job = put(queue, tree)
+    count = 0
+
+    def before(number: int) -> None:
+        nonlocal count
+        clock.advance(STEP)
+        if number == 0:
+            count += 1
+            if count == defaults.CONFLICT_ATTEMPTS:
+                with any_db.transaction() as connection:
+                    del connection.root()["tree"][0]
+            raise ConflictError("again")
+
+    large_jobs.before = before
+    run_jobs(any_db)
+    assert counts(tree) == [1] * (NUMBER - 1)
+    assert job.result == (NUMBER - 1, ())
+
+
+@pytest.mark.usefixtures("clock", "_at_once")
+@pytest.mark.parametrize("kind", ["Unsteady", "Nameless"])
+def test_a_fault_of_the_enumerator_is_the_jobs(
+    any_db: Any, queue: Any, tree: Any, kind: str
+) -> None:
+    """No item is to blame, so it ends."""
+    job = put(queue, getattr(large_jobs, kind)(tree))
+    run_jobs(any_db)
+    assert counts(tree) == [int(kind == "Unsteady" and n >= 50) for n in range(NUMBER)]
+    assert (job.outcome, job.set_aside) == ("failed", ())
+    wrong = "again" if kind == "Unsteady" else "pickle"
+    assert wrong in job.failure.message
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_no_commit_lets_pass_is_set_aside(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.refuse)
+    run_jobs(any_db)
+    assert counts(tree) == [0] * NUMBER
+    assert (job.result.done, len(job.result.set_aside)) == (0, NUMBER)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_one_that_conflicts_often_waits_for_others_only(
+    any_db: Any, queue: Any, tree: Any
+) -> None:
+    """It runs alone for its attempts already, as its batches come to want it."""
+    large_jobs.met += range(2 * defaults.CONFLICTS_TOGETHER)
+    job = queue.put(large_jobs.ConflictsAtFirst(tree, large_jobs.conflict))
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
+
+
+@pytest.mark.usefixtures("clock")
+def test_one_that_aborts_takes_no_other_along(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, tree, large_jobs.abort_at_fifty)
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 50) for n in range(NUMBER)]
+    (aside,) = job.result.set_aside
+    assert aside.failure.type == "zodbjobs.errors.BadStatus"
+    assert "use a savepoint" in aside.failure.message
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("kind", [SystemExit, MemoryError, RecursionError, GeneratorExit])
+def test_whatever_it_raises_is_set_aside(
+    any_db: Any, queue: Any, tree: Any, clock: Any, kind: type[BaseException]
+) -> None:
+    job = put(queue, tree)
+
+    def before(number: int) -> None:
+        clock.advance(STEP)
+        if number == 50:
+            raise kind("no more")
+
+    large_jobs.before = before
+    run_jobs(any_db)
+    assert counts(tree) == [int(n != 50) for n in range(NUMBER)]
+    assert [aside.failure.type.rpartition(".")[2] for aside in job.result.set_aside] == [
+        kind.__name__
+    ]
+
+
+# What there is to go through, once more
+
+
+def test_none_as_a_key_is_refused(any_db: Any, connection: Any, queue: Any) -> None:
+    """As a cursor it is the begin."""
+    few = connection.root()["few"] = OOBTree({None: large_jobs.Item(0), "a": large_jobs.Item(1)})
+    for make in (zodbjobs.sweep.keys, zodbjobs.sweep.items, lambda source: source):
+        with pytest.raises(BadArgument, match="it has the key None"):
+            zodbjobs.Sweep(make(few), large_jobs.touch)
+    late = connection.root()["late"] = OOBTree({"a": large_jobs.Item(1)})
+    job = put(queue, late)
+    late[None] = large_jobs.Item(2)
+    transaction.commit()
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.BadArgument")
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_sequence_without_slices(any_db: Any, queue: Any, tree: Any) -> None:
+    job = put(queue, large_jobs.OneByOne(list(tree.values())))
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_list_of_what_is_referred_to(any_db: Any, queue: Any, tree: Any, parallel: int) -> None:
+    """As content of a site is; what is gone is set aside, the others are done."""
+    gone: set[int] = set()
+
+    def load(item: Any, place: int) -> large_jobs.Wrapped:
+        if place in gone:
+            raise ObjectGone(f"nothing is at {place}")
+        return large_jobs.Wrapped(item)
+
+    zodbjobs.references.register(
+        "placed",
+        lambda value: isinstance(value, large_jobs.Wrapped),
+        lambda value: (value.item, value.item.number),
+        load,
+    )
+    try:
+        placed = [large_jobs.Wrapped(item) for item in tree.values()]
+        job = put(queue, placed, large_jobs.touch_wrapped, parallel=parallel)
+        gone.add(33)
+        large_jobs.bad.add(34)
+        run_jobs(any_db)
+        assert counts(tree) == [int(n not in {33, 34}) for n in range(NUMBER)]
+        first, second = job.result.set_aside
+        assert (first.failure.type, second.shown) == (
+            "zodbjobs.errors.ObjectGone",
+            "<wrapped 34>",
+        )
+        gone.clear()
+        large_jobs.bad.clear()
+        assert first.item.item.number == 33
+        put(queue, job.result.set_aside, large_jobs.touch_wrapped)
+        run_jobs(any_db)
+        assert counts(tree) == [1] * NUMBER
+    finally:
+        zodbjobs.references.unregister("placed")
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_nothing_at_all(any_db: Any, queue: Any, parallel: int) -> None:
+    job = put(queue, zodbjobs.sweep.chain(), parallel=parallel)
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.result == (0, ())
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_file_in_another_encoding(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, b"n\n" + b"1\n" * 4 + "é\n".encode("latin-1"))
+    job = put(queue, blob, large_jobs.note)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.done) == ("failed", 4)
+    assert "isn't in 'utf-8'" in job.failure.message
+    assert "give Csv its encoding" in job.failure.message
+
+
+def test_a_throttle_that_is_missing_parks_it(
+    any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = put(queue, tree, throttle=large_jobs.seconds_to_rest)
+    with monkeypatch.context() as patch:
+        patch.delattr(large_jobs, "seconds_to_rest")
+        calls._found.pop("large_jobs:seconds_to_rest", None)
+        run_jobs(any_db)
+    transaction.begin()
+    assert "seconds_to_rest" in (job.parked or "")
+    assert counts(tree) == [0] * NUMBER
+
+
+# What else belongs to it
+
+
+def test_begun_in_time_it_may_end_late(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
+    job = queue.put(zodbjobs.Sweep(tree, large_jobs.touch), begin_by=timedelta(seconds=60))
+    transaction.commit()
+    with bench(any_db) as worker:
+        at(22, worker.stopping.set, clock)
+        worker.run()
+        worker.dispatcher.step()
+    clock.advance(600)
+    large_jobs.before = large_jobs.nothing
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert job.outcome == "succeeded"
+
+
+@pytest.mark.usefixtures("clock")
+def test_parts_have_the_quotas_of_the_whole(any_db: Any, queue: Any, tree: Any) -> None:
+    """Which waits for them, and holds none meanwhile."""
+    queue.quotas.create("few", size=1)
+    job = zodbjobs.Sweep(tree, large_jobs.touch, parallel=3)
+    job.quota_names = ("few",)
+    queue.put(job, owner="ann")
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert job.outcome == "succeeded"
+    assert {part.owner for part in job._whole._args} == {"ann"}
+
+
+def test_what_was_cancelled_in_parallel_goes_on_where_it_was(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    job = put(queue, tree, parallel=3)
+
+    def cancel() -> None:
+        with committed(any_db) as elsewhere:
+            elsewhere._p_jar.get(job._p_oid).cancel()
+
+    at(22, cancel, clock)
+    run_jobs(any_db)
+    transaction.begin()
+    assert job.outcome == "cancelled"
+    large_jobs.before = large_jobs.nothing
+    queue.retry(job)
+    transaction.commit()
+    run_jobs(any_db)
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
 
 
 def test_a_list_of_what_is_stored_as_references(

@@ -216,7 +216,7 @@ def test_what_cannot_be_stored_fails_alone(
 
 
 def test_a_storage_without_room_is_waited_for(
-    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+    db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     counters = [Counter() for _ in range(4)]
     queue._p_jar.root()["counters"] = counters
@@ -235,6 +235,7 @@ def test_a_storage_without_room_is_waited_for(
         made = commits(worker)
         worker.runner.flush()
         assert len(made) == 1  # it isn't halved
+    assert "the storage is unavailable" in caplog.text
     assert values(db) == [1] * 4
     assert outcomes(db, jobs) == ["succeeded"] * 4
 
@@ -439,6 +440,21 @@ def test_one_that_ends_the_transaction_harms_no_other(
     assert outcomes(any_db, jobs) == ["succeeded"] * 10
     transaction.begin()
     assert {job.attempts for job in jobs} == {1}
+
+
+@pytest.mark.parametrize("how", ["attach", "commit", "abort"])
+def test_one_that_hides_what_it_did_harms_no_other(db: Any, queue: Any, how: str) -> None:
+    counters = [Counter() for _ in range(10)]
+    queue._p_jar.root()["counters"] = counters
+    calls = [(together_jobs.count, counter, n) for n, counter in enumerate(counters)]
+    calls[4] = (together_jobs.swallow, counters[4], how)
+    jobs = put(queue, *calls)
+    run(db)
+    assert values(db) == [int(n != 4 or how != "abort") for n in range(10)]
+    assert outcomes(db, jobs) == ["succeeded"] * 10
+    transaction.begin()
+    assert list(jobs[4].attachments) == (["a.txt"] if how == "attach" else [])
+    assert together_jobs.called.count(how) == (1 if how == "commit" else 2)
 
 
 def test_what_wrote_nothing_waits_with_those_before_it(

@@ -259,12 +259,23 @@ def retried(job: zodbjobs.Job, **options: Any) -> zodbjobs.Job:
 
 def test_attempts_that_another_one_follows(any_db: Any, queue: Any) -> None:
     queue.put(retried(zodbjobs.Job(sample.fail_until, 3), times=5))
-    queue.put(zodbjobs.Job(sample.snooze_once, timedelta(0)))
     queue.put(retried(zodbjobs.Job(sample.fail), times=1, delay=3600))
     transaction.commit()
     run_jobs(any_db)
     assert of_queue(queue).retried == 3
-    assert finished(queue) == {"succeeded": 2}
+    assert finished(queue) == {"succeeded": 1}
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_snooze_is_no_retry(any_db: Any, queue: Any, seconds: int) -> None:
+    with moving_clock() as moved:
+        queue.put(zodbjobs.Job(sample.snooze_once, timedelta(seconds=seconds)))
+        transaction.commit()
+        run_jobs(any_db)
+        moved.advance(2)
+        run_jobs(any_db)
+    assert finished(queue) == {"succeeded": 1}
+    assert of_queue(queue).retried == 0
 
 
 def test_jobs_that_are_taken_back(any_db: Any, queue: Any) -> None:

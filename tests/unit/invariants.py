@@ -162,10 +162,24 @@ class Snapshot:
             slots = self.queue.quotas.slots(name)
             there = {} if slots is None or slots.waiting is None else dict(slots.waiting)
             there.pop(SENTINEL, None)
-            assert set(() if slots is None else slots.held) == held[name], name
             assert there == waiting[name], name
-            free = self.queue.quotas[name].size - len(held[name])
+            quota = self.queue.quotas[name]
+            if quota.rate is not None:
+                self._check_turns(quota, slots, bool(there), admitted[name])
+            if quota.size is None:
+                assert slots is None or not slots.held
+                continue
+            assert set(() if slots is None else slots.held) == held[name], name
+            free = quota.size - len(held[name])
             assert admitted[name] >= min(free, len(there)), f"slots of {name} are free for nobody"
+
+    def _check_turns(self, quota: Any, slots: Any, waits: bool, admitted: int) -> None:
+        """What waits for its turn is looked at then, unless one that has it wasn't claimed yet."""
+        due = None if slots is None else slots.due
+        if due is not None:
+            assert self.queue._rates._waiting[due] is slots
+        if waits and quota.size is None:
+            assert due is not None or admitted, f"nobody looks at {quota.name}"
 
     def _check_unique_keys(self) -> None:
         """Each names a job that waits, or hasn't ended; two that wait never have the same."""

@@ -38,6 +38,11 @@ SHOWN = {"blocked": "pending", "held": "pending", "returned": "active"}
 SHOWN |= dict.fromkeys(("callback", "gone", "part"), "new")
 
 
+def quota_names(limited: bool, rated: bool) -> list[str]:
+    """The quotas of a job: "one" has one slot, of "slow" one job begins in 10 seconds."""
+    return ["one"] * limited + ["slow"] * rated
+
+
 class QueueMachine(RuleBasedStateMachine):
     """Does the same to a queue and to the model: jobs, callbacks, quotas, unique keys, `after`."""
 
@@ -62,6 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.connection = self.db.open()
         self.queue = zodbjobs.get_queue(self.connection)
         self.queue.quotas.create("one")
+        self.queue.quotas.create("slow", rate=1, per=timedelta(seconds=10))
         transaction.commit()
         self.jobs: list[zodbjobs.Job] = []
         #: How each is made: an abort takes away what is in one that was never stored.
@@ -111,13 +117,21 @@ class QueueMachine(RuleBasedStateMachine):
     def due(self, delay: float | None) -> datetime:
         return self.clock.datetime() + timedelta(seconds=delay or 0)
 
-    @rule(fails=st.booleans(), limited=st.booleans(), priority=PRIORITIES, delay=DELAYS)
-    def put(self, fails: bool, limited: bool, priority: int, delay: float | None) -> None:
+    @rule(
+        fails=st.booleans(),
+        limited=st.booleans(),
+        rated=st.booleans(),
+        priority=PRIORITIES,
+        delay=DELAYS,
+    )
+    def put(
+        self, fails: bool, limited: bool, rated: bool, priority: int, delay: float | None
+    ) -> None:
         job, entry = self.make_simple(fails)
         after = None if delay is None else timedelta(seconds=delay)
-        names = ["one"] if limited else None
+        names = quota_names(limited, rated)
         self.queue.put(job, begin_after=after, priority=priority, quota_names=names)
-        entry.limited = limited
+        entry.limited, entry.rated = limited, rated
         self.model.put(entry, priority, self.due(delay))
 
     @rule(
@@ -145,14 +159,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.put(entry, priority, self.due(delay))
 
     def limited(self) -> list[Entry]:
-        return [e for e in self.model.waiting(self.clock.datetime()) if e.limited]
+        waiting = self.model.waiting(self.clock.datetime())
+        return [e for e in waiting if e.limited or e.rated]
 
     @precondition(lambda self: self.limited())
     @rule(data=st.data())
     def lift(self, data: Any) -> None:
         entry = data.draw(st.sampled_from(self.limited()))
         self.jobs[entry.number].quota_names = []
-        entry.limited = False
+        entry.limited = entry.rated = False
 
     @rule(count=st.integers(1, 80), priority=PRIORITIES, delay=DELAYS)
     def put_many(self, count: int, priority: int, delay: float | None) -> None:

@@ -19,6 +19,11 @@ def later(number: int) -> timedelta:
     return timedelta(seconds=2.5, milliseconds=number)
 
 
+#: From one job of the quota "slow" to the next: 10 s, and by how much each may be late.
+APART = timedelta(seconds=10.2)
+LATE = timedelta(seconds=0.2)
+
+
 @dataclasses.dataclass(eq=False)
 class Gate:
     """What an entry waits behind: the numbers of those that haven't ended."""
@@ -52,6 +57,8 @@ class Entry:
     waiters: list[Gate] = dataclasses.field(default_factory=list)
     #: Whether it has a quota, of which there is one slot.
     limited: bool = False
+    #: Whether it has a quota, of which one begins in 10 seconds.
+    rated: bool = False
     #: Its unique key, whether it has that still, and whether that is until it has ended.
     unique: str | None = None
     has_key: bool = False
@@ -96,6 +103,8 @@ class Model:
         #: The globs of the pauses in the order of their begin; None for the queue's.
         self.pauses: list[str | None] = []
         self.limit: float | None = None
+        #: When the last job began of which one begins in 10 seconds.
+        self.begun: datetime | None = None
 
     def waiting(self, now: datetime) -> list[Entry]:
         pending = [e for e in self.entries if e.state == "pending"]
@@ -216,8 +225,11 @@ class Model:
         if None in self.pauses:
             return []
         due = [e for e in self.waiting(now) if e.due <= now]
-        first = next((e for e in due if e.limited), None)
-        return [e for e in due if not e.limited or e is first][:100]
+        has_turn = self.begun is None or now >= self.begun + APART
+        first = next(
+            (e for e in due if (has_turn and e.rated) or (e.limited and not e.rated)), None
+        )
+        return [e for e in due if not (e.limited or e.rated) or e is first][:100]
 
     def run(self, now: datetime) -> tuple[list[int], int, datetime]:
         """Run all that is due: what was called, how many were claimed, and when it is then."""
@@ -225,8 +237,11 @@ class Model:
         claimed = 0
         while batch := self.batch(now):
             claimed += len(batch)
+            at = now
             ended: list[tuple[Entry, str, datetime]] = []
             for entry in batch:
+                if entry.rated:  # its turn was at the claim; if that was missed it is now
+                    self.begun = now if now > at + LATE else at
                 entry.held_by = self.pause_of(entry)
                 if entry.held_by is not None:
                     entry.state = "held"

@@ -166,6 +166,7 @@ def test_a_queue_that_is_not_there(place: Any) -> None:
         {"max_wait": -1},
         {"max_waiting": -1},
         {"max_parked": -1},
+        {"max_late": -1},
     ],
 )
 def test_a_limit_that_is_none(place: Any, limit: dict[str, Any]) -> None:
@@ -214,6 +215,21 @@ def test_parked_jobs(place: Any) -> None:
     found = check_health(place, max_parked=2)
     assert kinds(found) == ["parked"]
     assert "more than 2 jobs of the default queue are parked; `zodbjobs jobs" in text_of(found)
+
+
+def test_a_schedule_that_is_late(place: Any) -> None:
+    with moving_clock(datetime.now(UTC)) as moves:
+        add_worker(place, "a" * 32)
+        schedules = zodbjobs.get_queues(place).schedules
+        schedules.create("often", sample.nothing, every=timedelta(minutes=10))
+        transaction.commit()
+        moves.advance(601)
+        assert check_health(place, max_age=3600, max_late=10).ok
+        moves.advance(20)
+        assert check_health(place, max_age=3600).ok  # it wasn't asked for
+        found = check_health(place, max_age=3600, max_late=10)
+        assert kinds(found) == ["schedules"]
+        assert "s, more than 10 s, and hasn't put its job; `zodbjobs sch" in text_of(found)
 
 
 # What is due

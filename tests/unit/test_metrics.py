@@ -51,7 +51,7 @@ LABELS = {
 
 
 def text(db: Any, accept: str = "") -> str:
-    body, _ = metrics.text_of(metrics.Collector(db).collect(), accept)
+    body, _ = metrics.text_of(metrics.Collector(db, seconds=math.inf).collect(), accept)
     return body.decode()
 
 
@@ -121,7 +121,7 @@ def check_histogram(found: Iterable[Any]) -> None:
 
 def test_openmetrics_is_given_to_who_wants_it(db: Any, queue: Any) -> None:
     wanted = "application/openmetrics-text; version=1.0.0"
-    body, kind = metrics.text_of(metrics.Collector(db).collect(), wanted)
+    body, kind = metrics.text_of(metrics.Collector(db, seconds=math.inf).collect(), wanted)
     assert kind.startswith("application/openmetrics-text")
     assert {each.name for each in openmetrics_families(body.decode())} == {
         name.removesuffix("_total") for name in LABELS
@@ -295,6 +295,27 @@ def test_a_reading_takes_a_bounded_time(db: Any, queue: Any, slow_count: list[An
     for _ in range(3):
         put_of(collector)
     assert put_of(collector) == 2
+
+
+def test_what_is_counted_as_one_queue_waits_for_all_of_it(
+    db: Any, queue: Any, slow_count: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "METRICS_QUEUES", 1)
+    for name in "ab":
+        queue.parent.create(name)
+        transaction.commit()
+    collector = metrics.Collector(db, seconds=7.5)
+
+    def labels() -> set[str]:
+        body, _ = metrics.text_of(collector.collect())
+        found = re.findall(r'^zodbjobs_put_total{queue="(.*)"}', body.decode(), re.MULTILINE)
+        return set(found)
+
+    assert [labels() for _ in range(3)] == [
+        {metrics.DEFAULT_QUEUE},
+        {metrics.DEFAULT_QUEUE},
+        {metrics.DEFAULT_QUEUE, metrics.OTHER},
+    ]
 
 
 def test_what_is_printed_once_is_whole(db: Any, queue: Any, slow_count: list[Any]) -> None:

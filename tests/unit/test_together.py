@@ -15,7 +15,7 @@ from ZODB.POSException import ConflictError
 
 import zodbjobs
 from zodbjobs import defaults, local
-from zodbjobs.runtime import threadpool
+from zodbjobs.runtime import rerun, threadpool
 from zodbjobs.testing import moving_clock
 
 
@@ -192,6 +192,20 @@ def test_what_was_given_away_is_not_committed(
     assert values(db) == [1] * 10
 
 
+def test_one_that_lets_go_of_itself_is_dropped(
+    db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    put(queue, (counters[0].add,), (together_jobs.meet, counters[1]))
+    with bench(db) as worker:
+        claims = worker.claim()
+        record = worker.runner.thread_session.session.record
+        together_jobs.meeting = lambda: record.release(claims[1].key)
+        for claim in claims:
+            worker.runner.run(claim)
+        worker.runner.flush()
+        assert values(db)[:2] == [1, 0]
+
+
 def test_who_was_not_waited_for_runs_again_alone(
     db: Any, queue: Any, counters: list[Counter]
 ) -> None:
@@ -318,6 +332,29 @@ def test_a_thread_that_fails_gives_back_what_waits_in_it(
 
     end_group = threadpool.Runner.end_group
     monkeypatch.setattr(threadpool.Runner, "end_group", end)
+    jobs = put(queue, *[(counter.add,) for counter in counters])
+    with zodbjobs.Worker(db, threads=1, group_commit=3600):
+        for job in jobs:
+            patience.wait_for(job)
+    assert broken
+    assert values(db) == [1] * 10
+
+
+def test_a_thread_that_fails_in_a_job_gives_back_those_before_it(
+    db: Any, queue: Any, counters: list[Counter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threadpool, "_PAUSE_SECONDS", 0.0)
+    broken: list[bool] = []
+
+    def run_behind(self: Any, claim: Any) -> None:
+        self._current = claim
+        if not broken:
+            broken.append(True)
+            raise GeneratorExit
+        behind(self, claim)
+
+    behind = rerun.Groups._run_behind
+    monkeypatch.setattr(rerun.Groups, "_run_behind", run_behind)
     jobs = put(queue, *[(counter.add,) for counter in counters])
     with zodbjobs.Worker(db, threads=1, group_commit=3600):
         for job in jobs:

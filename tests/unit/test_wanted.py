@@ -217,7 +217,7 @@ def test_a_cursor_within_a_microsecond() -> None:
         ({"owner": "bob", "title": "A deposit"}, "bob", "A deposit"),
         ({"owner": "bob"}, "bob", "Account.deposit"),
         ({"title": "A deposit"}, "", "A deposit"),
-        ({}, "", ""),
+        ({}, "", "Account.deposit"),
     ],
 )
 def test_the_undo_log_tells_whose_job_wrote(
@@ -229,7 +229,7 @@ def test_the_undo_log_tells_whose_job_wrote(
     job._p_activate()
     ended = next(each for each in db.undoLog() if each["id"].rstrip() == _id_of(job))
     found = (ended["user_name"].strip(), ended["description"])
-    assert found == (user, note if not note or "title" in labels else job.description)
+    assert found == (user, note)
 
 
 def test_what_a_job_notes_itself_stays(db: Any, queue: Any) -> None:

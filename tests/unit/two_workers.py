@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import sample
@@ -19,15 +20,20 @@ from invariants import CALLBACK, OWN, PART, REMOVED, Book, Snapshot
 from transaction.interfaces import TransientError
 
 import zodbjobs
+from zodbjobs import clock, local
 from zodbjobs.errors import BadArgument, BadStatus
 from zodbjobs.interfaces import ACTIVE, ASSIGNED, COMPLETED, NEW, PENDING, SUCCEEDED
 from zodbjobs.runtime import failure_detector
 from zodbjobs.runtime.dispatcher import Fenced
+from zodbjobs.stored.lifecycle.claim import next_due
 from zodbjobs.testing import run_jobs
 
 Action = tuple[Any, ...]
 
 QUOTAS = {"one": 1, "two": 2}
+
+#: How many jobs of the quota "rate" begin in so many seconds.
+RATE, PER = 2, 10
 TIMEOUT = 30
 
 #: Whose jobs are that do something; the others are nobody's.
@@ -101,6 +107,7 @@ class World:
             queue.timeout = TIMEOUT
             for name, size in QUOTAS.items():
                 queue.quotas.create(name, size)
+            queue.quotas.create("rate", rate=RATE, per=timedelta(seconds=PER), burst=RATE)
             self.reader.connection.root()["books"] = LOBTree()
         self.clients = [Client(db, is_slow=False), Client(db, is_slow=True)]
         self.workers = [self._worker(), self._worker()]
@@ -110,7 +117,9 @@ class World:
         self._faults: list[AssertionError] = []
         #: How many jobs may have a slot: after a change of the size as many as had one.
         self._most = dict(QUOTAS)
-        sample.meanwhile = lambda: self._interrupt("call")
+        #: When jobs of "rate" began, in microseconds.
+        self._begun: list[int] = []
+        sample.meanwhile = self._in_call
 
     def _worker(self) -> Bench:
         agents = [zodbjobs.Agent("jobs", size=3)]
@@ -137,6 +146,11 @@ class World:
             self.do(outer)
         finally:
             self._inner = None
+
+    def _in_call(self) -> None:
+        if "rate" in local.get_job().quota_names:
+            self._begun.append(clock.now())
+        self._interrupt("call")
 
     def _interrupt(self, where: str) -> None:
         if self._inner is not None and self._inner[0] == where:
@@ -445,6 +459,8 @@ class World:
             held = 0 if slots is None else len(slots.held)
             assert held <= max(most, size), f"{held} have a slot of {name}"
             self._most[name] = max(size, held)
+        last = self._begun[-RATE - 1 :]
+        assert len(last) <= RATE or last[-1] - last[0] >= PER * 1_000_000, "too many began"
         self.reader.manager.abort()
 
     def run_dry(self) -> None:
@@ -465,7 +481,8 @@ class World:
 
     def _is_due(self) -> bool:
         self.reader.manager.begin()
-        return any(shard.scheduled for shard in self.reader.queue.shards)
+        queue = self.reader.queue
+        return next_due(queue) is not None or any(shard.scheduled for shard in queue.shards)
 
 
 def make(how: str, is_chore: bool = False) -> tuple[zodbjobs.Job, Any]:

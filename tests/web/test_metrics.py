@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from web_site import PEOPLE, Site, same
 
 import zodbjobs
+from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
 from zodbjobs.web import make_app
 from zodbjobs.web.host import by_password, make_host
@@ -24,6 +26,12 @@ TOKEN = "a token of twenty-odd characters"
 
 def bearer(token: str = TOKEN) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(autouse=True)
+def _counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr(defaults, "METRICS_SECONDS", math.inf)
 
 
 @pytest.fixture

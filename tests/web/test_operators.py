@@ -15,7 +15,9 @@ from web_site import PEOPLE, Site, same
 from ZODB.utils import u64
 
 import zodbjobs
-from zodbjobs import Agent, insights
+from zodbjobs import Agent, clock, insights
+from zodbjobs.stored.conflicts import Conflicts
+from zodbjobs.stored.lifecycle.fights import Fight, Key
 from zodbjobs.testing import moving_clock, run_jobs
 from zodbjobs.web.pace import paced
 
@@ -32,6 +34,7 @@ PAGES = {
     "/queues/-": ALL,
     "/schedules": ALL,
     "/workers": ALL,
+    "/conflicts": ALL,
     "/metrics": ALL,
     "/audit": {"manager"} | REALMS,
     "/jobs/retry?all=1": {"manager"} | REALMS,
@@ -620,6 +623,41 @@ def test_a_quota_is_changed(site: Site, queue: Any) -> None:
     queue._p_jar.sync()
     assert queue.quotas["exports"].size == 5
     assert "exports: 2 to 5" in site.get("/audit", "manager")
+
+
+def test_a_rate_is_shown_and_changed(site: Site, queue: Any) -> None:
+    queue.quotas.create("mail", rate=100, per=timedelta(minutes=1), burst=5)
+    transaction.commit()
+    shown = site.get("/queues/-", "manager")
+    assert "100 in 1 min" in shown
+    assert "5 at once" in shown
+    for fields, size, rate in (
+        ({"size": "", "rate": "20"}, None, 20),
+        ({"size": "3", "rate": "30"}, 3, 30),
+        ({"size": "4"}, 4, 30),
+    ):
+        path = "/queues/-/quota"
+        assert site.post(path, "manager", fields={"quota": "mail", **fields}).status_int == 303
+        queue._p_jar.sync()
+        assert (queue.quotas["mail"].size, queue.quotas["mail"].rate) == (size, rate)
+    assert "100 per 0:01:00, 5 at once to 20 per 0:01:00" in site.get("/audit", "manager")
+    wrong = {"quota": "mail", "size": "", "rate": "x"}
+    assert site.post("/queues/-/quota", "manager", fields=wrong).status_int == 400
+
+
+def test_what_jobs_fight_over(site: Site, queue: Any) -> None:
+    assert "No job had to be run again" in site.get("/conflicts", "manager")
+    queue.parent.conflicts = Conflicts()
+    now = clock.now()
+    fight = Fight(1200, 90_000_000, now, now, (("/shop/<cart>", 3), ("", 1)))
+    queue.parent.conflicts.add({Key("shop:pay", "shop.Cart", b"\0" * 7 + b"\7"): fight}, now)
+    transaction.commit()
+    page = site.get("/conflicts", "manager")
+    (row,) = page.html.select("tbody tr")
+    shown = " ".join(row.get_text(" ").split())
+    for part in ("shop:pay", "shop.Cart", "object 7", "/shop/<cart>", "1,200", "of its own"):
+        assert part in shown
+    assert "Konflikte" in site.get("/conflicts", "manager", Accept_Language="de")
 
 
 def test_agents_are_changed(site: Site, worker: Any, connection: Any) -> None:

@@ -16,11 +16,13 @@ from rich.text import Text
 from zodbjobs import clock
 from zodbjobs.insights import (
     AuditEntry,
+    ConflictInfo,
     JobDetails,
     JobInfo,
     JobList,
     PauseInfo,
     QueueStats,
+    QuotaInfo,
     Times,
     TreeRow,
     WorkerInfo,
@@ -170,6 +172,55 @@ def print_agents(rows: Sequence[dict[str, Any]]) -> None:
         cells = (_cut(queues), f"{row['size']:,}", _cut(row["filter"] or ""))
         table.add_row((row["worker"] or "")[:12], str(row["number"]), *cells)
     out.print(table)
+
+
+def print_quotas(quotas: dict[str, list[QuotaInfo]]) -> None:
+    """Print the quotas of queues, one a line."""
+    out = console()
+    if not any(quotas.values()):
+        out.print("no queue has a quota")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("QUEUE")
+    table.add_column("QUOTA")
+    for title in ("SIZE", "RUNNING", "WAITING"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("RATE")
+    table.add_column("NEXT TURN", no_wrap=True)
+    for queue, infos in quotas.items():
+        for info in infos:
+            numbers = (info.size, info.held, info.waiting)
+            table.add_row(
+                _cut(queue_text(queue)),
+                _cut(info.name),
+                *("" if number is None else f"{number:,}" for number in numbers),
+                _rate_text(info),
+                "" if info.next_turn is None else since(info.next_turn),
+            )
+    out.print(table)
+
+
+def print_conflicts(found: Sequence[ConflictInfo]) -> None:
+    """Print what jobs fought over, each with what to do."""
+    out = console()
+    if not found:
+        out.print("no job had to be run again for a conflict")
+    for info in found:
+        times = "once" if info.count == 1 else f"{info.count:,} times"
+        title = f"{info.job}: {times}, {duration(info.seconds)} lost, last {since(info.last)}"
+        out.print(Text(title, style="bold"), soft_wrap=True)
+        which = "several objects" if info.oid is None else f"object {info.oid}"
+        others = ", ".join(one_line(who) or "somebody who doesn't say" for who in info.others)
+        rivals = f", with {others}" if others else ""
+        out.print(Text(f"  over {which} of {info.kind or '?'}{rivals}"), soft_wrap=True)
+        out.print(Text(f"  {info.what_to_do}", style="dim"), soft_wrap=True)
+
+
+def _rate_text(info: QuotaInfo) -> str:
+    if info.rate is None or info.per is None:
+        return ""
+    burst = f", {info.burst:,} at once" if info.burst > 1 else ""
+    return f"{info.rate:,} in {duration(info.per.total_seconds())}{burst}"
 
 
 def print_tree(rows: Sequence[TreeRow]) -> None:

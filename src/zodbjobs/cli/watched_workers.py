@@ -29,6 +29,7 @@ class WatchedWorkers:
         self._statuses: dict[ChildProcess, str] = {}
         self._deadlines: dict[ChildProcess, float] = {}  # of those that work
         self._aborted: set[ChildProcess] = set()
+        self._last_turn = clock.monotonic()
 
     def settings(self) -> dict[str, float | None]:
         """What a worker is started with, so that it tells of itself; {} if nobody listens."""
@@ -73,6 +74,10 @@ class WatchedWorkers:
             return
         self._service.goes_on()
         now = clock.monotonic()
+        gap, self._last_turn = now - self._last_turn, now
+        if self._seconds is not None and gap > self._seconds / 2:
+            # It stood still itself, with the whole machine maybe, and has heard nobody.
+            self._deadlines = {child: until + gap for child, until in self._deadlines.items()}
         for child in [child for child, until in self._deadlines.items() if until <= now]:
             self._deadlines[child] = now + _ABORT_SECONDS
             if child in self._aborted:

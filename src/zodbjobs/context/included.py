@@ -149,10 +149,9 @@ def _in_trace(carrier: Mapping[str, str]) -> Iterator[None]:
     from opentelemetry import context, propagate, trace
 
     found = propagate.extract(carrier)
+    # That of the attempt, if there is one. It has its parent in the trace.
     span = trace.get_current_span()
-    if (
-        span.get_span_context().is_valid
-    ):  # that of the attempt, which has the trace's as its parent
+    if span.get_span_context().is_valid:
         found = trace.set_span_in_context(span, found)
     token = context.attach(found)
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from zodbjobs.insights.agents import find_agents, find_worker, jobs_for, stored_agents
 from zodbjobs.insights.audit import list_audit
+from zodbjobs.insights.conflicts import ConflictInfo, list_conflicts
 from zodbjobs.insights.counting import most_jobs
 from zodbjobs.insights.health import Health, Problem, check_health
 from zodbjobs.insights.infos import (
@@ -52,6 +53,7 @@ from zodbjobs.insights.tree import TreeRow, job_tree
 __all__ = [
     "AttemptInfo",
     "AuditEntry",
+    "ConflictInfo",
     "Health",
     "HeldJobs",
     "Histogram",
@@ -87,6 +89,7 @@ __all__ = [
     "job_tree",
     "jobs_for",
     "list_audit",
+    "list_conflicts",
     "list_jobs",
     "list_periods",
     "list_quotas",

@@ -13,9 +13,11 @@ from zodbjobs.errors import BadArgument
 from zodbjobs.insights.due import count_due, oldest_due
 from zodbjobs.insights.infos import Info
 from zodbjobs.insights.numbers import SILENT, state_of, written_at
+from zodbjobs.insights.schedules import schedule_lateness
 from zodbjobs.runtime.failure_detector import is_dead, is_here
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queue import Queue
+from zodbjobs.stored.queues import Queues
 from zodbjobs.stored.workers import WorkerRecord
 
 # Workers that a text names.
@@ -26,8 +28,8 @@ _MOST_NAMED = 3
 class Problem(Info):
     """Something that is wrong, as a sentence with the cure.
 
-    `kind`: workers, unserved (no worker for the queue), waiting (too many), late (for too long)
-    or parked (too many). `queue`: its name, or None.
+    `kind`: workers, unserved (no worker for the queue), waiting (too many), late (for too long),
+    parked (too many) or schedules (one is due for too long). `queue`: its name, or None.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class _Limits(NamedTuple):
     max_waiting: int | None
     max_wait: float | None
     max_parked: int | None
+    max_late: float | None
 
     def check(self) -> None:
         """Raise BadArgument for a number that is too small."""
@@ -82,6 +85,7 @@ def check_health(
     max_waiting: int | None = None,
     max_wait: float | None = None,
     max_parked: int | None = None,
+    max_late: float | None = None,
 ) -> Health:
     """Tell whether enough workers work, for each queue one, and whether jobs wait too long.
 
@@ -92,20 +96,17 @@ def check_health(
     that aren't named may be others' to serve. `min_workers`: how many must work.
 
     Of each queue `max_waiting` is how many jobs may be due and wait, `max_wait` for how many
-    seconds the oldest of them may, `max_parked` how many may be parked; None isn't looked at. The
-    work is bounded, however many jobs there are.
+    seconds the oldest of them may, `max_parked` how many may be parked; `max_late` is for how many
+    seconds a schedule may be due. None isn't looked at. The work is bounded, however many jobs
+    there are.
 
     Raises UnknownQueue, and BadArgument for a number that is too small.
     """
-    limits = _Limits(min_workers, max_age, max_waiting, max_wait, max_parked)
+    limits = _Limits(min_workers, max_age, max_waiting, max_wait, max_parked, max_late)
     limits.check()
     stored = get_queues(place)
     meant = [stored[name] for name in (stored if queues is None else queues)]
-    records = [
-        record
-        for record in stored.workers.values()
-        if record.id.startswith(worker or "") and (is_here(record) or not here)
-    ]
+    records = _meant(stored, worker or "", here)
     now = clock.now()
     why = {record.id: _why_not(record, now, max_age) for record in records}
     work = [record for record in records if why[record.id] is None]
@@ -116,11 +117,11 @@ def check_health(
     if queues is not None or not (worker or here):
         # Where there is no worker at all, that has been said.
         problems += [_unserved(queue) for queue in meant if work and not _is_served(queue, work)]
-    oldest: int | None = None
+    since = {queue.name: oldest_due(queue, now) for queue in meant} if max_wait is not None else {}
     for queue in meant:
-        since = oldest_due(queue, now) if max_wait is not None else None
-        oldest = min((each for each in (oldest, since) if each is not None), default=None)
-        problems += _overdue(queue, now, since, limits)
+        problems += _overdue(queue, now, since.get(queue.name), limits)
+    if max_late is not None:
+        problems += _late(schedule_lateness(place), max_late)
     signs = [sign for record in work if (sign := written_at(record)) is not None]
     return Health(
         ok=not problems,
@@ -129,7 +130,7 @@ def check_health(
         others=len(records) - len(work),
         stuck_threads=sum(record.stuck for record in work),
         last_sign=max(signs, default=None),
-        oldest_waiting=clock.moment(oldest),
+        oldest_waiting=clock.moment(min(filter(None, since.values()), default=None)),
     )
 
 
@@ -138,6 +139,12 @@ def _is_served(queue: Queue, work: Sequence[WorkerRecord]) -> bool:
 
 
 # Workers
+
+
+def _meant(queues: Queues, start: str, here: bool) -> list[WorkerRecord]:
+    """The workers with such an id; `here`: of this machine."""
+    found = (record for record in queues.workers.values() if record.id.startswith(start))
+    return [record for record in found if not here or is_here(record)]
 
 
 def _why_not(record: WorkerRecord, now: int, max_age: float | None) -> str | None:
@@ -177,7 +184,7 @@ def _unserved(queue: Queue) -> Problem:
 
 
 def _overdue(queue: Queue, now: int, oldest: int | None, limits: _Limits) -> Iterator[Problem]:
-    _, _, max_waiting, max_wait, max_parked = limits
+    _, _, max_waiting, max_wait, max_parked, _ = limits
     shown, name = _shown(queue), queue.name
     if queue.paused is not None:
         cure = f"it is paused ({queue.paused}): resume it with `zodbjobs resume`"
@@ -196,6 +203,15 @@ def _overdue(queue: Queue, now: int, oldest: int | None, limits: _Limits) -> Ite
             "`zodbjobs jobs --status parked` tells what they lack"
         )
         yield Problem("parked", text, name)
+
+
+def _late(late: timedelta, most: float) -> Iterator[Problem]:
+    if late.total_seconds() > most:
+        text = (
+            f"a schedule is due for {_seconds(late)} s, more than {most:g} s, and hasn't put its "
+            "job; `zodbjobs schedules` lists it, and a worker's log tells why"
+        )
+        yield Problem("schedules", text)
 
 
 def _has_more_parked(queue: Queue, most: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import transaction
@@ -94,16 +95,24 @@ def change_quota(
     db: Any,
     queue: str,
     name: str,
-    size: int,
+    size: int | Literal[Unsaid.UNSAID] | None = UNSAID,
     *,
+    rate: int | Literal[Unsaid.UNSAID] | None = UNSAID,
+    per: timedelta | None = None,
+    burst: int | None = None,
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Let so many jobs that name a quota of the queue run at once.
+    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time;
+    what is left out stays.
 
-    Commits. Raises UnknownQueue, UnknownQuota, and BadArgument for a size that can't be.
+    Commits. Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """
-    commit(db, lambda connection: deeds.change_quota(connection, queue, name, size, by, why))
+    limits: dict[str, Any] = {"rate": rate, "per": per, "burst": burst}
+    commit(
+        db,
+        lambda connection: deeds.change_quota(connection, queue, name, size, by, why, **limits),
+    )
 
 
 def change_agent(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 from transaction.interfaces import TransientError
@@ -35,6 +36,7 @@ from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import connection_of, get_queue, get_queues
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.queues import Queues
+from zodbjobs.stored.quotas import Quota
 from zodbjobs.stored.workers import WorkerRecord
 
 __all__ = [
@@ -318,19 +320,43 @@ def drain(place: Any, queue: str, reason: str, by: str | None = None) -> None:
 
 
 def change_quota(
-    place: Any, queue: str, name: str, size: int, by: str | None = None, why: str | None = None
+    place: Any,
+    queue: str,
+    name: str,
+    size: int | Literal[Unsaid.UNSAID] | None = UNSAID,
+    by: str | None = None,
+    why: str | None = None,
+    *,
+    rate: int | Literal[Unsaid.UNSAID] | None = UNSAID,
+    per: timedelta | None = None,
+    burst: int | None = None,
 ) -> None:
-    """Let so many jobs that name a quota of the queue run at once.
+    """Let so many jobs that name a quota of the queue run at once, or begin in a span of time;
+    what is left out stays.
 
-    Raises UnknownQueue, UnknownQuota, and BadArgument for a size that can't be.
+    Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """
     auditing.check(by, why)
     quota = get_queue(place, queue).quotas.get(name)
     if quota is None:
         raise UnknownQuota(f"{spoken(queue)} has no quota {name!r}; create it, or check the name")
-    before = quota.size
-    quota.size = size
-    _note_on_queue(place, "change quota", queue, by, why, f"{name}: {before} to {size}")
+    before = _limits(quota)
+    quota.limit(
+        quota.size if size is UNSAID else size,
+        quota.rate if rate is UNSAID else rate,
+        quota.per if per is None else per,
+        quota.burst if burst is None else burst,
+    )
+    _note_on_queue(place, "change quota", queue, by, why, f"{name}: {before} to {_limits(quota)}")
+
+
+def _limits(quota: Quota) -> str:
+    """The limits of a quota in words."""
+    said = [] if quota.size is None else [str(quota.size)]
+    if quota.rate is not None:
+        said.append(f"{quota.rate} per {quota.per}")
+        said += [f"{quota.burst} at once"] if quota.burst > 1 else []
+    return ", ".join(said)
 
 
 def _matching(match: str | None) -> str | None:

@@ -73,6 +73,7 @@ class Parts:
             stopping,
             options.heartbeat_seconds,
             registration.measures,
+            [registration.conflicts],
         )
 
     @property
@@ -88,7 +89,7 @@ class Parts:
     def make_slot(self, agent: bytes) -> Slot:
         """The slot of another thread of an agent, given by its object id."""
         group = Group(self._group_commit, self._group_jobs)
-        return Slot(group, agent, self.registration.measures)
+        return Slot(group, agent, self.registration.measures, self.registration.conflicts)
 
     def make_runner(self, slot: Slot) -> Runner:
         """The runner of a slot, with a connection of its own for the calling thread only."""

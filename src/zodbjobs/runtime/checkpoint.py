@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from zodbjobs import clock
 from zodbjobs.errors import BadStatus, Cancelled, GivenBack
 from zodbjobs.queue_names import spoken
 from zodbjobs.runtime.committer import Committer
@@ -93,6 +94,7 @@ class Checkpoints:
             raise _taken(job)
         attempt.conflicts = 0
         attempt.has_checkpoint = True
+        attempt.uncommitted_since = clock.now()
         self._let_others()
         self.go_on(attempt)
 
@@ -120,6 +122,14 @@ class Checkpoints:
         for connection in self._thread_session.session.connection.connections.values():
             connection.cacheGC()
         calls.set_running(attempt.job, True)
+
+    def check_transaction(self, attempt: Attempt) -> None:
+        """Raise BadStatus if what was done in the transaction was dropped."""
+        if self._thread_session.was_aborted():
+            raise BadStatus(
+                f"what {attempt.job!r} calls has aborted its transaction, and what was done in it "
+                "before; raise an error instead, or use a savepoint"
+            )
 
     def check(self, attempt: Attempt) -> None:
         """Raise Cancelled or TimedOut if the attempt can't commit any more."""

@@ -87,6 +87,7 @@ class Committer:
                 self._slot.shareable += spent
         kind = TOGETHER if is_group else JOB
         self._slot.measures.committed(kind, spent, len(written) + len(results))
+        self._slot.conflicts.committed(results)
         self._done([*written, *results], group)
         return spent
 

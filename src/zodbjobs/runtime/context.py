@@ -45,14 +45,16 @@ class Attempt:
     __slots__ = (
         *("agent", "annotations", "broken", "cancelled", "changes", "checkpoints", "conflicts"),
         *("connection", "deadline", "given_back", "has_checkpoint", "is_behind", "job"),
-        *("key", "log", "must_be_alone", "pause"),
-        *("policy", "shown", "started", "stop_coroutine", "timed_out", "worker", "written"),
+        *("key", "log", "must_be_alone", "pause", "policy", "shown", "started"),
+        *("stop_coroutine", "timed_out", "uncommitted_since", "worker", "written"),
     )
 
     def __init__(self, key: int, job: Job, started: int, policy: Any = None) -> None:
         self.key = key
         self.job = job
         self.started = started
+        #: Since when a conflict costs what it has done, in microseconds.
+        self.uncommitted_since = started
         #: The id of the worker.
         self.worker = ""
         #: The job's, as it was when the attempt began.

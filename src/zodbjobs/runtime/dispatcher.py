@@ -84,6 +84,7 @@ class Dispatcher:
         stopping: threading.Event,
         heartbeat_seconds: float = defaults.HEARTBEAT_SECONDS,
         measures: Measures | None = None,
+        more_tasks: Sequence[StepTask] = (),
     ) -> None:
         self._session = session
         self._slots = slots
@@ -107,6 +108,7 @@ class Dispatcher:
             self._show_running,
             FreeSlots(),
             self._timeouts,
+            *more_tasks,
         ]
         self._audit = Interval(heartbeat_seconds)
         self._next_book = clock.monotonic()

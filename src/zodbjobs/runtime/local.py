@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from zodbjobs import defaults
-from zodbjobs.errors import BadArgument, NoCurrentJob
+from zodbjobs.errors import BadArgument, BadStatus, NoCurrentJob
 from zodbjobs.runtime import attaching, outside
 from zodbjobs.runtime.attaching import AnyData
 from zodbjobs.runtime.context import Attempt, current
@@ -187,11 +187,15 @@ def checkpoint(cursor: object) -> None:
 
     What was read before may have changed since. Let what it raises pass: Cancelled or TimedOut if
     the job can't commit any more, GivenBack as it is to end here, a ConflictError, and what else a
-    commit raises. BadArgument for a cursor that could change, BadStatus in another thread, and in
-    what a `Sweep` calls, which makes its own.
+    commit raises. BadArgument for a cursor that could change, BadStatus in another thread, in
+    ``tear_down``, and in what a `Sweep` calls, which makes its own.
     """
     attempt = _attempt()
-    assert attempt.checkpoints is not None
+    if attempt.checkpoints is None:
+        raise BadStatus(
+            f"{attempt.job!r} can't make a checkpoint in its tear_down, of which nothing is "
+            "committed; make it in the job"
+        )
     attempt.checkpoints.by_hand(attempt, cursor)
 
 

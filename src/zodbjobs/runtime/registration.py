@@ -14,6 +14,7 @@ import transaction
 
 from zodbjobs import clock, defaults
 from zodbjobs.runtime import failure_detector, transactions
+from zodbjobs.runtime.conflicts import Noted
 from zodbjobs.runtime.measures import Measures
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.storage import abilities
@@ -49,6 +50,8 @@ class Registration:
         schedules: Sequence[Schedule] = (),
     ) -> None:
         self.id = uuid.uuid4().hex
+        #: What the worker's jobs fight over; written now and then, and in the end.
+        self.conflicts = Noted(heartbeat_seconds)
         #: What the worker counts; its record has it with each heartbeat, and in the end.
         self.measures = Measures()
         self._agents = agents
@@ -131,6 +134,7 @@ class Registration:
                 for claim in unbegun:
                     complete.give_back(record, claim)
                 rescue.take_back(queues, record, record.leased())
+                self.conflicts.write_into(record)
                 self.measures.write(record.counters)
                 rescue.strike_off(queues, record)
 

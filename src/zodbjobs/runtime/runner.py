@@ -28,7 +28,7 @@ from zodbjobs.errors import (
 from zodbjobs.events import JobStarted
 from zodbjobs.interfaces import CANCELLED, EXPIRED, FAILED, SUCCEEDED
 from zodbjobs.interrupt import is_ctrl_c
-from zodbjobs.runtime import accidents, policy, transactions
+from zodbjobs.runtime import accidents, policy, transactions, turns
 from zodbjobs.runtime.accidents import AFTER_COMMIT, BEFORE_CALL, BEFORE_COMMIT, Died
 from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.cleanup import ThreadCleaner
@@ -61,6 +61,7 @@ from zodbjobs.stored.lifecycle.attempt_result import (
 )
 from zodbjobs.stored.lifecycle.checkpoints import is_sweep
 from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.rates import Turn
 from zodbjobs.stored.lifecycle.storable import is_simple, portable_copy
 
 log = logging.getLogger("zodbjobs")
@@ -77,6 +78,10 @@ _giving_up = threading.Lock()
 
 class _CantRunHere(Exception):
     """Something that a job needs isn't there in this process."""
+
+
+class _MissedTurn(Exception):
+    """The job may not begin any more in the turn that it has by the rates of its quotas."""
 
 
 class Runner:
@@ -103,6 +108,7 @@ class Runner:
         self._is_alone = False
         self._cleaner = ThreadCleaner()
         self._hooks: calls.Hooks | None = None  # of the attempt, if its job has any
+        self._turn: Turn | None = None  # of the job, if its quotas have rates
         self._context: ExitStack | None = None  # what the attempt runs in, while it does
         self._begun: JobStarted | None = None  # what the end of the attempt is told with
         self._led_to: AttemptResult | None = None  # None if what it did is dropped
@@ -171,6 +177,7 @@ class Runner:
     def _run_alone(self, claim: Claim, fault: Fault | None = None) -> None:
         """Run a claimed job in transactions of its own; `fault`: what came of the first one."""
         self._slot.seconds = self._slot.shareable = 0.0
+        self._turn = claim.turn
         self._backoff.is_over()
         conflicts = 0
         try:
@@ -183,6 +190,8 @@ class Runner:
                     # Context variables have their defaults in it, as in a new thread.
                     result = Context().run(self._attempt_and_commit, claim, conflicts)
                     break
+                except _MissedTurn:
+                    continue
                 except Exception as error:
                     if errors.is_unavailable(error):
                         self._backoff.wait(error)
@@ -193,6 +202,7 @@ class Runner:
                     conflicts += 1
                     if errors.is_transient(error):
                         self._slot.measures.conflicted(JOB)
+                        self._slot.conflicts.note(error, attempt, self._thread_session)
                     if attempt is not None and attempt.timed_out:
                         self._drop(claim, attempt)
                         result = None
@@ -257,7 +267,7 @@ class Runner:
     def _prepare_again(self, error: Exception, conflicts: int) -> None:
         """Wait, and see to it that the next attempt has a better chance."""
         self._renew(error)
-        if conflicts == defaults.CONFLICTS_TOGETHER:
+        if conflicts == defaults.CONFLICTS_TOGETHER and not self._is_alone:
             self._is_alone = _alone.acquire()
         transactions.pause(conflicts)
 
@@ -271,6 +281,7 @@ class Runner:
     def _prepare_batch_again(self, error: Exception, conflicts: int) -> None:
         """The same for a batch of a Sweep, which alone is done again."""
         self._slot.measures.conflicted(CHECKPOINT)
+        self._slot.conflicts.note(error, self._slot.attempt, self._thread_session)
         self._prepare_again(error, conflicts)
 
     def load_ahead(self, claims: Sequence[Claim]) -> int:
@@ -322,6 +333,7 @@ class Runner:
 
     def _attempt_behind(self, claim: Claim) -> None:
         """Call the job once, in the transaction of those that ran before it."""
+        self._turn = None  # a job with quotas shares no transaction
         self._slot.seconds = self._slot.shareable = 0.0
         try:
             Context().run(self._attempt_and_commit, claim, 0)
@@ -343,6 +355,7 @@ class Runner:
         attempt = self._slot.attempt
         if attempt is None or not hooks.is_set_up:
             return
+        attempt.checkpoints = None  # what is done here is aborted
         token = current.set(attempt)
         try:
             self._thread_session.begin()
@@ -387,6 +400,8 @@ class Runner:
 
     def _attempt(self, claim: Claim, conflicts: int) -> AttemptResult | None:
         """Call the job once; None if there is nothing to be written into it."""
+        if self._turn is not None and not self._has_turn(claim, self._turn, conflicts):
+            return None
         if not self._together.is_open:
             self._thread_session.begin()
         now = clock.now()
@@ -405,6 +420,10 @@ class Runner:
             return attempt_result.parked(claim, str(error), now)
         if accidents.arranged is not None:
             accidents.arranged(BEFORE_CALL)
+        if self._turn is not None:
+            if turns.is_over(self._turn):
+                raise _MissedTurn
+            self._turn = turns.USED
         attempt = self._slot.attempt = Attempt(claim.key, job, now, job.retry_policy)
         record = self._thread_session.session.record
         attempt.worker, attempt.agent = record.id, record.agent(self._slot.agent)
@@ -442,6 +461,15 @@ class Runner:
         if completion.has_own_end(job):
             return self._cancelled(claim, attempt)
         return self._succeeded(claim, attempt, value, conflicts, portable, untouched)
+
+    def _has_turn(self, claim: Claim, turn: Turn, conflicts: int) -> bool:
+        """Whether the job may begin by the rates of its quotas; else it goes back to wait."""
+        self._turn = turns.usable(self._thread_session, claim, turn)
+        if self._turn is None:
+            self._led_to = attempt_result.paused(claim, None, clock.now())
+            self._tell_end(conflicts)
+            self._report([self._led_to])
+        return self._turn is not None
 
     def _raised(
         self, claim: Claim, attempt: Attempt, error: BaseException

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zodbjobs.runtime.conflicts import Noted
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.group import Group
 from zodbjobs.runtime.measures import Measures
@@ -15,10 +16,18 @@ class Slot:
     stuck thread has a new one.
     """
 
-    def __init__(self, group: Group, agent: bytes, measures: Measures | None = None) -> None:
+    def __init__(
+        self,
+        group: Group,
+        agent: bytes,
+        measures: Measures | None = None,
+        conflicts: Noted | None = None,
+    ) -> None:
         self.group = group
         #: Where the thread counts its commits and conflicts; the worker's.
         self.measures = measures or Measures()
+        #: Where it notes what its jobs fight over; the worker's.
+        self.conflicts = conflicts or Noted()
         #: The object id of the thread's agent, which the worker's record has.
         self.agent = agent
         self.attempt: Attempt | None = None

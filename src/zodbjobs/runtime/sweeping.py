@@ -19,11 +19,16 @@ from zodbjobs.runtime.checkpoint import Checkpoints
 from zodbjobs.runtime.context import Attempt
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored import sweep
-from zodbjobs.stored.lifecycle import calls, completion
+from zodbjobs.stored.lifecycle import calls, completion, referring
+from zodbjobs.stored.reference import Referring
 from zodbjobs.stored.sweep import Failed, Plan, Sweep
 
 # Seconds between two looks whether to stop, while it rests.
 _LOOK_SECONDS = 0.2
+
+# So many items can't be committed one after the other, and were gone when they were to be set
+# aside: then the cursors of the enumerator aren't equal when they should be.
+_MOST_BLAMED = 3
 
 # A limit of items that has grown so far, after a conflict, is none any more.
 _NO_LIMIT = 10_000
@@ -74,9 +79,12 @@ class Sweeping:
         self._function = function
         self._args, self._kwargs = args, kwargs
         self._tried = 0  # items of the batch
+        self._reached: Any = None  # the cursor after the last of them
         self._limit: int | None = None  # of items in the next batch
         self._conflicts = 0  # in a row
-        self._guilty: BaseException | None = None  # why the next item alone can't be committed
+        # An item that can't be committed, alone: the cursor after it, and why.
+        self._guilty: tuple[Any, BaseException] | None = None
+        self._blamed = 0  # such items since the last commit
 
     def run(self) -> Any:
         """Do batch after batch; returns the result, or the job of all parts of the sweep.
@@ -113,9 +121,9 @@ class Sweeping:
             except (Cancelled, TimedOut):
                 raise
             except Exception as error:
-                self._do_again(error)
+                self._do_again(error, has_items=batch.done > 0)
             else:
-                self._conflicts = 0
+                self._conflicts = self._blamed = 0
                 if self._limit is not None:
                     self._limit = 2 * self._limit if self._limit < _NO_LIMIT else None
                 return batch
@@ -129,17 +137,23 @@ class Sweeping:
             self._attempt, functools.partial(sweep.note, self._job, cursor, done, failures)
         )
 
-    def _do_again(self, error: Exception) -> None:
+    def _do_again(self, error: Exception, has_items: bool = True) -> None:
         """Roll a batch back that couldn't be committed, to be done again in halves, until the item
-        that is to blame is alone. Raises what isn't the fault of any.
+        that is to blame is alone. Raises what isn't the fault of any, as where nothing was to be
+        committed but what is told of the job (not `has_items`).
         """
         if errors.is_unavailable(error) or errors.poisons(error):
             self._attempt.broken = error  # the runner waits, or begins anew, after the cursor
             raise error
         self._conflicts += 1
         is_over = not policy.outlasts_conflict(self._attempt.policy, error, self._conflicts)
-        if self._tried <= 1 and is_over:
-            self._guilty = error
+        if is_over and not (self._tried and has_items and self._blamed < _MOST_BLAMED):
+            # The runner counts them as its own, and adds this one.
+            self._attempt.conflicts = max(self._attempt.conflicts, self._conflicts - 1)
+            raise error
+        if is_over and self._tried == 1:
+            self._guilty = self._reached, error
+            self._blamed += 1
             self._conflicts = 0
         elif errors.is_transient(error):
             self._tools.prepare_again(error, self._conflicts)
@@ -160,6 +174,7 @@ class Sweeping:
         One for which it raises is rolled back: if others were done before it in the transaction
         these are done again without it, and committed; then it is the first, and is set aside.
         """
+        self._tried = 0
         plan = sweep.plan_of(self._job)
         cursor, done, failures = plan.cursor, 0, list[Failed]()
         end = clock.monotonic() + plan.seconds
@@ -167,7 +182,8 @@ class Sweeping:
             after, error = None, None
             for after, item in plan.enumerator.items(cursor):
                 self._tried = done + len(failures) + 1
-                error = self._called(item)
+                self._reached = after
+                error = self._called(item, after)
                 if error is not None:
                     break
                 cursor, done = after, done + 1
@@ -200,13 +216,17 @@ class Sweeping:
             return True
         return completion.has_own_end(self._job)
 
-    def _called(self, item: Any) -> BaseException | None:
+    def _called(self, item: Any, after: Any) -> BaseException | None:
         """Call it for an item; what that raises, if the item is to blame for it."""
         guilty, self._guilty = self._guilty, None
-        if guilty is not None:
-            return guilty
+        if guilty is not None and guilty[0] == after:  # others may have taken that one out
+            return guilty[1]
+        if type(item) is Referring:
+            referring.check_known(item)  # which is the fault of no item
         try:
-            calls.run(self._function, (item, *self._args), self._kwargs, self._attempt.watch)
+            arguments = (referring.loaded(item), *self._args)
+            calls.run(self._function, arguments, self._kwargs, self._attempt.watch)
+            self._checkpoints.check_transaction(self._attempt)
         except BaseException as error:
             if isinstance(error, TransientError | Snooze | Died) or is_ctrl_c(error):
                 raise

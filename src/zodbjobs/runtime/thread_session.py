@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import transaction
+from transaction._transaction import Status  # type: ignore[import-untyped]
 from ZODB.Connection import Connection, resetCaches
 
 from zodbjobs import defaults
@@ -111,6 +112,11 @@ class ThreadSession:
         """Whether the transaction is as it was at its begin: nothing joined, no hook, no note."""
         txn = self.manager.get()
         return txn is self._transaction and vars(txn) == self._fresh
+
+    def was_aborted(self) -> bool:
+        """Whether somebody else has aborted the transaction, or begun another one."""
+        begun = self._transaction
+        return self.manager.get() is not begun and begun.status != Status.COMMITTED
 
     def is_current(self) -> bool:
         """Whether the transaction that was begun last is the thread's still, and can go on."""

@@ -63,6 +63,8 @@ class _Range(Enumerator):
     """The keys of a BTree or a TreeSet, after one and up to another one, in their order."""
 
     def __init__(self, tree: Any, after: Any = None, upto: Any = None) -> None:
+        if after is None and next(iter(tree.keys()), _GONE) is None:
+            raise _none_as_key(tree)
         self.tree = tree
         self.after = after
         self.upto = upto
@@ -88,6 +90,8 @@ class _Range(Enumerator):
                 self._fetch_ahead(key)
                 left = _AHEAD
             left -= 1
+            if key is None:
+                raise _none_as_key(self.tree)
             yield key, self._item(key)
             cursor = key
 
@@ -139,6 +143,14 @@ class Items(Values):
 
     def _item(self, key: Any) -> Any:
         return key, self.tree[key]
+
+
+def _none_as_key(tree: Any) -> BadArgument:
+    """The error for a tree with the key None: as a cursor that is the begin."""
+    return BadArgument(
+        f"a Sweep can't go through this {type(tree).__name__}, for it has the key None; give that "
+        "item another key"
+    )
 
 
 def _children(node: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
@@ -211,12 +223,13 @@ class Stored(Enumerator):
         while number < self._length():
             if number % _AHEAD == 0 or number in (self.start, cursor):
                 self._fetch_ahead(number)
-            item = referring.loaded(self.sequence[number])
+            item = self.sequence[number]
             number += 1
             yield number, item
 
     def _fetch_ahead(self, number: int) -> None:
-        found = self.sequence[number : number + _AHEAD]
+        # One by one, for not every sequence has slices.
+        found = [self.sequence[n] for n in range(number, min(number + _AHEAD, self._length()))]
         ghosts = [v for v in found if isinstance(v, Persistent) and v._p_changed is None]
         if ghosts:
             ghosts[0]._p_jar.prefetch([v for v in ghosts if v._p_jar is ghosts[0]._p_jar])
@@ -306,7 +319,13 @@ class _Rows:
 
     def _lines(self) -> Iterator[str]:
         while line := self._file.readline():
-            text = line.decode(self._encoding)
+            try:
+                text = line.decode(self._encoding)
+            except UnicodeDecodeError as error:
+                raise BadArgument(
+                    f"the line before byte {self._file.tell():,} of the CSV file isn't in "
+                    f"{self._encoding!r} ({error.reason}); give Csv its encoding"
+                ) from error
             yield text.removeprefix("\ufeff") if self.place == 0 else text
 
     def next(self) -> list[str] | None:
@@ -347,6 +366,8 @@ class Chained(Enumerator):
 
     def split(self, number: int) -> list[Enumerator]:
         """See `Enumerator`."""
+        if not self.parts:
+            return [self]
         each = -(-number // len(self.parts))
         found = [part for whole in self.parts for part in whole.split(each)]
         size = -(-len(found) // number)

@@ -30,6 +30,7 @@ from zodbjobs.stored.shard import Shard
 if TYPE_CHECKING:
     from zodbjobs.stored.pauses import Pause
     from zodbjobs.stored.queues import Queues
+    from zodbjobs.stored.rates import Rates
     from zodbjobs.stored.unique_keys import UniqueKeys
 
 
@@ -43,6 +44,7 @@ class Queue(GivesPolicy, Persistent):
     _timeout: int | None = None  # microseconds
     _pauses: tuple[Pause, ...] = ()
     _unique_keys: UniqueKeys | None = None
+    _rates: Rates | None = None  # None until a quota has a rate
 
     def __init__(self, name: str, parent: Queues, shards: int) -> None:
         self.name = name

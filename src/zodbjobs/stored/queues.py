@@ -14,6 +14,7 @@ from zodbjobs.errors import BadArgument, UnknownQueue
 from zodbjobs.interfaces import IQueues
 from zodbjobs.queue_names import spoken
 from zodbjobs.stored.audit import AuditTrail
+from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.counters import Counters
 from zodbjobs.stored.default_policy import GivesPolicy
 from zodbjobs.stored.job_index import JobIndex
@@ -27,6 +28,7 @@ class Queues(GivesPolicy, Persistent):
 
     `resubscribed`: how often a worker that works was given another queue, or lost one. They look
     at it to know anew whose the shards are. `counters`: what was counted of workers that are gone.
+    `conflicts`: what their jobs fought over, or None.
     """
 
     #: Zope's publisher calls what has a docstring, by any URL that leads to it.
@@ -41,6 +43,7 @@ class Queues(GivesPolicy, Persistent):
         self._secret = os.urandom(32)
         self.job_index = JobIndex()
         self.counters = Counters()
+        self.conflicts: Conflicts | None = None
         self.schedules = Schedules(self)
 
     def create(self, name: str, shards: int = defaults.SHARDS) -> Queue:

@@ -377,6 +377,8 @@ def _checked_name(name: Any) -> str:
         raise BadArgument(
             f"the name of a schedule is a printable str of 1 to {most} characters, not {name!r}"
         )
+    if name in (".", ".."):
+        raise BadArgument(f"the name of a schedule isn't {name!r}, to which no URL leads")
     return str.__str__(name)
 
 

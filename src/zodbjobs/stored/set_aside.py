@@ -11,6 +11,7 @@ from persistent import Persistent
 
 from zodbjobs.stored.enumerators import Enumerator
 from zodbjobs.stored.failure import Failure
+from zodbjobs.stored.lifecycle import referring
 
 if TYPE_CHECKING:
     from zodbjobs.stored.sweep import Source
@@ -34,7 +35,7 @@ class Aside(Persistent):
     @property
     def item(self) -> Any:
         """The item as it is now; LookupError if it isn't where it was any more."""
-        return self._source.enumerator.find(self._before, self.cursor)
+        return referring.loaded(self._source.enumerator.find(self._before, self.cursor))
 
     def __repr__(self) -> str:
         return f"<{self.shown} was set aside: {self.failure}>"
@@ -112,6 +113,6 @@ class Again(Enumerator):
 def shown(item: object) -> str:
     """An item as text, shortened."""
     try:
-        return reprlib.repr(item)
+        return reprlib.repr(referring.loaded(item))
     except Exception as error:  # as code that is loaded with it may raise
         return f"<{type(item).__name__} that can't be shown: {type(error).__name__}>"

@@ -140,12 +140,13 @@ class Shard(Persistent):
 
     def _limit(self, key: int, entry: Entry) -> None:
         """Let a job be claimed whose quotas have a free slot, else wait for the first one."""
-        slots = self.queue.quotas.full(entry.names or ())
-        if slots is None:
+        full = self.queue.quotas.full(entry.names or ())
+        if full is None:
             free = keys.free_key(self.admitted, key)
             if self.rekey(entry.job, key, free):
                 self.admitted[free] = entry.item()
             return
+        slots = self.queue.quotas.slots_for(full)
         free = keys.free_key(self.limited, key)
         while slots.has(free):  # another shard's job has the same key
             free = keys.free_key(self.limited, free + 1)

@@ -16,7 +16,7 @@ from zodbjobs.stored.composition import Composition
 from zodbjobs.stored.enumerators import Enumerator, enumerator_of
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle import calls, referring
 from zodbjobs.stored.lifecycle.options import timeout_of
 from zodbjobs.stored.lifecycle.views import Progress
 from zodbjobs.stored.set_aside import Aside, SetAside, shown
@@ -147,7 +147,7 @@ class Sweep(ProgressableJob):
         """Call it for each item here and now, in one transaction; raises what that raises."""
         done = 0
         for _, item in self._source.enumerator.items(None):
-            calls.run(function, (item, *args), kwargs)
+            calls.run(function, (referring.loaded(item), *args), kwargs)
             done += 1
         return Swept(done)
 

@@ -18,6 +18,7 @@ from zodbjobs.stored.trees import WideTree, lasting_tree
 
 if TYPE_CHECKING:
     from zodbjobs.stored.agents import Agent
+    from zodbjobs.stored.conflicts import Conflicts
     from zodbjobs.stored.job import Job
     from zodbjobs.stored.lifecycle.claim import Claim
 
@@ -43,7 +44,7 @@ class WorkerRecord(Persistent):
     those of quotas that its jobs have, by the job's key; None for a job that only is to be ended,
     for it wasn't begun in time. `agents`: what it works for. `stuck`: how many of its threads
     don't return from a job that has timed out. `counters`: what is counted of it. `schedules`:
-    the names of those that its code declares.
+    the names of those that its code declares. `conflicts`: what its jobs fought over, or None.
 
     `machine` tells where `pid` is a process number, and `process_started` tells two processes
     of one number apart; both are '' where that isn't known. `version`: of zodbjobs, or None.
@@ -54,6 +55,7 @@ class WorkerRecord(Persistent):
     version: str | None = None
     queues: tuple[str, ...] | None = None
     agents: tuple[Agent, ...] = ()
+    conflicts: Conflicts | None = None
     schedules: tuple[str, ...] = ()
 
     def __init__(

@@ -11,6 +11,7 @@ from zodbjobs.cli.commands.jobs import cancel, forget, jobs, remove, retry, show
 from zodbjobs.cli.commands.metrics import metrics
 from zodbjobs.cli.commands.put import put
 from zodbjobs.cli.commands.queues import audit, drain, pause, resume, stats
+from zodbjobs.cli.commands.quotas import conflicts, quotas
 from zodbjobs.cli.commands.schedules import schedules
 from zodbjobs.cli.commands.web import web
 from zodbjobs.cli.commands.worker import agents, worker, workers
@@ -47,6 +48,8 @@ for command in (
     resume,
     drain,
     agents,
+    quotas,
+    conflicts,
     schedules,
     audit,
     metrics,

@@ -36,6 +36,7 @@ _MAX_AGE = defaults.HEARTBEAT_SECONDS * defaults.MISSED_HEARTBEATS
 @click.option("--max-wait", type=_SECONDS, metavar="SECONDS", help="Of the oldest due job.")
 @click.option("--max-waiting", type=_NUMBER, metavar="N", help="Jobs of a queue that are due.")
 @click.option("--max-parked", type=_NUMBER, metavar="N", help="Jobs of a queue that are parked.")
+@click.option("--max-late", type=_SECONDS, metavar="SECONDS", help="Of a schedule that is due.")
 @options.json
 def check(
     database: Database,
@@ -47,6 +48,7 @@ def check(
     max_wait: float | None,
     max_waiting: int | None,
     max_parked: int | None,
+    max_late: float | None,
     as_json: bool,
 ) -> None:
     """Tell in one line, and by the status, whether the jobs of DATABASE are being run.
@@ -70,6 +72,7 @@ def check(
             max_waiting=max_waiting,
             max_wait=max_wait,
             max_parked=max_parked,
+            max_late=max_late,
         )
     if as_json:
         tables.print_json(health.as_json())

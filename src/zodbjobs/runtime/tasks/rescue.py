@@ -9,10 +9,11 @@ from typing import Any
 from ZODB.POSException import StorageError
 from ZODB.utils import u64
 
-from zodbjobs import defaults, events
+from zodbjobs import clock, defaults, events
 from zodbjobs.events import WorkerLost
 from zodbjobs.runtime import policy, transactions
 from zodbjobs.runtime.storage import errors
+from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete
 from zodbjobs.stored.lifecycle.keys import SENTINEL
@@ -117,11 +118,15 @@ def strike_off(queues: Queues, record: WorkerRecord) -> None:
     conflicts with this, and so does who adds to a job that it held: else what it had claimed, or
     what was added, would be lost with the record. So does an undo that would give it a job back.
     It stays while a job to which something was added can't be loaded here. Its counters are added
-    to those of the database, so that no total ever goes back.
+    to those of the database, so that no total ever goes back, and so is what its jobs fought over.
     """
     if not complete.settle_late(record):
         return
     del record.lease[SENTINEL]
     del record.late[SENTINEL]
+    if record.conflicts is not None:
+        if queues.conflicts is None:
+            queues.conflicts = Conflicts()
+        queues.conflicts.add(record.conflicts.fights, clock.now())
     queues.counters.add(record.counters)
     del queues.workers[record.id]

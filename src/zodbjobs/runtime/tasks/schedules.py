@@ -124,7 +124,9 @@ class FireSchedules:
     def _fire_alone(self, schedule: Schedule) -> list[Job]:
         manager = self._session.manager
         manager.begin()
+        name = ""
         try:
+            name = schedule.name
             now, jobs = clock.now(), []
             for each in declaring.without_undeclared(self._session.stored, [schedule]):
                 jobs = firing.fire(each, now, defaults.FIRING_BATCH)
@@ -136,7 +138,7 @@ class FireSchedules:
             if _is_of_the_storage(error):
                 raise
             try:
-                self._bear(schedule, error)
+                self._bear(schedule, name, error)
             except Exception as worse:
                 manager.abort()
                 if _is_of_the_storage(worse):
@@ -146,10 +148,9 @@ class FireSchedules:
                 self._held[oid] = clock.monotonic() + defaults.HELD_SECONDS
         return []
 
-    def _bear(self, schedule: Schedule, error: Exception) -> None:
+    def _bear(self, schedule: Schedule, name: str, error: Exception) -> None:
         """Hold a schedule back which can't be fired, or pause it."""
         oid, now = schedule._p_oid, clock.monotonic()
-        name = schedule.name
         if isinstance(error, MissingCode):
             since = self._missing.setdefault(oid, now)
             if now - since < defaults.MISSING_SECONDS:

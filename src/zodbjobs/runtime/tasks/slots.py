@@ -32,6 +32,7 @@ class FreeSlots:
         for queue in session.queues():
             for slots in queue.quotas.all_slots():
                 self._look(session, slots, queue.name)
+            queue.quotas.drop_old_turns()
 
     def _look(self, session: Session, slots: Slots, queue: str) -> None:
         workers = session.stored.workers

@@ -310,6 +310,8 @@ def resolve(
         check_whole(value)
     if job._is_sweep:
         check_whole(job._source.enumerator)  # type: ignore[attr-defined]
+        if isinstance(job._throttle, str):  # type: ignore[attr-defined]
+            from_stored(job._throttle)  # type: ignore[attr-defined]
     if not plain and not can_be_stored(job):
         raise MissingCode(
             f"job {job.id} ({describe(job._call)}) can't be stored again with the code that is "

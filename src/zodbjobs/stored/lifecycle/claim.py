@@ -18,6 +18,7 @@ from zodbjobs.stored.lifecycle.entries import Entry, entry_of, job_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
+    from zodbjobs.stored.lifecycle.rates import Turn
     from zodbjobs.stored.lifecycle.refused import Filter
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
@@ -28,7 +29,8 @@ class Claim(NamedTuple):
     """A claimed job: its key in the lease, its object id, that of its shard.
 
     `interruptions`: how often a worker died or stopped while it held the job. `names`: the quotas
-    of which it has slots. `too_late`: it is only to be ended, for it wasn't begun in time.
+    of which it has slots. `turn`: when it may begin by the rates of these, None if none has one.
+    `too_late`: it is only to be ended, for it wasn't begun in time.
     `unique`: it has lost a unique key by being claimed.
     """
 
@@ -39,6 +41,7 @@ class Claim(NamedTuple):
     names: tuple[str, ...] = ()
     too_late: bool = False
     unique: bool = False
+    turn: Turn | None = None
 
     def __str__(self) -> str:
         return f"job {u64(self.oid)}"
@@ -65,15 +68,23 @@ def claim(
     may be found though there are more.
     """
     complete = min(shard.drain(now, limit) for shard in shards)
+    others: set[int] = set()
+    if queue._rates is not None:
+        # Whoever sees that it is a job's turn takes that from any shard: its worker may be busy.
+        opened = queue._rates.open_due(now)
+        others = {shard.index for shard in opened} - {shard.index for shard in shards}
     if pausing.is_paused(queue):
         return []
     claimed = _claim_interrupted(worker, limit, shards, interrupted, chooser)
     quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed), chooser)
 
     def first_of(shard: Shard) -> int | None:
+        if shard.index in others:
+            return shard.admitted.minKey() if quotas.room > 0 and shard.admitted else None
         return refused.first(shard, chooser, quotas.room > 0)
 
-    heap = [(first, s.index) for s in shards if (first := first_of(s)) is not None]
+    every = [*shards, *(queue.shards[index] for index in others)] if others else shards
+    heap = [(first, s.index) for s in every if (first := first_of(s)) is not None]
     heapq.heapify(heap)
     while heap and len(claimed) < limit:
         if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
@@ -81,11 +92,14 @@ def claim(
         shard = queue.shards[heapq.heappop(heap)[1]]
         last = min(complete, heap[0][0]) if heap else complete
         if quotas.room > 0 and shard.admitted and (key := shard.admitted.minKey()) <= last:
-            claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser, quotas)
+            if shard.index not in others:
+                claimed += _take(worker, shard, key - 1, limit - len(claimed), chooser, quotas)
             if len(claimed) < limit and quotas.room > 0 and shard.admitted.minKey() == key:
                 claimed += quotas.claim(shard, key)
-        else:
+        elif shard.index not in others:
             claimed += _take(worker, shard, last, limit - len(claimed), chooser, quotas)
+        else:
+            continue
         first = first_of(shard)
         if first is not None and first <= complete:
             heapq.heappush(heap, (first, shard.index))
@@ -168,12 +182,14 @@ class _WithQuotas:
         claims = _lease(self._worker, shard, [(key, entry.item())])
         if not claims:  # it is parked
             shard.queue.quotas.passed(entry.names or ())
-        for claim in claims:
-            taken = shard.queue.quotas.take(claim.names, (self._worker.id, claim.key))
-            self._worker.slots[claim.key] = taken
-            self._interrupted += entry.times > 0
         self.room -= len(claims)
-        return claims
+        self._interrupted += len(claims) * (entry.times > 0)
+        return [self._with_slots(shard, claim) for claim in claims]
+
+    def _with_slots(self, shard: Shard, claim: Claim) -> Claim:
+        taken, turn = shard.queue.quotas.take(claim.names, (self._worker.id, claim.key))
+        self._worker.slots[claim.key] = taken
+        return claim if turn is None else claim._replace(turn=turn)
 
     def moved(self) -> None:
         """Count one that was put elsewhere, and not claimed."""
@@ -248,6 +264,10 @@ def _lease(worker: WorkerRecord, shard: Shard, taken: list[tuple[int, Any]]) -> 
 
 
 def next_due(queue: Queue) -> int | None:
-    """When the first scheduled job of the queue is due, in microseconds, or None."""
+    """When the first scheduled job of the queue is due, or one that waits for its turn, in
+    microseconds, or None.
+    """
     dues = [due for shard in queue.shards if (due := shard.next_due()) is not None]
+    if queue._rates is not None and (due := queue._rates.next_due()) is not None:
+        dues.append(due)
     return min(dues, default=None)

@@ -41,6 +41,7 @@ from zodbjobs.stored.lifecycle.completion import (
 )
 from zodbjobs.stored.lifecycle.delivery import deliver
 from zodbjobs.stored.lifecycle.entries import item_for, too_late
+from zodbjobs.stored.lifecycle.rates import Turn
 from zodbjobs.stored.lifecycle.raw import Reference, state_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored, is_simple
 from zodbjobs.stored.unique_keys import UniqueKey
@@ -258,7 +259,9 @@ def claim_of(record: WorkerRecord, key: int, job: Any) -> Claim:
     if record.is_too_late(key):
         return Claim(key, job._p_oid, oid, too_late=True)
     unique = state.get("_unique") is not None
-    return Claim(key, job._p_oid, oid, interruptions, names, unique=unique)
+    # Whether it has had its turn, by the rates of its quotas, isn't known.
+    turn = Turn(0, 0) if names and shard is not None and shard.queue._rates is not None else None
+    return Claim(key, job._p_oid, oid, interruptions, names, unique=unique, turn=turn)
 
 
 # A lease whose worker doesn't end the job

@@ -222,20 +222,20 @@ def sign(manager: Any, jobs: Sequence[Job]) -> None:
     """Let the storage's undo log tell whose job has written the transaction of `manager`, and
     which job that was; of several the first, how many more, and the owner that all have.
 
-    Only of jobs with an owner or a title; what they have noted there themselves stays.
+    So does whoever conflicts with it. What they have noted there themselves stays.
     """
-    signed = [job for job in jobs if job._owner is not None or job._title is not None]
-    if not signed:
+    if not jobs:
         return
     txn = manager.get()
-    job = signed[0]
+    named = (job for job in jobs if job._owner is not None or job._title is not None)
+    job = next(named, jobs[0])
     owners = {each._owner for each in jobs}
     if job._owner is not None and len(owners) == 1 and not txn.user:
         txn.user = job._owner
     if not txn.description:
         title = job._title and redaction.Redactor().text(job._title, "title")
         more = f" and {len(jobs) - 1} more jobs" if len(jobs) > 1 else ""
-        txn.note(f"{title or job.description}{more}")
+        txn.description = f"{title or job.description}{more}"
 
 
 def about_of(job: Labelled) -> AboutName | None:

@@ -22,6 +22,7 @@ from zodbjobs.insights import (
     stored_agents,
 )
 from zodbjobs.operations import deeds
+from zodbjobs.stored.lifecycle.options import UNSAID
 from zodbjobs.web import charts, filters, responses, sentences
 from zodbjobs.web.pace import paced
 from zodbjobs.web.responses import Response
@@ -248,19 +249,21 @@ def drain(visit: Visit) -> Response:
 
 
 def change_quota(visit: Visit) -> Response:
-    """Let more or fewer jobs of a quota run at once."""
-    return _change(
-        visit,
-        "changed",
-        lambda: deeds.change_quota(
+    """Let more or fewer jobs of a quota run at once, or begin in a span of time."""
+
+    def change() -> None:
+        has_rate = bool(visit.field("rate"))
+        deeds.change_quota(
             visit.connection,
             _name(visit),
             visit.field("quota"),
-            _size(visit),
+            None if has_rate and not visit.field("size") else _number(visit, "size"),
             _by(visit),
             _why(visit),
-        ),
-    )
+            rate=_number(visit, "rate") if has_rate else UNSAID,
+        )
+
+    return _change(visit, "changed", change)
 
 
 def change_agent(visit: Visit) -> Response:
@@ -329,7 +332,11 @@ def _why(visit: Visit) -> str | None:
 
 
 def _size(visit: Visit) -> int:
-    text = visit.field("size")
+    return _number(visit, "size")
+
+
+def _number(visit: Visit, name: str) -> int:
+    text = visit.field(name)
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
         raise _Wrong(visit.t("The number must be a whole one, from 1 on."))
     return int(text)
