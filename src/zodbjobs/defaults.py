@@ -384,6 +384,11 @@ SCHEDULES_SECONDS = 1.0
 #: Jobs that one transaction puts for schedules that are due.
 FIRING_BATCH = 100
 
+#: Seconds by which the last planned time of a schedule may be ahead when somebody edits or resumes
+#: it: up to that the clock is thought to have been set back, and no time is planned again; beyond
+#: that it is thought to have been wrong, and the schedule is planned from now on.
+FAR_AHEAD_SECONDS = 86_400.0
+
 #: Seconds after which a planned time that didn't come to pass is missed, and left to `catch_up`:
 #: some more than a worker needs to be restarted.
 LATE_SECONDS = 60.0

@@ -12,6 +12,7 @@ import patience
 import pytest
 import sample
 import transaction
+from bench import bench
 from BTrees.LOBTree import LOBTree
 from meanwhile import committed
 from transaction.interfaces import TransientError
@@ -484,6 +485,25 @@ def test_a_clock_that_is_set_back_fires_nothing_twice(
     assert run(any_db) == [("hourly", at(14))]
 
 
+@pytest.mark.parametrize("deed", ["edit", "resume"])
+def test_a_clock_that_was_far_ahead_is_made_good(
+    any_db: Any, schedules: Any, clock: Any, deed: str
+) -> None:
+    made = schedules.create("hourly", "@hourly", planned)
+    transaction.commit()
+    clock.set(START + 365 * DAY)
+    assert run(any_db) == [("hourly", START + 365 * DAY)]
+    clock.set(at(13))
+    assert run(any_db) == []
+    if deed == "edit":
+        made.edit("0 * * * *")
+    else:
+        made.pause("the clock was wrong")
+        made.resume()
+    clock.set(at(14))
+    assert run(any_db) == [("hourly", at(14))]
+
+
 def test_an_undone_firing_is_fired_again(db: Any, clock: Any) -> None:
     with db.transaction() as connection:
         made = zodbjobs.get_queues(connection).schedules.create("hourly", "@hourly", planned)
@@ -515,6 +535,74 @@ def test_a_queue_that_drains_holds_its_schedules_back(
     assert (made.next, made.paused) == (at(13), None)
     schedules.parent[""].resume()
     assert run(any_db) == [("hourly", at(13))]
+
+
+@contextlib.contextmanager
+def firing_task(db: Any) -> Any:
+    with bench(db) as worker:
+        yield FireSchedules(worker.registration.session, worker.parts.wakeup)
+
+
+@pytest.mark.parametrize("number", [1, 101])
+def test_one_that_catches_up_for_days_delays_no_other(
+    any_db: Any, schedules: Any, clock: Any, number: int
+) -> None:
+    for n in range(number):
+        schedules.create(
+            f"all {n}", "* * * * *", note(1), catch_up="all", window=None, overlap="allow"
+        )
+    clock.advance(DAY.total_seconds())
+    schedules.create("other", "@hourly", planned)
+    transaction.commit()
+    clock.advance(HOUR.total_seconds())
+    with firing_task(any_db) as task:
+        for _ in range(1 if number == 1 else 2):
+            assert task.tick()
+        with any_db.transaction() as connection:
+            fired = [each.fired for each in zodbjobs.get_queues(connection).schedules.values()]
+    assert fired[-1] == 1  # that is the other one
+    assert min(fired) > 0
+    assert sum(fired) <= 300
+
+
+class Unsayable(Exception):
+    """One that can't be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("this too")
+
+
+def test_one_that_can_not_even_be_paused_harms_no_other(
+    any_db: Any,
+    schedules: Any,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("bad", "good"):
+        schedules.create(name, "@hourly", planned)
+    put = firing._put
+
+    def put_good(schedule: Any, *rest: Any) -> Any:
+        if schedule.name == "bad":
+            raise Unsayable
+        return put(schedule, *rest)
+
+    monkeypatch.setattr(firing, "_put", put_good)
+    clock.advance(3600)
+    assert run(any_db) == [("good", at(13))]
+    assert "can't even be paused" in caplog.text
+
+
+def test_many_with_some_bad_ones_among_them(any_db: Any, schedules: Any, clock: Any) -> None:
+    schedules.parent.create("gone")
+    for n in range(300):
+        queue = "gone" if n % 100 == 50 else ""
+        schedules.create(f"{n}", "@hourly", planned, overlap="allow", queue=queue)
+    del schedules.parent._queues["gone"]
+    clock.advance(3600)
+    assert len(run(any_db)) == 297
+    assert [each.name for each in schedules.values() if each.paused] == ["150", "250", "50"]
 
 
 def test_one_whose_queue_has_gone_is_paused(

@@ -29,6 +29,9 @@ OVERLAPS = ("skip", "queue", "cancel", "allow")
 UNSET_WINDOW: Final = timedelta(seconds=defaults.CATCH_UP_SECONDS)
 
 
+_FAR = int(defaults.FAR_AHEAD_SECONDS * 1_000_000)
+
+
 class Run(NamedTuple):
     """One run of a schedule: a job that it has put.
 
@@ -327,10 +330,11 @@ class Schedule(Persistent):
         self.parent = schedules
 
     def _after(self) -> int:
-        """The moment after which the next planned time is to be: no time comes twice, wherever
-        the clock was set.
+        """The moment after which the next planned time is to be: no time comes twice if the clock
+        was set back. If the last one is far ahead the clock was wrong then, and that is over.
         """
-        return max(clock.now(), self._last or 0)
+        now, last = clock.now(), self._last or 0
+        return last if now < last <= now + _FAR else now
 
     def _plan(self) -> None:
         """Find the next planned time anew; none while it is paused."""

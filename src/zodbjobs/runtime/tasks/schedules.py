@@ -6,7 +6,8 @@ Each worker does so, for all schedules: of two one conflicts, looks again, and f
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import islice
 
 from transaction.interfaces import TransientError
 
@@ -30,7 +31,8 @@ class FireSchedules:
     while there is a worker that does; then it is set aside until there is one again.
 
     What can't be fired here harms no other: it is fired alone. If its queue takes no jobs, or its
-    code is missing here, it is held back, and tried again; else it is paused with the reason.
+    code is missing here, it is held back, and tried again; else it is paused with the reason. Nor
+    does one that has much to catch up: all that are due have their turn before it has another.
     """
 
     def __init__(self, session: Session, wakeup: Wakeup, declared: Sequence[str] = ()) -> None:
@@ -41,6 +43,7 @@ class FireSchedules:
         self._interval = Interval(defaults.SCHEDULES_SECONDS, at_once=True)
         self._seen: bytes | None = None
         self._held: dict[bytes, float] = {}  # by the object id: until when
+        self._had_turn: set[bytes] = set()  # of those that are due
         self._missing: dict[bytes, float] = {}  # the same: since when its code is missing here
 
     def tick(self) -> bool:
@@ -90,14 +93,18 @@ class FireSchedules:
         to now until there is a look which finds that nothing is.
         """
         schedules, now = self._session.stored.schedules, clock.now()
-        found: list[Schedule] = []
-        for _, schedule in schedules.due_until(now):
-            if schedule._p_oid not in self._held:
-                found.append(schedule)
-            if len(found) == defaults.FIRING_BATCH:
-                break
+        found = self._due_without(self._held.keys() | self._had_turn, now)
+        if not found and self._had_turn:
+            self._had_turn.clear()
+            found = self._due_without(self._held.keys(), now)
+        self._had_turn.update(schedule._p_oid for schedule in found)
         self._alarm.set(now if found else schedules.first_due_after(now))
         return found
+
+    def _due_without(self, oids: Container[bytes], now: int) -> list[Schedule]:
+        due = (schedule for _, schedule in self._session.stored.schedules.due_until(now))
+        those = (schedule for schedule in due if schedule._p_oid not in oids)
+        return list(islice(those, defaults.FIRING_BATCH))
 
     def _fire(self, due: list[Schedule]) -> list[Job]:
         """Fire them in one transaction; if that fails, each in one of its own."""
@@ -107,8 +114,7 @@ class FireSchedules:
         jobs: list[Job] = []
         try:
             for schedule in declaring.without_undeclared(self._session.stored, due):
-                if len(jobs) < defaults.FIRING_BATCH:
-                    jobs += firing.fire(schedule, now, defaults.FIRING_BATCH - len(jobs))
+                jobs += firing.fire(schedule, now, defaults.FIRING_BATCH // len(due))
             manager.commit()
             return jobs
         except Exception as error:
@@ -120,8 +126,9 @@ class FireSchedules:
     def _fire_alone(self, schedule: Schedule) -> list[Job]:
         manager = self._session.manager
         manager.begin()
-        name = schedule.name
+        name = ""
         try:
+            name = schedule.name
             now, jobs = clock.now(), []
             for each in declaring.without_undeclared(self._session.stored, [schedule]):
                 jobs = firing.fire(each, now, defaults.FIRING_BATCH)
@@ -132,7 +139,15 @@ class FireSchedules:
             manager.abort()
             if _is_of_the_storage(error):
                 raise
-            self._bear(schedule, name, error)
+            try:
+                self._bear(schedule, name, error)
+            except Exception as worse:
+                manager.abort()
+                if _is_of_the_storage(worse):
+                    raise
+                oid = schedule._p_oid
+                log.critical("the schedule of id %r can't even be paused", oid, exc_info=True)
+                self._held[oid] = clock.monotonic() + defaults.HELD_SECONDS
         return []
 
     def _bear(self, schedule: Schedule, name: str, error: Exception) -> None:
