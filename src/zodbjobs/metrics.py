@@ -6,14 +6,11 @@ read is one snapshot of the database. Needs the extra `metrics`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-
-import transaction
 
 from zodbjobs import clock, defaults
 from zodbjobs.insights import (
@@ -28,6 +25,7 @@ from zodbjobs.insights import (
     read_totals,
 )
 from zodbjobs.insights.numbers import GONE, RUNNING, SILENT, STUCK
+from zodbjobs.insights.reading import reading
 from zodbjobs.insights.totals import STATES, total_of
 from zodbjobs.runtime.measures import KINDS
 from zodbjobs.stored.lifecycle.root import get_queues
@@ -123,23 +121,12 @@ class Collector:
 
     def collect(self) -> list[Metric]:
         """All metrics."""
-        with _reading(self._db) as connection:
+        with reading(self._db) as connection:
             return self._reader.read(connection)
 
     def describe(self) -> list[Metric]:
         """Nothing: that it is registered reads no database."""
         return []
-
-
-@contextlib.contextmanager
-def _reading(db: Any) -> Iterator[Any]:
-    manager = transaction.TransactionManager()
-    connection = db.open(manager)
-    try:
-        yield connection
-    finally:
-        manager.abort()
-        connection.close()
 
 
 def text_of(metrics: Iterable[Metric], accept: str = "") -> tuple[bytes, str]:

@@ -17,8 +17,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from zodbjobs.cli.commands import cli
-from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.database import opened
 from zodbjobs.demo import portal, workload
+from zodbjobs.insights.reading import reading
 from zodbjobs.stored.lifecycle import calls
 
 STUDENTS = 300

@@ -9,7 +9,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import transaction
 from transaction.interfaces import TransientError
 from zc.lockfile import LockError
 from ZODB.DB import DB
@@ -91,18 +90,6 @@ def _open(
             )
         return contextlib.closing(open_uri(database, wait_seconds or WAIT_SECONDS))
     return contextlib.closing(_open_path(database, create, read_only, alone))
-
-
-@contextlib.contextmanager
-def reading(db: Any) -> Iterator[Any]:
-    """A connection to read from, with a transaction manager of its own. Nothing is committed."""
-    manager = transaction.TransactionManager()
-    connection = db.open(manager)
-    try:
-        yield connection
-    finally:
-        manager.abort()
-        connection.close()
 
 
 def is_uri(database: str) -> bool:

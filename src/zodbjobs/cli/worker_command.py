@@ -7,10 +7,10 @@ from typing import Any
 
 from zodbjobs import terminal
 from zodbjobs.cli.application import Application, Database
-from zodbjobs.cli.database import reading
 from zodbjobs.cli.errors import CommandError, without_passwords
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.insights import all_queue_stats
+from zodbjobs.insights.reading import reading
 from zodbjobs.installer import install
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.stored.lifecycle import declaring

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import transaction
 from rich.console import Console
 from rich.progress import track
 from ZODB.DB import DB
@@ -24,6 +23,7 @@ from zodbjobs.demo.rows import SmallJobs, row_of
 from zodbjobs.demo.workload import Workload, put_all
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights import job_info
+from zodbjobs.insights.reading import reading
 from zodbjobs.installer import install
 from zodbjobs.runtime.worker import Worker
 from zodbjobs.terminal import duration, one_line
@@ -56,7 +56,7 @@ def run_demo(console: Console, keep: Path | None, students: int, seconds: float)
     with (
         _directory(keep) as directory,
         _database(directory) as db,
-        _connection(db) as connection,
+        reading(db) as connection,
     ):
         workload, logged = _work(console, db, connection, students, seconds)
         broken = broken_promises(connection, workload)
@@ -96,17 +96,6 @@ def _database(directory: Path) -> Iterator[Any]:
         DB(FileStorage(path, blob_dir=f"{path}.blobs"), cache_size=_CACHE_SIZE)
     ) as db:
         yield db
-
-
-@contextlib.contextmanager
-def _connection(db: Any) -> Iterator[Any]:
-    manager = transaction.TransactionManager()
-    connection = db.open(manager)
-    try:
-        yield connection
-    finally:
-        manager.abort()
-        connection.close()
 
 
 def _work(

@@ -10,8 +10,9 @@ from zodbjobs import defaults
 from zodbjobs.cli import tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import looked_at, reading
+from zodbjobs.cli.database import looked_at
 from zodbjobs.insights import Health, check_health
+from zodbjobs.insights.reading import reading
 from zodbjobs.terminal import one_line, since
 
 _SECONDS = click.FloatRange(0)

@@ -12,7 +12,7 @@ from zodbjobs import operations, terminal
 from zodbjobs.cli import tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.moments import moment_of
 from zodbjobs.cli.watch import watch_job
@@ -25,6 +25,7 @@ from zodbjobs.insights import (
     list_jobs,
 )
 from zodbjobs.insights.numbers import list_pauses
+from zodbjobs.insights.reading import reading
 from zodbjobs.insights.search import STATUS_WORDS
 from zodbjobs.interfaces import NEW, OUTCOMES
 from zodbjobs.operations import OperationResult

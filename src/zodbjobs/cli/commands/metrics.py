@@ -9,9 +9,10 @@ import click
 
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.listening import address_of, reason_of
+from zodbjobs.insights.reading import reading
 from zodbjobs.stored.lifecycle.root import get_queues
 
 

@@ -11,7 +11,7 @@ from zodbjobs import operations
 from zodbjobs.cli import tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.moments import moment_of
 from zodbjobs.insights import (
@@ -21,6 +21,7 @@ from zodbjobs.insights import (
     list_workers,
     queue_stats,
 )
+from zodbjobs.insights.reading import reading
 from zodbjobs.runtime.storage import abilities
 
 # Seconds between two looks at a queue that is drained.

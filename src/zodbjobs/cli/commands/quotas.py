@@ -14,9 +14,10 @@ from zodbjobs import operations
 from zodbjobs.cli import tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.insights import all_queue_stats, list_conflicts, list_quotas
+from zodbjobs.insights.reading import reading
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -12,11 +12,12 @@ from zodbjobs import operations
 from zodbjobs.cli import schedule_tables, tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import opened, reading
+from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.job_parser import make_job
 from zodbjobs.cli.moments import moment_of, span_of
 from zodbjobs.insights import list_schedules, schedule_details
+from zodbjobs.insights.reading import reading
 from zodbjobs.stored.schedule import CATCH_UPS, OVERLAPS
 
 _ACTIONS = ("add", "show", "edit", "pause", "resume", "run", "remove")

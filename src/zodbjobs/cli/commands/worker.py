@@ -12,7 +12,7 @@ from zodbjobs import defaults, operations
 from zodbjobs.cli import supervisor, tables
 from zodbjobs.cli.application import Application, Database
 from zodbjobs.cli.commands import options
-from zodbjobs.cli.database import SERVER_SECONDS, opened, reading
+from zodbjobs.cli.database import SERVER_SECONDS, opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.log_output import set_up_logging
 from zodbjobs.cli.worker_command import run_worker
@@ -20,6 +20,7 @@ from zodbjobs.insights import (
     list_workers,
     stored_agents,
 )
+from zodbjobs.insights.reading import reading
 
 
 @options.command()
