@@ -18,7 +18,7 @@ from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
 from meanwhile import committed
 from persistent.list import PersistentList
-from storages import MAKERS
+from storages import WITH_BLOBS
 from ZODB.blob import Blob
 from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError
@@ -380,10 +380,7 @@ def test_what_it_can_go_through(
     assert (job.outcome, job.progress.percent) == ("succeeded", 100.0)
 
 
-# Changes over a base are kept without blobs.
-on_storages_with_blobs = pytest.mark.parametrize(
-    "any_db", sorted(set(MAKERS) - {"DemoStorage"}), indirect=True
-)
+on_storages_with_blobs = pytest.mark.parametrize("any_db", WITH_BLOBS, indirect=True)
 
 
 def csv_blob(connection: Any, data: bytes) -> Blob:
@@ -866,6 +863,7 @@ def test_nothing_at_all(any_db: Any, queue: Any, parallel: int) -> None:
     assert job.result == (0, ())
 
 
+@on_storages_with_blobs
 @pytest.mark.usefixtures("clock")
 def test_a_file_in_another_encoding(any_db: Any, connection: Any, queue: Any) -> None:
     blob = csv_blob(connection, b"n\n" + b"1\n" * 4 + "é\n".encode("latin-1"))

@@ -13,6 +13,7 @@ import transaction
 from bench import bench
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
+from storages import WITH_BLOBS
 from together_jobs import Counter, Rude
 from ZODB.POSException import ConflictError
 
@@ -638,12 +639,11 @@ def test_one_may_put_others_behind_one_before_it(any_db: Any, queue: Any, number
     assert len(queue) == 0
 
 
+@pytest.mark.parametrize("any_db", WITH_BLOBS, indirect=True)
 def test_trees_and_blobs_are_rolled_back_and_resolved(
     any_db: Any, queue: Any, request: pytest.FixtureRequest
 ) -> None:
     name = request.node.callspec.params["any_db"]
-    if name == "DemoStorage":
-        pytest.skip("it has no blobs behind a savepoint")
     root = queue._p_jar.root()
     tree = root["tree"] = OOBTree({n * 10: n for n in range(1_000)})
     length = root["length"] = Length()

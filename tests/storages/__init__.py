@@ -100,6 +100,9 @@ MAKERS: dict[str, Maker] = {
     "ZEO": over_zeo,
 }
 
+#: Those that take blobs: changes over a base are kept without them.
+WITH_BLOBS = sorted(set(MAKERS) - {"DemoStorage"})
+
 #: Those that several processes can have open.
 SHARED = ["PostgreSQL", "SQLite", "ZEO"]
 
