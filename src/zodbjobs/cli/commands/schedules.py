@@ -25,7 +25,10 @@ _ACTIONS = ("add", "show", "edit", "pause", "resume", "run", "remove")
 
 @options.command(context_settings={"ignore_unknown_options": True})
 @options.database
-@click.argument("action", required=False, type=click.Choice(_ACTIONS))
+@click.argument(
+    "action", required=False, type=click.Choice(_ACTIONS),
+    metavar=f"[{'|'.join(_ACTIONS)}]",  # which click 8.1 puts in brackets twice
+)  # fmt: skip
 @click.argument("name", required=False)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[MODULE:FUNCTION [ARG]...]")
 @click.option("--cron", metavar="EXPRESSION", help="As '30 2 * * *', or @daily.")
