@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo portal quick test test-all test-floors test-homes test-weather promises catalogues chaos bench bench-peers lint format clean
 
+# Many tests start processes: each would compile all modules again if none may keep the compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHONS := python3 python3.13 python3.12 python3.11
 RUNS := 5
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
