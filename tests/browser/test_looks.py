@@ -9,7 +9,7 @@ from typing import Any
 import portal_jobs
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from patience import until
+from patience import until, wait_for
 from playwright.sync_api import Browser, Page, expect
 from portal_site import ROOT, Portal, User
 
@@ -130,9 +130,11 @@ def make_schedules(portal: Portal) -> None:
         )
         weekly.run()
         weekly.edit(portal_jobs.fail_with_markup)
-        weekly.run()
+        failing = weekly.run()
         schedules.create("often", portal_jobs.never_end, every=timedelta(seconds=1))
         schedules.create("once", portal_jobs.leave_a_file, at=[clock.to_datetime(clock.now())])
+        connection.transaction_manager.commit()
+        wait_for(failing)
 
     def has_left_out() -> bool:
         with portal.reading() as connection:
