@@ -341,6 +341,12 @@ def test_run_now(any_db: Any, schedules: Any, clock: Any) -> None:
     assert made.next == at(13)
 
 
+def test_run_now_is_now_whatever_the_jitter(any_db: Any, schedules: Any, clock: Any) -> None:
+    made = schedules.create("spread", "@hourly", planned, jitter=timedelta(days=30))
+    assert made.run().status == "pending"
+    assert run(any_db) == [("spread", START)]
+
+
 def test_it_is_edited(any_db: Any, schedules: Any, clock: Any) -> None:
     made = schedules.create("hourly", "@hourly", planned, owner="bob", priority=2)
     made.edit("@daily", zone="Asia/Kathmandu")
