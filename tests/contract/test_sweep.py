@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import large_jobs
+import patience
 import pytest
 import sample
 import transaction
@@ -1019,3 +1021,31 @@ def test_parts_have_what_was_said_of_the_whole(
     run_jobs(any_db)
     expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
     assert set(large_jobs.met) == {expected}
+
+
+def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, tree: Any) -> None:
+    """In threads, while a batch is under way."""
+    job = put(queue, tree, seconds=1e-9)
+    stopping = threading.Event()
+
+    def wait(number: int) -> None:
+        if number == 30:
+            reached.set()
+            assert stopping.wait(patience.PATIENCE)
+
+    reached = threading.Event()
+    large_jobs.before = wait
+    with zodbjobs.Worker(any_db) as worker:
+        assert reached.wait(patience.PATIENCE)
+        stop = threading.Thread(target=worker.stop)
+        stop.start()
+        patience.until(worker._stopping.is_set)
+        stopping.set()
+        stop.join()
+    transaction.begin()
+    assert counts(tree) == [int(n < 31) for n in range(NUMBER)]
+    assert (job.status, job.attempts, job.interruptions) == ("pending", 0, 0)
+    with zodbjobs.Worker(any_db):
+        patience.wait_for(job)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.attempts) == ("succeeded", 1)

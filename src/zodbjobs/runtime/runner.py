@@ -126,14 +126,14 @@ class Runner:
                         break
                     if not policy.outlasts_conflict(attempt and attempt.policy, error, conflicts):
                         result = Context().run(self._give_up, claim, error, conflicts)
+                        self._attempting.led_to = result
                         break
                     self._attempting.tell_conflict(conflicts, error)
                     self._prepare_again(error, conflicts)
                 finally:
                     self._slot.attempt = None
-            self._attempting.tell_end(
-                conflicts
-            )  # before what follows it, which the commit may put
+            # Before what follows it, which the commit may put.
+            self._attempting.tell_end(conflicts)
             if result is not None:
                 self._committer.keep(result)
             if accidents.arranged is not None:
@@ -203,9 +203,7 @@ class Runner:
         attempt = self._slot.attempt
         started = clock.now() if attempt is None else attempt.started
         try:
-            result = attempting.failed(claim, error, started, conflicts - 1, policy.COMMIT_ERROR)
-            attempting.led_to = result
-            return result
+            return attempting.failed(claim, error, started, conflicts - 1, policy.COMMIT_ERROR)
         finally:
             self._cleaner.clean()
 
