@@ -65,7 +65,8 @@ class LeftOut(NamedTuple):
 class Schedule(Persistent):
     """What is put again and again, to be added to a database; see ISchedule.
 
-    What it takes are the arguments and options of ISchedules.create, but for `context`. Raises BadArgument, and TypeError for what isn't callable.
+    What it takes are the arguments and options of ISchedules.create, but for `context`.
+    Raises BadArgument, and TypeError for what isn't callable.
     """
 
     #: Zope's publisher calls what has a docstring, by any URL that leads to it.
