@@ -510,6 +510,23 @@ def test_a_clock_that_was_far_ahead_is_made_good(
     assert run(any_db) == [("hourly", at(14))]
 
 
+def test_a_clock_that_no_key_can_tell_fires_nothing(
+    any_db: Any, schedules: Any, clock: Any
+) -> None:
+    """What it fired would have no next time."""
+    schedules.create("hourly", "@hourly", planned)
+    transaction.commit()
+    for year in (2200, 9999):
+        clock.set(datetime(year, 12, 31, 23, 59, tzinfo=UTC))
+        now = zodbjobs.clock.now()
+        assert schedules.first_due_after(now) is None
+        assert list(schedules.due_until(now)) == []
+        assert insights.schedule_lateness(schedules) == timedelta(0)
+        assert fire(any_db) == 0
+    clock.set(at(13))
+    assert run(any_db) == [("hourly", at(13))]
+
+
 def test_an_undone_firing_is_fired_again(db: Any, clock: Any) -> None:
     with db.transaction() as connection:
         made = zodbjobs.get_queues(connection).schedules.create("hourly", "@hourly", planned)
