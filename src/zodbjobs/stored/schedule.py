@@ -17,6 +17,7 @@ from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import firing, keys, templates
 from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption
 from zodbjobs.stored.lifecycle.pausing import check_reason
+from zodbjobs.stored.lifecycle.raw import state_of
 
 if TYPE_CHECKING:
     from zodbjobs.stored.schedules import Schedules
@@ -184,6 +185,12 @@ class Schedule(Persistent):
         return self._template
 
     @property
+    def realm(self) -> str | None:
+        """That of its jobs; told also where the code of these is missing."""
+        found: str | None = state_of(self._template).get("_realm")
+        return found
+
+    @property
     def when(self) -> str:
         """When it fires, as it was written: '30 2 * * *', 'every 0:05:00', 'at 2 moments'."""
         return times.shown(self._when)
@@ -293,7 +300,8 @@ class Schedule(Persistent):
         for name in DEFINITION:
             setattr(changed, name, getattr(self, name))
         changed._define(*templates.told_apart(self.name, what), changes)
-        changed._check(schedules)
+        if (changed._template, changed.queue) != (self._template, self.queue):
+            changed._check(schedules)  # so its times can be changed where its code is missing
         again = (changed._when, changed.zone) != (self._when, self.zone)
         for name in DEFINITION:
             value = getattr(changed, name)
