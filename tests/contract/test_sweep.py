@@ -1027,6 +1027,24 @@ def test_parts_have_what_was_said_of_the_whole(
     assert set(large_jobs.met) == {expected}
 
 
+def test_what_its_thread_did_before_is_not_taken_for_its_own(
+    any_db: Any, queue: Any, tree: Any
+) -> None:
+    """The thread claims in the same session, after it has begun the transaction of the next job:
+    that one was over then, and an item was set aside for having ended it.
+    """
+    job = put(queue, tree)
+    with bench(any_db) as worker:
+        (claim,) = worker.claim()
+        assert worker.runner.load_ahead([claim]) == 1
+        with worker.runner.thread_session.session.manager:
+            pass
+        worker.runner.run(claim)
+    transaction.begin()
+    assert (job.outcome, job.set_aside) == ("succeeded", ())
+    assert counts(tree) == [1] * NUMBER
+
+
 def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, tree: Any) -> None:
     """In threads, while a batch is under way."""
     job = put(queue, tree, seconds=1e-9)
