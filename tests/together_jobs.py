@@ -91,6 +91,15 @@ def refuse(counter: Counter, name: object = None) -> None:
 
 
 @zodbjobs.transactional
+def retry(job_id: str) -> None:
+    """Put another job in again."""
+    queue = local.get_queue()
+    job = queue.get(job_id)
+    assert job is not None
+    queue.retry(job)
+
+
+@zodbjobs.transactional
 def meet(counter: Counter, name: object = None) -> int:
     """Add one, and do what the test says."""
     called.append(name)

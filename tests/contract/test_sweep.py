@@ -218,6 +218,11 @@ def test_it_fails_after_so_many(any_db: Any, queue: Any, tree: Any) -> None:
     assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.SweepFailed")
     assert [aside.item.number for aside in job.set_aside] == [10, 20]
     assert job.failure.cause.message == "item 21 is bad"
+    assert job.failure.message == (
+        f"job {job.id} (large_jobs:touch) of the default queue has set aside as many items as it "
+        "may (2); see its set_aside, mend what fails, and retry it, or make one that may have "
+        "more (most=)"
+    )
     large_jobs.bad.clear()
     queue.retry(job)
     transaction.commit()
@@ -507,6 +512,9 @@ def test_a_retry_of_the_whole_goes_on(any_db: Any, queue: Any, tree: Any) -> Non
     run_jobs(any_db)
     transaction.begin()
     assert job.outcome == "failed"
+    why = job.failure.message
+    assert " (large_jobs:touch) of the default queue, a part of a sweep, is failed" in why
+    assert "retry the sweep" in why
     large_jobs.bad.clear()
     queue.retry(job)
     transaction.commit()
@@ -860,6 +868,38 @@ def test_a_list_of_what_is_referred_to(any_db: Any, queue: Any, tree: Any, paral
         assert counts(tree) == [1] * NUMBER
     finally:
         zodbjobs.references.unregister("placed")
+
+
+def test_a_kind_of_reference_that_is_missing_parks_it(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """That is the fault of no item; what was done before stays, and a retry goes on there."""
+
+    def know() -> None:
+        references.register(
+            "there", large_jobs.is_placed, lambda one: (one.item, "here"), large_jobs.Placed
+        )
+
+    def forget() -> None:
+        references.unregister("there")
+
+    know()
+    try:
+        placed = [large_jobs.Placed(item, "") for item in tree.values()]
+        job = put(queue, placed, large_jobs.touch_it)
+        at(21, forget, clock)
+        run_jobs(any_db)
+        assert counts(tree) == [int(n < 20) for n in range(NUMBER)]
+        assert (job.status, job.done, job.set_aside) == ("pending", 20, ())
+        assert "refers to objects in a way (there)" in job.parked
+        know()
+        queue.retry(job)
+        transaction.commit()
+        run_jobs(any_db)
+    finally:
+        forget()
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
 
 
 @pytest.mark.parametrize("parallel", [1, 3])

@@ -794,3 +794,23 @@ def test_they_do_not_stay_with_a_stuck_thread(
     assert values(db) == [1, 0]
     transaction.begin()
     assert (first.outcome, first.attempts, stuck.outcome) == ("succeeded", 1, "failed")
+
+
+def test_those_before_it_have_not_ended_for_it(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    """So what takes an end is refused, as for any job that runs; alone it isn't."""
+    (failed,) = put(queue, (together_jobs.refuse, counters[0]))
+    (behind,) = put(queue, (together_jobs.retry, failed.id))
+    with bench(any_db) as worker:
+        worker.run()
+        worker.runner.flush()
+    transaction.begin()
+    assert (failed.outcome, behind.outcome) == ("failed", "failed")
+    assert "; only a parked job, or one that ended without success" in behind.failure.message
+    (alone,) = put(queue, (together_jobs.retry, failed.id))
+    with bench(any_db) as worker:
+        worker.run(1)
+        worker.runner.flush()
+    transaction.begin()
+    assert (alone.outcome, failed.status) == ("succeeded", "pending")
