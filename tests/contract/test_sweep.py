@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import functools
 import threading
@@ -919,6 +920,41 @@ def test_a_file_in_another_encoding(any_db: Any, connection: Any, queue: Any) ->
     assert (job.outcome, job.done) == ("failed", 4)
     assert "isn't in 'utf-8'" in job.failure.message
     assert "give Csv its encoding" in job.failure.message
+
+
+@on_storages_with_blobs
+def test_a_mark_of_the_byte_order(any_db: Any, connection: Any, queue: Any) -> None:
+    """Whichever way one says that it is there."""
+    blob = csv_blob(connection, "\ufeffn\né\n".encode())
+    for encoding in ("utf-8", "utf-8-sig", "UTF_8_SIG"):
+        put(queue, zodbjobs.sweep.Csv(blob, encoding), large_jobs.note)
+    run_jobs(any_db)
+    assert large_jobs.met == [{"n": "é"}] * 3
+
+
+@on_storages_with_blobs
+def test_a_dialect_of_csv(any_db: Any, connection: Any, queue: Any) -> None:
+    """A Sniffer makes a class of no module, and the name of another is known to a process."""
+    text = "a;'b;c'\n1;'2;3'\n"
+    blob = csv_blob(connection, text.encode())
+    csv.register_dialect("house", delimiter=";", quotechar="'")
+    for dialect in (csv.Sniffer().sniff(text), "house"):
+        put(queue, zodbjobs.sweep.Csv(blob, dialect=dialect), large_jobs.note)
+    csv.unregister_dialect("house")
+    run_jobs(any_db)
+    assert large_jobs.met == [{"a": "1", "b;c": "2;3"}] * 2
+
+
+@on_storages_with_blobs
+@pytest.mark.usefixtures("clock")
+def test_a_row_that_csv_refuses(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, b"n\n" + b"1\n" * 4 + b"x" * 200_000 + b"\n")
+    job = put(queue, blob, large_jobs.note)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.done) == ("failed", 4)
+    assert "the row after byte 10 of the CSV file can't be read (field" in job.failure.message
+    assert "csv.field_size_limit()" in job.failure.message
 
 
 def test_a_throttle_that_is_missing_parks_it(
