@@ -158,6 +158,20 @@ def spoil(counter: Counter) -> None:
     counter.spoilt = threading.Lock()  # type: ignore[attr-defined]
 
 
+class Exits(Persistent):
+    """It can't be stored, and says so in a way that ends a thread."""
+
+    def __getstate__(self) -> object:
+        raise SystemExit("no")
+
+
+@zodbjobs.transactional
+def exit_when_stored(counter: Counter) -> None:
+    """Leave that."""
+    counter.add()
+    counter.exits = Exits()  # type: ignore[attr-defined]
+
+
 @zodbjobs.transactional
 def delegate(counter: Counter) -> zodbjobs.Job:
     """Let another job do it."""

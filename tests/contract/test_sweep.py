@@ -562,15 +562,19 @@ def test_arguments_are_rolled_back_too(any_db: Any, queue: Any, tree: Any) -> No
     assert large_jobs.met == [1, 2, 3, 1, 2, 3, 3]
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("deed", "message"), [("spoil", "not to be pickled"), ("exit_when_stored", "SystemExit")]
+)
 def test_what_can_not_be_committed_is_found_by_halving(
-    any_db: Any, queue: Any, tree: Any, clock: Any
+    any_db: Any, queue: Any, tree: Any, deed: str, message: str
 ) -> None:
-    job = put(queue, tree, large_jobs.spoil)
+    job = put(queue, tree, getattr(large_jobs, deed))
     run_jobs(any_db)
     assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
     (aside,) = job.result.set_aside
     assert aside.item.number == 53
-    assert "not to be pickled" in aside.failure.message
+    assert message in aside.failure.message
 
 
 @pytest.mark.usefixtures("clock")

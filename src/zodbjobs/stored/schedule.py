@@ -16,6 +16,7 @@ from zodbjobs.interfaces import ISchedule
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import firing, keys, templates
 from zodbjobs.stored.lifecycle.pausing import check_reason
+from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.schedule_options import (
     CHECKS,
     ScheduleOptions,
@@ -150,6 +151,12 @@ class Schedule(Persistent):
         return self._template
 
     @property
+    def realm(self) -> str | None:
+        """That of its jobs; told also where the code of these is missing."""
+        found: str | None = state_of(self._template).get("_realm")
+        return found
+
+    @property
     def when(self) -> str:
         """When it fires, as it was written: '30 2 * * *', 'every 0:05:00', 'at 2 moments'."""
         return times.shown(self._when)
@@ -261,7 +268,8 @@ class Schedule(Persistent):
         for name in DEFINITION:
             setattr(changed, name, getattr(self, name))
         changed._define(*templates.told_apart(self.name, what), dict(changes))
-        changed._check(schedules)
+        if (changed._template, changed.queue) != (self._template, self.queue):
+            changed._check(schedules)  # so its times can be changed where its code is missing
         again = (changed._when, changed.zone) != (self._when, self.zone)
         for name in DEFINITION:
             value = getattr(changed, name)
