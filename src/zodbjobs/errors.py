@@ -69,7 +69,7 @@ class Overloaded(ZodbjobsError):
 
 
 class MissingCode(ZodbjobsError, LookupError):
-    """The code that a job calls isn't there in this process."""
+    """The code that a job calls, or the zone of a schedule, isn't there in this process."""
 
 
 class Draining(ZodbjobsError):

@@ -126,7 +126,7 @@ def change_agent(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Change agents of a worker as `agent_deeds.change_agent`. Commits; raises what that raises."""
+    """Change agents as `agent_deeds.change_agent` does, which says what is raised. Commits."""
     commit(
         db,
         lambda connection: agent_deeds.change_agent(
@@ -145,7 +145,7 @@ def add_agent(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Add an agent to a worker as `agent_deeds.add_agent`. Commits; raises what that raises."""
+    """Add an agent as `agent_deeds.add_agent` does, which says what is raised. Commits."""
     commit(
         db,
         lambda connection: agent_deeds.add_agent(
@@ -163,7 +163,7 @@ def remove_agent(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Remove agents of a worker as `agent_deeds.remove_agent`. Commits; raises what that raises."""
+    """Remove agents as `agent_deeds.remove_agent` does, which says what is raised. Commits."""
     commit(
         db,
         lambda connection: agent_deeds.remove_agent(

@@ -20,7 +20,7 @@ from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import accidents, policy, turns
 from zodbjobs.runtime.accidents import BEFORE_CALL, Died
 from zodbjobs.runtime.committer import Report
-from zodbjobs.runtime.context import Attempt, RunAlone, current
+from zodbjobs.runtime.context import Attempt, CantRunHere, RunAlone, current
 from zodbjobs.runtime.loading import Loading
 from zodbjobs.runtime.slot import Slot
 from zodbjobs.runtime.storage import errors
@@ -49,10 +49,6 @@ log = logging.getLogger("zodbjobs")
 
 class MissedTurn(Exception):
     """The job may not begin any more in the turn that it has by the rates of its quotas."""
-
-
-class _CantRunHere(Exception):
-    """Something that a job needs isn't there in this process."""
 
 
 class Attempting:
@@ -131,7 +127,7 @@ class Attempting:
             untouched = self._thread_session.is_untouched()
             if not untouched:
                 self._thread_session.check_joined()
-        except _CantRunHere as error:
+        except CantRunHere as error:
             return _parked(claim, job, error, now)
         except BaseException as error:
             if attempt.broken is not None and not is_ctrl_c(error):
@@ -171,7 +167,7 @@ class Attempting:
         kwargs: dict[str, Any],
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Restore what the job was put in, and load what it refers to: what is to be called, and
-        with what. Raises _CantRunHere.
+        with what. Raises CantRunHere.
         """
         token = current.set(attempt)
         try:
@@ -179,7 +175,7 @@ class Attempting:
             if function is None:
                 return calls.loaded(attempt.job, args, kwargs)
         except (MissingCode, POSKeyError) as error:
-            raise _CantRunHere(error) from error
+            raise CantRunHere(error) from error
         finally:
             current.reset(token)
         return function, args, kwargs
