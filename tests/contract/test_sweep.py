@@ -168,7 +168,9 @@ def test_what_raises_is_set_aside(any_db: Any, queue: Any, tree: Any, bad: set[i
     assert {aside.failure.type for aside in asides} == {"ValueError"}
     assert "in touch" in asides[0].failure.traceback
     assert asides[0].failure.message == f"item {min(bad)} is bad"
-    assert job.progress.message == f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+    told = f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+    assert job.progress.message == told
+    assert zodbjobs.insights.job_details(job).result == told
 
 
 @pytest.mark.usefixtures("clock")
