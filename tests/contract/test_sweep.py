@@ -28,6 +28,7 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import defaults, references
 from zodbjobs.errors import BadArgument, ObjectGone
+from zodbjobs.insights import job_details
 from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.again import made_again
@@ -170,7 +171,7 @@ def test_what_raises_is_set_aside(any_db: Any, queue: Any, tree: Any, bad: set[i
     assert asides[0].failure.message == f"item {min(bad)} is bad"
     told = f"{NUMBER - len(bad)} done, {len(bad)} set aside"
     assert job.progress.message == told
-    assert zodbjobs.insights.job_details(job).result == told
+    assert job_details(job).result == told
 
 
 @pytest.mark.usefixtures("clock")
