@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import functools
 import threading
@@ -924,6 +925,41 @@ def test_a_file_in_another_encoding(any_db: Any, connection: Any, queue: Any) ->
     assert "give Csv its encoding" in job.failure.message
 
 
+@on_storages_with_blobs
+def test_a_mark_of_the_byte_order(any_db: Any, connection: Any, queue: Any) -> None:
+    """Whichever way one says that it is there."""
+    blob = csv_blob(connection, "\ufeffn\né\n".encode())
+    for encoding in ("utf-8", "utf-8-sig", "UTF_8_SIG"):
+        put(queue, zodbjobs.sweep.Csv(blob, encoding), large_jobs.note)
+    run_jobs(any_db)
+    assert large_jobs.met == [{"n": "é"}] * 3
+
+
+@on_storages_with_blobs
+def test_a_dialect_of_csv(any_db: Any, connection: Any, queue: Any) -> None:
+    """A Sniffer makes a class of no module, and the name of another is known to a process."""
+    text = "a;'b;c'\n1;'2;3'\n"
+    blob = csv_blob(connection, text.encode())
+    csv.register_dialect("house", delimiter=";", quotechar="'")
+    for dialect in (csv.Sniffer().sniff(text), "house"):
+        put(queue, zodbjobs.sweep.Csv(blob, dialect=dialect), large_jobs.note)
+    csv.unregister_dialect("house")
+    run_jobs(any_db)
+    assert large_jobs.met == [{"a": "1", "b;c": "2;3"}] * 2
+
+
+@on_storages_with_blobs
+@pytest.mark.usefixtures("clock")
+def test_a_row_that_csv_refuses(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, b"n\n" + b"1\n" * 4 + b"x" * 200_000 + b"\n")
+    job = put(queue, blob, large_jobs.note)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.done) == ("failed", 4)
+    assert "the row after byte 10 of the CSV file can't be read (field" in job.failure.message
+    assert "csv.field_size_limit()" in job.failure.message
+
+
 def test_a_throttle_that_is_missing_parks_it(
     any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1028,6 +1064,24 @@ def test_parts_have_what_was_said_of_the_whole(
     run_jobs(any_db)
     expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
     assert set(large_jobs.met) == {expected}
+
+
+def test_what_its_thread_did_before_is_not_taken_for_its_own(
+    any_db: Any, queue: Any, tree: Any
+) -> None:
+    """The thread claims in the same session, after it has begun the transaction of the next job:
+    that one was over then, and an item was set aside for having ended it.
+    """
+    job = put(queue, tree)
+    with bench(any_db) as worker:
+        (claim,) = worker.claim()
+        assert worker.runner.load_ahead([claim]) == 1
+        with worker.runner.thread_session.session.manager:
+            pass
+        worker.runner.run(claim)
+    transaction.begin()
+    assert (job.outcome, job.set_aside) == ("succeeded", ())
+    assert counts(tree) == [1] * NUMBER
 
 
 def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, tree: Any) -> None:

@@ -222,7 +222,10 @@ class Sweeping:
         if guilty is not None and guilty[0] == after:  # others may have taken that one out
             return guilty[1]
         if type(item) is Referring:
-            self._check_known(item)
+            try:
+                referring.check_known(item)
+            except MissingCode as error:
+                raise CantRunHere(error) from error  # which is the fault of no item
         try:
             arguments = (referring.loaded(item), *self._args)
             calls.run(self._function, arguments, self._kwargs, self._attempt.watch)
@@ -234,16 +237,6 @@ class Sweeping:
                 raise
             return error
         return None
-
-    def _check_known(self, item: Referring) -> None:
-        """Raise CantRunHere, once the batch is rolled back, if this process can't load an item:
-        that is the fault of no item.
-        """
-        try:
-            referring.check_known(item)
-        except MissingCode as error:
-            self._checkpoints.drop(self._attempt)
-            raise CantRunHere(error) from error
 
     def _fatal(self, plan: Plan, error: BaseException) -> BaseException:
         """What the job is to fail with for an item that can't be set aside."""
