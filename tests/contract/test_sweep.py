@@ -30,6 +30,7 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import defaults, references
 from zodbjobs.errors import BadArgument, ObjectGone
+from zodbjobs.insights import job_details
 from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.again import made_again
@@ -170,7 +171,9 @@ def test_what_raises_is_set_aside(any_db: Any, queue: Any, tree: Any, bad: set[i
     assert {aside.failure.type for aside in asides} == {"ValueError"}
     assert "in touch" in asides[0].failure.traceback
     assert asides[0].failure.message == f"item {min(bad)} is bad"
-    assert job.progress.message == f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+    told = f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+    assert job.progress.message == told
+    assert job_details(job).result == told
 
 
 @pytest.mark.usefixtures("clock")
