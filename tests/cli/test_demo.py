@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from patience import until
 
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import opened
-from zodbjobs.demo import portal, workload
+from zodbjobs.demo import portal, run, workload
 from zodbjobs.insights.reading import reading
 from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle.root import get_queues
 
 STUDENTS = 300
 
@@ -207,6 +209,25 @@ def test_a_bell_that_rings_twice(demo: Any, monkeypatch: pytest.MonkeyPatch) -> 
     done = demo()
     assert done.exit_code == 1
     assert "the bell rang at a time that wasn't planned, or twice" in done.output
+
+
+def test_a_bell_that_rings_as_the_worker_stops(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = run._follow
+
+    def and_one_more(console: Any, connection: Any, put: workload.Workload) -> None:
+        follow(console, connection, put)
+        with reading(connection.db()) as other:
+
+            def has_rung() -> bool:
+                other.sync()
+                fired: int = get_queues(other).schedules["bell"].fired
+                return fired > put.bell.fired
+
+            until(has_rung)
+
+    monkeypatch.setattr(run, "_follow", and_one_more)
+    done = demo()
+    assert done.exit_code == 0, done.output
 
 
 def test_an_import_that_takes_bad_payments(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ def run_demo(console: Console, keep: Path | None, students: int, seconds: float)
         print_export(console, workload.export, len(connection.root()["students"]), keep)
         export_id = workload.export.id
         # Whoever starts a worker on what is kept needn't have it ring on.
+        connection.transaction_manager.begin()
         workload.bell.pause("the demo is over")
         connection.transaction_manager.commit()
     print_verdict(console, broken, logged)
