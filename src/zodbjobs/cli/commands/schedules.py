@@ -49,7 +49,9 @@ def _window_of(text: str) -> _Window:
 @click.option("--catch-up", type=click.Choice(CATCH_UPS), help="Of missed times; latest.")
 @click.option("--window", type=_window_of, metavar="SPAN|any", help="Caught up for so long; 1d.")
 @click.option("--overlap", type=click.Choice(OVERLAPS), help="While the last one runs; skip.")
-@click.option("--jitter", type=span_of, metavar="SPAN", help="Due by chance so much later.")
+@click.option(
+    "--jitter", type=span_of, metavar="SPAN", help="A random delay of each job, at most."
+)
 @click.option(
     "--pause-after-failures", type=click.IntRange(0), metavar="N",
     help="In a row; 0, which is never.",
