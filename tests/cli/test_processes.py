@@ -444,7 +444,7 @@ def test_a_uri_for_one_process(run: Run, path: Path, uri: str) -> None:
 @pytest.mark.parametrize("option", [["--create"], ["--address", "8100"]])
 def test_options_that_are_for_paths(run: Run, option: list[str]) -> None:
     problem = run("worker", "zeo://localhost:1", "--processes", "2", *option).problem
-    assert "is for paths" in problem
+    assert "are for paths" in problem
 
 
 def test_missing_file(run: Run, tmp_path: Path) -> None:
