@@ -236,6 +236,27 @@ def test_quotas(run: Run, path: Path) -> None:
     assert "no duration" in run("quotas", path, "--name", "mail", "--per", "soon").problem
 
 
+def test_a_rate_without_its_time(run: Run, path: Path) -> None:
+    problem = run("quotas", path, "--name", "mail", "--rate", 5, "--add").problem
+    assert "on the command line --per 1m" in problem
+    assert run("quotas", path).out == "no queue has a quota\n"
+
+
+def test_an_outcome_is_no_status(run: Run, path: Path) -> None:
+    assert "say --outcome failed" in run("jobs", path, "--status", "failed").problem
+    assert "'ready' is not one of pending" in run("jobs", path, "--status", "ready").problem
+
+
+def test_durations_are_written_alike(run: Run, path: Path) -> None:
+    job_id = run("put", path, "sample:nothing", "--in", "5m", "--timeout", "2h").out.strip()
+    told = json.loads(run("show", path, job_id, "--json").out)
+    assert told["timeout"] == 7200
+    assert (
+        run("check", path, "--max-age", "1h", "--max-wait", "5m", "--max-late", "90").status == 1
+    )
+    assert "write it as 90s" in run("check", path, "--max-wait", "soon").problem
+
+
 def test_a_quota_is_made_and_removed(run: Run, path: Path) -> None:
     limits = ("--rate", 100, "--per", "1m")
     made = run("quotas", path, "--name", "mail", "--add", *limits, "--why", "the new server").out

@@ -127,7 +127,7 @@ def test_a_worker_finds_what_its_code_declares() -> None:
         found_schedules("nowhere:NAMES")
     with pytest.raises(CommandError, match="write MODULE:NAME"):
         found_schedules("sample")
-    with pytest.raises(CommandError, match="not iterable"):
+    with pytest.raises(CommandError, match="not iterable; give the name of a list"):
         found_schedules("sample:nothing")
 
 

@@ -126,8 +126,8 @@ class Quota(Persistent):
             )
         if rate is not None and per is None:
             raise BadArgument(
-                f"quota {self.name!r} has a rate, and nothing that this is per; say "
-                "per=timedelta(minutes=1), or set `per` first"
+                f"quota {self.name!r} has a rate, but no time that the rate is for; say "
+                "per=timedelta(minutes=1), on the command line --per 1m"
             )
         self._size, self._rate, self._per, self._burst = limits
         if rate is not None:

@@ -32,7 +32,11 @@ _PUT_ATTEMPTS = 5
 @click.option("--queue", default="", metavar="NAME", help="The default queue if left out.")
 @click.option("--priority", type=int, help="From -8 to 7, larger first.")
 @click.option(
-    "--in", "delay", type=seconds_of, metavar="SPAN", help="Not before that: 90s, 5m, 12h, 1d."
+    "--in",
+    "delay",
+    type=seconds_of,
+    metavar="SPAN",
+    help="Not before that: 90s, 5m, 12h, 1d; or seconds.",
 )
 @click.option("--timeout", type=seconds_of, metavar="SPAN", help="End an attempt after so long.")
 @click.option("--quota", "quotas", multiple=True, metavar="NAME", help="A quota; repeatable.")

@@ -49,10 +49,10 @@ def _window_of(text: str) -> _Window:
 @click.option("--catch-up", type=click.Choice(CATCH_UPS), help="Of missed times; latest.")
 @click.option("--window", type=_window_of, metavar="SPAN|any", help="Caught up for so long; 1d.")
 @click.option("--overlap", type=click.Choice(OVERLAPS), help="While the last one runs; skip.")
-@click.option("--jitter", type=span_of, metavar="SPAN", help="Due by chance so much later.")
+@click.option("--jitter", type=span_of, metavar="SPAN", help="Delays each job at random.")
 @click.option(
     "--pause-after-failures", type=click.IntRange(0), metavar="N",
-    help="In a row; 0, which is never.",
+    help="Pause after so many in a row; 0, never, if left out.",
 )  # fmt: skip
 @click.option("--priority", type=int, help="From -8 to 7, larger first.")
 @click.option("--timeout", type=seconds_of, metavar="SPAN", help="End an attempt after so long.")
@@ -88,9 +88,9 @@ def schedules(
     An ARG is JSON or text, NAME=VALUE a keyword argument, as in `put`. `edit` changes what is
     given. `run` puts a job now. Workers follow within a second.
 
-    A SPAN is 90s, 5m, 12h or 1d. A TIME is as ISO 8601, without an offset this machine's, or how
-    long from now: 90m. Times are shown in UTC; the clock on the wall of --zone is what a cron
-    expression goes by.
+    A SPAN is 90s, 5m, 12h, 1d, or a number of seconds. A TIME is as ISO 8601, without an offset
+    this machine's, or how long from now: 90m. Times are shown in UTC; the clock on the wall of
+    --zone is what a cron expression goes by.
     """  # noqa: D301 - click knows by a backspace that the lines are to stay
     if action is None:
         with opened(database, read_only=read_only) as db, reading(db) as connection:
