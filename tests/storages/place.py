@@ -24,13 +24,20 @@ class Place:
 
     def config(self, name: str = "unnamed", client: str = "client") -> str:
         """The configuration of a client, for this process or another one."""
-        own = self.folder / client
-        own.mkdir(exist_ok=True)
-        storage = string.Template(self.storage).substitute(client=own)
+        storage = self._section(client)
         imports = [line for line in storage.splitlines() if line.startswith("%")]
         rest = [line for line in storage.splitlines() if not line.startswith("%")]
         return "\n".join([*imports, f"<zodb {name}>", " cache-size 400", *rest, "</zodb>\n"])
 
+    def _section(self, client: str) -> str:
+        own = self.folder / client
+        own.mkdir(exist_ok=True)
+        return string.Template(self.storage).substitute(client=own)
+
     def open(self, client: str = "client") -> Any:
         """The database, as one client sees it."""
         return ZODB.config.databaseFromString(self.config(client=client))
+
+    def open_storage(self, client: str = "client") -> Any:
+        """The storage, without a database on it."""
+        return ZODB.config.storageFromString(self._section(client))
