@@ -7,7 +7,8 @@ from typing import Any
 
 import ZODB.config
 import ZODB.utils
-from ZODB.MappingStorage import MappingStorage
+from BTrees.OOBTree import OOBucket
+from ZODB.MappingStorage import MappingStorage, TransactionRecord
 
 from storages import templates
 
@@ -16,30 +17,28 @@ class Installed(ZODB.config.BaseConfig):
     """What ``<installedstorage>`` is, once `storages` is imported in a configuration."""
 
     def open(self) -> Any:
-        """Store what the template has, with the times that it has there."""
-        storage = MappingStorage(self.name)
-        for transaction, records in _transactions():
-            storage.tpc_begin(transaction, transaction.tid)
-            for oid, before, data in records:
-                storage.store(oid, before, data, "", transaction)
-            storage.tpc_vote(transaction)
-            storage.tpc_finish(transaction)
-        last = max(storage._data)
-        while storage.new_oid() < last:
-            pass
-        return storage
+        """A storage with all that the template has, as if it had been stored here."""
+        made, template = MappingStorage(self.config.name), _template()
+        # What it stores by itself takes ten times as long, with a lock taken for each object.
+        made._data = {oid: OOBucket(found) for oid, found in template._data.items()}
+        for tid, found in template._transactions.items():
+            made._transactions[tid] = TransactionRecord(tid, found, dict(found.data))
+        made._ltid, made._oid = template._ltid, template._oid
+        return made
 
 
 @functools.cache
-def _transactions() -> list[tuple[Any, list[tuple[bytes, bytes, bytes]]]]:
-    """Those of the template, each with what it stored: oid, the transaction before, the data."""
-    found, last = [], {}
-    with templates.opened() as storage:
-        for transaction in storage.iterator():
-            records = [
-                (record.oid, last.get(record.oid, ZODB.utils.z64), record.data)
-                for record in transaction
-            ]
-            last.update((oid, transaction.tid) for oid, _, _ in records)
-            found.append((transaction, records))
-    return found
+def _template() -> Any:
+    """The template, in memory."""
+    made, last = MappingStorage(), {}
+    with templates.opened() as stored:
+        for transaction in stored.iterator():
+            made.tpc_begin(transaction, transaction.tid)
+            for record in transaction:
+                before = last.get(record.oid, ZODB.utils.z64)
+                made.store(record.oid, before, record.data, "", transaction)
+                last[record.oid] = transaction.tid
+            made.tpc_vote(transaction)
+            made.tpc_finish(transaction)
+    made._oid = max(map(ZODB.utils.u64, last))
+    return made
