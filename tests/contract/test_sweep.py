@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import functools
@@ -249,11 +250,49 @@ def test_a_kill_costs_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) 
             worker.runner.run(claim)
         transaction.manager.manager = mine
         die(worker)
-        assert counts(tree) == [int(n < number // 4 * 4) for n in range(NUMBER)]
+        done = sum(counts(tree))
+        assert counts(tree) == [int(n < done) for n in range(NUMBER)]
+        assert number - 4 < done <= number  # or fewer than a batch: one by one at first
     large_jobs.before = large_jobs.nothing
     run_jobs(any_db)
     assert counts(tree) == [1] * NUMBER
     assert (job.result.done, job.attempts) == (NUMBER, 1)
+
+
+@pytest.mark.parametrize("on_error", ["set aside", "fail"])
+def test_an_item_that_ends_its_process_does_not_stop_the_others(
+    any_db: Any, queue: Any, tree: Any, clock: Any, on_error: str
+) -> None:
+    job = put(queue, tree, on_error=on_error)
+
+    def before(number: int) -> None:
+        clock.advance(STEP)
+        if number == 54:
+            raise KeyboardInterrupt
+
+    large_jobs.before = before
+    for _ in range(30):
+        worker = make_doomed(any_db)
+        mine, transaction.manager.manager = transaction.manager.manager, worker.manager
+        claims = worker.claim()
+        with contextlib.suppress(KeyboardInterrupt):
+            for claim in claims:
+                worker.runner.run(claim)
+        transaction.manager.manager = mine
+        if not claims:
+            worker.close()
+            break
+        die(worker)
+    transaction.begin()
+    if on_error == "fail":
+        assert (job.outcome, job.cursor) == ("aborted", 53)
+        assert counts(tree) == [int(n < 54) for n in range(NUMBER)]
+        return
+    assert counts(tree) == [int(n != 54) for n in range(NUMBER)]
+    (aside,) = job.set_aside
+    assert aside.item.number == 54
+    assert "has died 9 times" in aside.failure.message
+    assert job.result.done == NUMBER - 1
 
 
 def test_a_stop_waits_for_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
