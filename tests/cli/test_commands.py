@@ -233,7 +233,25 @@ def test_quotas(run: Run, path: Path) -> None:
     assert "say --name" in run("quotas", path, "--rate", 3).problem
     assert "say --size" in run("quotas", path, "--name", "mail").problem
     assert "no quota 'post'" in run("quotas", path, "--name", "post", "--size", 3).problem
-    assert "no span of time" in run("quotas", path, "--name", "mail", "--per", "soon").problem
+    assert "no duration" in run("quotas", path, "--name", "mail", "--per", "soon").problem
+
+
+def test_a_quota_is_made_and_removed(run: Run, path: Path) -> None:
+    limits = ("--rate", 100, "--per", "1m")
+    made = run("quotas", path, "--name", "mail", "--add", *limits, "--why", "the new server").out
+    assert "100 in 1 min" in made
+    assert "already" in run("quotas", path, "--name", "mail", "--add").problem
+    assert "say --name" in run("quotas", path, "--add", *limits).problem
+    assert "without limits" in run("quotas", path, "--name", "mail", "--remove", *limits).problem
+    assert run("quotas", path, "--name", "mail", "--remove").out == "no queue has a quota\n"
+    assert "no quota 'mail' (there are: none)" in (
+        run("quotas", path, "--name", "mail", "--remove").problem
+    )
+    deeds = json.loads(run("audit", path, "--json").out)
+    assert [(deed["action"], deed["why"]) for deed in deeds] == [
+        ("remove quota", None),
+        ("create quota", "the new server"),
+    ]
 
 
 # conflicts

@@ -274,7 +274,8 @@ class Quotas(Persistent):
         _check_name(name)
         if name in self._quotas:
             raise BadArgument(
-                f"{spoken(self.queue.name)} has a quota {name!r} already; set its `size`"
+                f"{spoken(self.queue.name)} has a quota {name!r} already; change its limits, or "
+                "remove it first"
             )
         quota = Quota(self, name)
         quota._set(1 if size is None and rate is None else size, rate, per, burst)
