@@ -7,7 +7,7 @@ Each works in a transaction of its own and closes its connection, whatever happe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import transaction
@@ -18,9 +18,11 @@ from zope.lifecycleevent import ObjectAddedEvent
 from zope.processlifetime import IDatabaseOpened
 
 from zodbjobs import defaults
-from zodbjobs.interfaces import IInstaller
+from zodbjobs.interfaces import IInstaller, IQueueInstaller
 from zodbjobs.stored.container import JobContainer
+from zodbjobs.stored.lifecycle import declaring
 from zodbjobs.stored.queues import Queues
+from zodbjobs.stored.schedule import Schedule
 
 log = logging.getLogger("zodbjobs")
 
@@ -84,12 +86,31 @@ class JobContainerInstaller(_Installer):
     _make = JobContainer
 
 
-@implementer(IInstaller)
+@implementer(IQueueInstaller)
 class QueueInstaller(_Installer):
-    """Installs the queues, with the default queue among them."""
+    """Installs the queues, with the default queue among them.
+
+    `schedules`: a list of Schedule that the application's code declares. Each worker that this
+    process starts afterwards for the database that was opened declares them with its own; see
+    Worker. Raises TypeError for what isn't such a list, and BadArgument for a name that is there
+    twice.
+    """
 
     _key = defaults.QUEUES_KEY
     _make = Queues
+
+    def __init__(self, db_name: str | None = None, schedules: Iterable[Schedule] = ()) -> None:
+        super().__init__(db_name)
+        self.schedules = declaring.checked(schedules)
+
+    def __call__(self, event: Any) -> None:
+        """Install into ``event.database``, and bring the schedules for its workers; commits.
+
+        Raises what the database raises, and BadArgument if another installer has brought another
+        schedule of the same name.
+        """
+        super().__call__(event)
+        declaring.bring(event.database, self.schedules)
 
     def _added(self, made: Any, root: Any) -> None:
         queue = made.create(defaults.QUEUE_NAME)

@@ -697,3 +697,12 @@ class IInstaller(Interface):
 
     def __call__(event):
         """Install into ``event.database``, in a transaction of its own; commits."""
+
+
+class IQueueInstaller(IInstaller):
+    """Makes the queues, and brings schedules that code declares."""
+
+    schedules = Attribute(
+        "The Schedules, a tuple: each worker that the process starts afterwards for the database "
+        "that was opened declares them with its own."
+    )

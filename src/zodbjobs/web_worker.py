@@ -19,7 +19,7 @@ import os
 from typing import Any
 
 from zope.component import getGlobalSiteManager
-from zope.processlifetime import DatabaseOpened, IDatabaseOpened
+from zope.processlifetime import DatabaseOpened, IDatabaseOpened, IDatabaseOpenedWithRoot
 
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument
@@ -90,9 +90,11 @@ def _stop_at_exit() -> None:
 def _run_installers(db: Any) -> None:
     # Of two subscribers either may be called first, and the event with the root may be
     # sent by a subscriber of the other one. Installers may run any number of times.
-    for handler in getGlobalSiteManager().adapters.subscriptions([IDatabaseOpened], None):
-        if IInstaller.providedBy(handler):
-            handler(DatabaseOpened(db))
+    adapters = getGlobalSiteManager().adapters
+    for event in (IDatabaseOpened, IDatabaseOpenedWithRoot):
+        for handler in adapters.subscriptions([event], None):
+            if IInstaller.providedBy(handler):
+                handler(DatabaseOpened(db))
 
 
 def _threads() -> int:

@@ -346,6 +346,12 @@ def test_run_now(any_db: Any, schedules: Any, clock: Any) -> None:
     assert made.next == at(13)
 
 
+def test_run_now_is_now_whatever_the_jitter(any_db: Any, schedules: Any, clock: Any) -> None:
+    made = schedules.create("spread", "@hourly", planned, jitter=timedelta(days=30))
+    assert made.run().status == "pending"
+    assert run(any_db) == [("spread", START)]
+
+
 def test_it_is_edited(any_db: Any, schedules: Any, clock: Any) -> None:
     made = schedules.create("hourly", "@hourly", planned, owner="bob", priority=2)
     made.edit("@daily", zone="Asia/Kathmandu")
@@ -513,6 +519,23 @@ def test_a_clock_that_was_far_ahead_is_made_good(
         made.resume()
     clock.set(at(14))
     assert run(any_db) == [("hourly", at(14))]
+
+
+def test_a_clock_that_no_key_can_tell_fires_nothing(
+    any_db: Any, schedules: Any, clock: Any
+) -> None:
+    """What it fired would have no next time."""
+    schedules.create("hourly", "@hourly", planned)
+    transaction.commit()
+    for year in (2200, 9999):
+        clock.set(datetime(year, 12, 31, 23, 59, tzinfo=UTC))
+        now = zodbjobs.clock.now()
+        assert schedules.first_due_after(now) is None
+        assert list(schedules.due_until(now)) == []
+        assert insights.schedule_lateness(schedules) == timedelta(0)
+        assert fire(any_db) == 0
+    clock.set(at(13))
+    assert run(any_db) == [("hourly", at(13))]
 
 
 def test_an_undone_firing_is_fired_again(db: Any, clock: Any) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import large_jobs
+import patience
 import pytest
 import sample
 import transaction
@@ -215,6 +217,11 @@ def test_it_fails_after_so_many(any_db: Any, queue: Any, tree: Any) -> None:
     assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.SweepFailed")
     assert [aside.item.number for aside in job.set_aside] == [10, 20]
     assert job.failure.cause.message == "item 21 is bad"
+    assert job.failure.message == (
+        f"job {job.id} (large_jobs:touch) of the default queue has set aside as many items as it "
+        "may (2); see its set_aside, mend what fails, and retry it, or make one that may have "
+        "more (most=)"
+    )
     large_jobs.bad.clear()
     queue.retry(job)
     transaction.commit()
@@ -504,6 +511,9 @@ def test_a_retry_of_the_whole_goes_on(any_db: Any, queue: Any, tree: Any) -> Non
     run_jobs(any_db)
     transaction.begin()
     assert job.outcome == "failed"
+    why = job.failure.message
+    assert " (large_jobs:touch) of the default queue, a part of a sweep, is failed" in why
+    assert "retry the sweep" in why
     large_jobs.bad.clear()
     queue.retry(job)
     transaction.commit()
@@ -552,15 +562,19 @@ def test_arguments_are_rolled_back_too(any_db: Any, queue: Any, tree: Any) -> No
     assert large_jobs.met == [1, 2, 3, 1, 2, 3, 3]
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("deed", "message"), [("spoil", "not to be pickled"), ("exit_when_stored", "SystemExit")]
+)
 def test_what_can_not_be_committed_is_found_by_halving(
-    any_db: Any, queue: Any, tree: Any, clock: Any
+    any_db: Any, queue: Any, tree: Any, deed: str, message: str
 ) -> None:
-    job = put(queue, tree, large_jobs.spoil)
+    job = put(queue, tree, getattr(large_jobs, deed))
     run_jobs(any_db)
     assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
     (aside,) = job.result.set_aside
     assert aside.item.number == 53
-    assert "not to be pickled" in aside.failure.message
+    assert message in aside.failure.message
 
 
 @pytest.mark.usefixtures("clock")
@@ -855,6 +869,38 @@ def test_a_list_of_what_is_referred_to(any_db: Any, queue: Any, tree: Any, paral
         zodbjobs.references.unregister("placed")
 
 
+def test_a_kind_of_reference_that_is_missing_parks_it(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """That is the fault of no item; what was done before stays, and a retry goes on there."""
+
+    def know() -> None:
+        references.register(
+            "there", large_jobs.is_placed, lambda one: (one.item, "here"), large_jobs.Placed
+        )
+
+    def forget() -> None:
+        references.unregister("there")
+
+    know()
+    try:
+        placed = [large_jobs.Placed(item, "") for item in tree.values()]
+        job = put(queue, placed, large_jobs.touch_it)
+        at(21, forget, clock)
+        run_jobs(any_db)
+        assert counts(tree) == [int(n < 20) for n in range(NUMBER)]
+        assert (job.status, job.done, job.set_aside) == ("pending", 20, ())
+        assert "refers to objects in a way (there)" in job.parked
+        know()
+        queue.retry(job)
+        transaction.commit()
+        run_jobs(any_db)
+    finally:
+        forget()
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
+
+
 @pytest.mark.parametrize("parallel", [1, 3])
 def test_nothing_at_all(any_db: Any, queue: Any, parallel: int) -> None:
     job = put(queue, zodbjobs.sweep.chain(), parallel=parallel)
@@ -979,3 +1025,31 @@ def test_parts_have_what_was_said_of_the_whole(
     run_jobs(any_db)
     expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
     assert set(large_jobs.met) == {expected}
+
+
+def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, tree: Any) -> None:
+    """In threads, while a batch is under way."""
+    job = put(queue, tree, seconds=1e-9)
+    stopping = threading.Event()
+
+    def wait(number: int) -> None:
+        if number == 30:
+            reached.set()
+            assert stopping.wait(patience.PATIENCE)
+
+    reached = threading.Event()
+    large_jobs.before = wait
+    with zodbjobs.Worker(any_db) as worker:
+        assert reached.wait(patience.PATIENCE)
+        stop = threading.Thread(target=worker.stop)
+        stop.start()
+        patience.until(worker._stopping.is_set)
+        stopping.set()
+        stop.join()
+    transaction.begin()
+    assert counts(tree) == [int(n < 31) for n in range(NUMBER)]
+    assert (job.status, job.attempts, job.interruptions) == ("pending", 0, 0)
+    with zodbjobs.Worker(any_db):
+        patience.wait_for(job)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.attempts) == ("succeeded", 1)

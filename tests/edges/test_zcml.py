@@ -21,10 +21,15 @@ from zope.configuration import xmlconfig
 from zope.container.interfaces import IContainer
 from zope.event import notify
 from zope.lifecycleevent.interfaces import IObjectAddedEvent
-from zope.processlifetime import DatabaseOpened, DatabaseOpenedWithRoot, IDatabaseOpened
+from zope.processlifetime import (
+    DatabaseOpened,
+    DatabaseOpenedWithRoot,
+    IDatabaseOpened,
+    IDatabaseOpenedWithRoot,
+)
 
 import zodbjobs
-from zodbjobs import web_worker
+from zodbjobs import Schedule, web_worker
 from zodbjobs.defaults import CONTAINER_KEY, QUEUES_KEY
 from zodbjobs.errors import BadArgument, NotInstalled
 from zodbjobs.interfaces import IJobManager
@@ -236,6 +241,49 @@ def test_a_stopped_worker_can_be_started_again(open_db: Any) -> None:
     web_worker.stop_worker(db)
     notify(DatabaseOpenedWithRoot(db))
     assert run_one(db) == 23
+
+
+def test_a_worker_declares_what_an_installer_brings(open_db: Any) -> None:
+    nightly = Schedule("nightly", "@daily", sample.nothing)
+    weekly = Schedule("weekly", "@weekly", sample.nothing)
+    provideHandler(zodbjobs.QueueInstaller(schedules=[nightly]))
+    provideHandler(zodbjobs.QueueInstaller(schedules=[weekly]), [IDatabaseOpenedWithRoot])
+    load("single.zcml", "worker.zcml")
+    db, other = open_db(), open_db("other")
+    notify(DatabaseOpened(db))
+    notify(DatabaseOpenedWithRoot(db))
+    with db.transaction() as connection:
+        schedules = zodbjobs.get_queues(connection).schedules
+        assert [(one.name, one.declared) for one in schedules.values()] == [
+            ("nightly", True),
+            ("weekly", True),
+        ]
+        (record,) = schedules.parent.workers.values()
+        assert sorted(record.schedules) == ["nightly", "weekly"]
+        schedules["nightly"].pause("not in August")
+    zodbjobs.install(other)
+    for some, names in ((db, ["by hand", "nightly", "weekly"]), (other, ["by hand"])):
+        own = Schedule("by hand", "@daily", sample.nothing)
+        with zodbjobs.Worker(some, schedules=[own]), some.transaction() as connection:
+            there = zodbjobs.get_queues(connection).schedules
+            assert list(there) == names
+            assert "nightly" not in there or there["nightly"].paused == "not in August"
+
+
+def test_two_installers_bring_different_schedules_of_a_name(open_db: Any) -> None:
+    db = open_db()
+    first, second = (
+        zodbjobs.QueueInstaller(schedules=[Schedule("nightly", when, sample.nothing)])
+        for when in ("@daily", "@weekly")
+    )
+    for _ in range(2):  # there are two events for which one may be subscribed
+        first(DatabaseOpened(db))
+    with pytest.raises(BadArgument, match="the schedule 'nightly' is declared twice"):
+        second(DatabaseOpened(db))
+    with pytest.raises(BadArgument, match="the schedule 'nightly' is declared twice"):
+        zodbjobs.Worker(db, schedules=second.schedules)
+    with pytest.raises(TypeError, match="schedules is a list"):
+        zodbjobs.QueueInstaller(schedules=first.schedules[0])  # type: ignore[arg-type]
 
 
 def test_the_environment_says_how_many_threads(

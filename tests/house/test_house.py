@@ -121,6 +121,7 @@ def test_classes_do_what_the_interfaces_say() -> None:
         (interfaces.IRetryPolicy, retry.RetryForever),
         (interfaces.IRetryPolicy, retry.NeverRetry),
         (interfaces.IInstaller, zodbjobs.JobContainerInstaller),
+        (interfaces.IQueueInstaller, zodbjobs.QueueInstaller),
     ]
     for interface, kind in pairs:
         assert verifyClass(interface, kind)

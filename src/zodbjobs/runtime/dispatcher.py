@@ -92,6 +92,7 @@ class Dispatcher:
         #: Held by whoever works in `session`.
         self.lock = threading.RLock()
         self._wakeup = wakeup
+        self._stopping = stopping
         self._backoff = Backoff(stopping)
         self._measures = measures or Measures()
         self._in_doubt = False  # whether the lease may have more than was handed out
@@ -206,6 +207,8 @@ class Dispatcher:
     ) -> int:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
+        # Now: what was given back as the worker stops isn't to be claimed by the same one again.
+        rooms = () if self._stopping.is_set() else rooms
         while self._gone:
             gone = self._gone.popleft()
             for lane in self._lanes:

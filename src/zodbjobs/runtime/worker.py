@@ -51,7 +51,7 @@ class Worker:
     order, when so many of its threads don't return from jobs that have timed out; by default as
     many as `threads`. `schedules`: a list of Schedule that this code declares: they are made, or
     follow what is declared, at the start, and fire while a worker that declares them lives. What
-    an operator has changed or paused stays.
+    an operator has changed or paused stays. What a QueueInstaller has brought comes with them.
 
     Raises ValueError for no threads, none that may be stuck, or no time between heartbeats,
     TypeError for a str as `queues`, for what isn't a Schedule, and for `agents` together with
@@ -98,7 +98,7 @@ class Worker:
             history_count,
             heartbeat_seconds,
             stuck_threads,
-            declaring.checked(schedules),
+            declaring.with_brought(db, schedules),
         )
         self._stop_seconds = stop_seconds
         self._thread: threading.Thread | None = None

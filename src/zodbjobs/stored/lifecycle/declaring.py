@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from zodbjobs.errors import BadArgument
 from zodbjobs.stored.lifecycle import templates
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from zodbjobs.stored.schedules import Schedules
 
 log = logging.getLogger("zodbjobs")
+
+# What installers have brought for the workers of this process, by database.
+_brought: WeakKeyDictionary[Any, tuple[Schedule, ...]] = WeakKeyDictionary()
 
 
 def checked(declared: Iterable[Schedule]) -> tuple[Schedule, ...]:
@@ -37,6 +41,21 @@ def checked(declared: Iterable[Schedule]) -> tuple[Schedule, ...]:
         if names.count(name) > 1:
             raise BadArgument(f"the schedule {name!r} is declared twice")
     return found
+
+
+def bring(db: Any, declared: Iterable[Schedule]) -> None:
+    """Let the workers that this process starts for `db` declare these, too.
+
+    The same ones may be brought again. Raises BadArgument for another one of a name that is there.
+    """
+    before = _brought.get(db, ())
+    _brought[db] = checked([*before, *(each for each in declared if each not in before)])
+
+
+def with_brought(db: Any, declared: Iterable[Schedule]) -> tuple[Schedule, ...]:
+    """What a worker for `db` declares: its own, and what was brought; raises as `checked`."""
+    own = checked(declared)
+    return checked([*own, *(each for each in _brought.get(db, ()) if each not in own)])
 
 
 def declare(schedules: Schedules, declared: Iterable[Schedule]) -> None:

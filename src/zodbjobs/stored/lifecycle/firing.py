@@ -64,10 +64,10 @@ def fire(schedule: Schedule, now: int, most: int) -> list[Job]:
 
 
 def put_now(schedule: Schedule, now: int) -> Job:
-    """Put a job for which nobody has planned."""
+    """Put a job for which nobody has planned; due at once, whatever the schedule's jitter."""
     if _looks_at_runs(schedule):
         _look_at_runs(schedule)
-    return _put(schedule, _queue_of(schedule), now, now, ())
+    return _put(schedule, _queue_of(schedule), now, now, now, ())
 
 
 # Which times
@@ -112,16 +112,18 @@ def _come(schedule: Schedule, queue: Queue, planned: int, now: int) -> Job | Non
         for job in unended:
             job.cancel()
         unended = []
-    return _put(schedule, queue, planned, now, tuple(unended))
+    due = planned + random.randint(0, schedule._jitter) if schedule._jitter else planned
+    return _put(schedule, queue, planned, due, now, tuple(unended))
 
 
-def _put(schedule: Schedule, queue: Queue, planned: int, now: int, after: tuple[Job, ...]) -> Job:
+def _put(
+    schedule: Schedule, queue: Queue, planned: int, due: int, now: int, after: tuple[Job, ...]
+) -> Job:
     template = schedule._template
     if not can_be_stored(template):
         raise _missing(schedule, "put its job")
     job = templates.copy_of(template)
     job._schedule, job._planned = schedule.name, planned
-    due = planned + random.randint(0, schedule._jitter) if schedule._jitter else 0
     begin_after = clock.to_datetime(due) if due > now else None
     said = put.options(queue, begin_after, None, None, after, context=False)
     job = put.checked(queue, job, said)
