@@ -433,3 +433,35 @@ def test_attempts_that_share_their_commit(any_db: Any, queue: Any, spans: Spans)
     transaction.begin()
     outcomes = [attributes(span)["zodbjobs.outcome"] for job in jobs for span in spans.runs(job)]
     assert outcomes == ["succeeded", "failed", "succeeded"]
+
+
+@pytest.mark.parametrize("when", ["on_start", "on_end"])
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_processor_that_raises_harms_nobody(
+    any_db: Any,
+    queue: Any,
+    spans: Spans,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    error: type[BaseException],
+) -> None:
+    """Whoever has committed a put must not think that it failed, and put it again."""
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise error("the exporter is broken")
+
+    processor = SimpleSpanProcessor(InMemorySpanExporter())
+    monkeypatch.setattr(processor, when, refuse)
+    spans.provider.add_span_processor(processor)
+    committed: list[str] = []
+    undo = events.subscribe(lambda event: committed.append(event.job_id), events.JobPutCommitted)
+    try:
+        jobs = [queue.put(zodbjobs.Job(int)) for _ in range(2)]
+        transaction.commit()
+    finally:
+        undo()
+    assert sorted(committed) == sorted(str(job.id) for job in jobs)
+    run(any_db)
+    assert [job.outcome for job in jobs] == ["succeeded", "succeeded"]
+    assert "the exporter is broken" in caplog.text

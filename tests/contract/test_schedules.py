@@ -413,6 +413,12 @@ def test_it_is_removed(any_db: Any, schedules: Any, clock: Any) -> None:
         (["@hourly", planned], {"overlap": None}, BadArgument, "'skip', 'queue'"),
         (["@hourly", planned], {"window": -HOUR}, BadArgument, "isn't negative"),
         (["@hourly", planned], {"jitter": 5}, BadArgument, "jitter is a timedelta"),
+        (
+            ["@hourly", planned],
+            {"jitter": timedelta.max},
+            BadArgument,
+            "jitter is ten years at most",
+        ),
         (["@hourly", planned], {"pause_after_failures": 0}, BadArgument, "1 to 20"),
         (["@hourly", planned], {"priority": 99}, BadArgument, "priority"),
         (["@hourly", planned], {"timeout": -1}, BadArgument, "timeout"),
@@ -725,6 +731,21 @@ def special(schedules: Any, how: str, **options: Any) -> Any:
     made.run()
     transaction.commit()
     return made
+
+
+@pytest.mark.parametrize(
+    ("times", "number"),
+    [
+        ({"at": [datetime.max.replace(tzinfo=UTC)]}, 0),
+        ({"at": [at(13), datetime.max.replace(tzinfo=UTC)]}, 1),
+        ({"every": HOUR, "start": datetime(9999, 12, 31, 22, 30, tzinfo=UTC)}, 2),
+    ],
+)
+def test_the_end_of_time_is_no_time(schedules: Any, times: Any, number: int) -> None:
+    """Some write datetime.max for never; it would be rounded to what no datetime can be."""
+    made = schedules.create("never", planned, **times)
+    assert len(made.upcoming()) == number
+    assert len(insights.schedule_details(schedules, "never").upcoming) == number
 
 
 @pytest.mark.parametrize("how", ["class", "argument"])

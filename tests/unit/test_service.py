@@ -153,6 +153,18 @@ def test_a_socket_with_a_path(listener: socket.socket) -> None:
     assert listener.recv(1_000) == said
 
 
+def test_an_error_that_is_not_unicode_is_told(listener: socket.socket) -> None:
+    """What is raised for it would take the place of the error that is waited for."""
+    told = Service(Datagrams(listener.getsockname()).send, None)
+    told.waits(FileNotFoundError(2, "no such file", "/srv/b\udce4r.fs"))
+    assert listener.recv(1_000) == (
+        b"STATUS=waits for the storage: [Errno 2] no such file: '/srv/b\\udce4r.fs'"
+    )
+    told.waits(OSError("no b\udce4r"))
+    told.works("a b\udce4r works")
+    assert listener.recv(1_000) == b"READY=1\nSTATUS=a b?r works"
+
+
 def test_an_abstract_socket() -> None:
     name = f"zodbjobs-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

@@ -121,7 +121,7 @@ class Datagrams:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
         ):
             sender.setblocking(False)
-            sender.sendto(text.encode(), self._address)
+            sender.sendto(_encoded(text), self._address)
 
 
 class Lines:
@@ -135,4 +135,9 @@ class Lines:
     def send(self, text: str) -> None:
         """Write the lines at once."""
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, f"{text}\n".encode())
+            os.write(self._descriptor, _encoded(f"{text}\n"))
+
+
+def _encoded(text: str) -> bytes:
+    """As UTF-8, whatever it is: the name of a file in an error needn't be Unicode."""
+    return text.encode(errors="replace")

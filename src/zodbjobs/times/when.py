@@ -17,6 +17,9 @@ When = tuple[Any, ...]
 _SECOND = 1_000_000
 _MILLI = 1_000
 
+# The last moment that a datetime can be.
+_LAST = clock.to_micros(datetime.max.replace(tzinfo=UTC))
+
 # How far `last_until` looks back first.
 _LOOK_BACK = 60 * _SECOND
 
@@ -90,7 +93,12 @@ def _whole(micros: int) -> int:
 
 
 def first_after(when: When, zone: str, micros: int) -> int | None:
-    """The first time after a moment; None if there is none."""
+    """The first time after a moment; None if there is none, or none that a datetime can be."""
+    found = _first_after(when, zone, micros)
+    return None if found is None or found > _LAST else found
+
+
+def _first_after(when: When, zone: str, micros: int) -> int | None:
     kind, what = when[0], when[1]
     if kind == "cron":
         moment = clock.to_datetime(micros).replace(tzinfo=None)

@@ -99,6 +99,13 @@ def _micros(what: str, value: Any) -> int:
     return value // timedelta(microseconds=1)
 
 
+def _checked_jitter(value: Any) -> int:
+    micros = _micros("jitter", value)
+    if micros > defaults.MOST_INTERVAL_SECONDS * 1_000_000:
+        raise BadArgument(f"jitter is ten years at most, not {value}")
+    return micros
+
+
 def _checked_failures(value: Any) -> int | None:
     if value is None:
         return None
@@ -115,6 +122,6 @@ CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "catch_up": ("catch_up", _one_of("catch_up", CATCH_UPS)),
     "overlap": ("overlap", _one_of("overlap", OVERLAPS)),
     "window": ("_window", lambda value: None if value is None else _micros("window", value)),
-    "jitter": ("_jitter", lambda value: _micros("jitter", value)),
+    "jitter": ("_jitter", _checked_jitter),
     "pause_after_failures": ("pause_after_failures", _checked_failures),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from zodbjobs.events import (
     QueueResumed,
 )
 from zodbjobs.interfaces import NEW, SUCCEEDED
+from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.lifecycle.raw import state_of
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from zodbjobs.stored.queue import Queue
     from zodbjobs.stored.shard import Shard
     from zodbjobs.stored.workers import WorkerRecord
+
+log = logging.getLogger("zodbjobs")
 
 # The status of a transaction that was committed.
 _COMMITTED = "Committed"
@@ -86,7 +90,17 @@ class _Notes:
         noted, self._noted = self._noted, []
         if txn.status == _COMMITTED:
             for tell, _ in noted:
-                tell()
+                _tell(tell)
+
+
+def _tell(tell: Callable[[], object]) -> None:
+    """Tell, and raise nothing: whoever has committed must not think that it failed."""
+    try:
+        tell()
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        log.error("what was to be told after a commit failed", exc_info=True)
 
 
 def _after_commit(
@@ -98,8 +112,8 @@ def _after_commit(
 def after_commit(
     jar: Any, tell: Callable[[], object], holds: Callable[[], bool] = lambda: True
 ) -> None:
-    """Have `tell()` called, which doesn't raise, after the commit of the connection's transaction,
-    if `holds()` says right before it that there is something to be told.
+    """Have `tell()` called after the commit of the connection's transaction, if `holds()` says
+    right before it that there is something to be told. What it raises is logged.
     """
     manager = jar.transaction_manager
     txn = manager.get()
