@@ -304,6 +304,9 @@ LEASED_LOOKS = 1_000
 #: what it takes to open the indexes the answer comes within 100 ms, which people call at once.
 LOOK_SECONDS = 0.08
 
+#: The same for the command line, where the process alone takes longer to start.
+COMMAND_LOOK_SECONDS = 2.0
+
 #: Trees of the index of the jobs that have an owner, an object or a realm. Two who put such jobs
 #: at once, and write to the same one, may conflict, and draw another one then. A page of the index
 #: reads from all of them: with 32 it took nearly twice as long.

@@ -17,7 +17,7 @@ import sample
 from storages import file_storage
 
 import zodbjobs
-from zodbjobs import clock, insights
+from zodbjobs import clock, defaults
 from zodbjobs.cli.database import opened
 from zodbjobs.stored.conflicts import Conflicts
 from zodbjobs.stored.lifecycle.fights import Fight, Key
@@ -435,7 +435,7 @@ def test_jobs_of_a_time(run: Run, path: Path, put: Put) -> None:
 def test_jobs_tells_how_far_it_looked(
     run: Run, path: Path, busy: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(insights.list_jobs.__kwdefaults__, "seconds", 0)
+    monkeypatch.setattr(defaults, "COMMAND_LOOK_SECONDS", 0.0)
     told = run("jobs", path, "--callable", "*:add")
     assert "no others found back to 2" in told.out
     found, words = [], told.out.split()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from zodbjobs import operations, terminal
+from zodbjobs import defaults, operations, terminal
 from zodbjobs.cli import tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
@@ -90,7 +90,7 @@ def jobs(
 
     A TIME is as ISO 8601, without an offset this machine's, or how long ago: 30s, 90m, 2h, 1d. A
     job's is that of its end, else of its put, or when it is due. Where few jobs pass the filters
-    it looks back for 0.08 seconds, says how far it came, and goes on from there with --until. With
+    it looks back for 2 seconds, says how far it came, and goes on from there with --until. With
     --owner, --about or --realm all times are those of the puts.
 
     --worker finds what that has right now, and what it has ended: without success, or after
@@ -115,6 +115,7 @@ def jobs(
             agent=chosen_agent,
             **filters,
             limit=limit,
+            seconds=defaults.COMMAND_LOOK_SECONDS,
         )
         queues = get_queues(connection)
         chosen = queues.values() if queue is None else [queues[queue]]
