@@ -104,7 +104,8 @@ class ThreadSession:
         else:
             seen = self._db.lastTransaction()
             fresh = seen == self._snapshot
-        if not (reusable and fresh):
+        # Something else may have been committed in this thread since, as results that waited.
+        if not (reusable and fresh and self.is_current()):
             self._snapshot = seen
             self._transaction = self.manager.begin()
 
