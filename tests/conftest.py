@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import sample
 import transaction
 from hypothesis import HealthCheck, settings
-from storages import MAKERS, SERVERS, file_storage, stop_servers
+from storages import MAKERS, SERVERS, file_storage, stop_servers, templates
 
 import zodbjobs
 from zodbjobs.stored import job_index
@@ -32,6 +33,17 @@ _STARTING = {"postgresql", "run_process", "start", "zeo"}
 _STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"}
 
 _allowed = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """The tests and what their modules import stay: garbage is never looked for among these."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # -m is to see it
@@ -89,8 +101,7 @@ def _level_of_logs() -> Iterator[None]:
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Any]:
     """An open database on a file, with the queues and the container in it."""
-    opened = file_storage(tmp_path)
-    zodbjobs.install(opened)
+    opened = file_storage(tmp_path, installed=True)
     yield opened
     opened.close()
 
@@ -98,6 +109,7 @@ def db(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture(scope="session", autouse=True)
 def _servers_are_stopped() -> Iterator[None]:
     """Storages start their servers when they are first used."""
+    templates.make()
     yield
     stop_servers()
 
@@ -105,9 +117,8 @@ def _servers_are_stopped() -> Iterator[None]:
 @pytest.fixture(params=sorted(MAKERS))
 def any_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """The same on each storage in turn."""
-    with MAKERS[request.param](tmp_path) as place:
+    with MAKERS[request.param](tmp_path, True) as place:
         opened = place.open()
-        zodbjobs.install(opened)
         yield opened
         opened.close()
 

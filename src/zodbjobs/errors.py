@@ -145,8 +145,8 @@ class Cancelled(ZodbjobsError):
 
 
 class GivenBack(ZodbjobsError):
-    """The job ends at a checkpoint, as its worker stops or it is paused, and goes on from its
-    cursor later; raised by ``local.checkpoint``, which a job lets pass.
+    """The job ends at a checkpoint, as its worker stops, its agent was removed or it is paused,
+    and goes on from its cursor later; raised by ``local.checkpoint``, which a job lets pass.
     """
 
 

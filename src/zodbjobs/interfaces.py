@@ -601,7 +601,7 @@ class ISchedules(Interface):
         a day if it isn't said, None for any age.
         `overlap`: what is done while the job before hasn't ended: 'skip' puts none, 'queue' puts
         it behind that one, 'cancel' cancels that one, 'allow' lets both run.
-        `jitter`: its jobs are due by chance up to so much later.
+        `jitter`: each of its jobs is due up to so much later, at random.
         `pause_after_failures`: so many runs in a row that end without success pause it, 1 to 20.
         `queue`: the name of the queue. The others are those of IQueue.put, for each of its jobs;
         the context is captured here.

@@ -115,3 +115,18 @@ def test_a_queue_is_paused_and_goes_on(portal: Portal, enter: Enter) -> None:
     press(mia, "#zj-resume-1")
     expect(mia.state).to_have_text("open")
     expect(ada.state).to_have_text("finished")
+
+
+def test_a_schedule_of_the_code_is_run_now(portal: Portal, enter: Enter) -> None:
+    mia = enter()
+    log_in(mia, "mia")
+    press(mia, "nav[aria-label=Portal] a[href='/jobs']")
+    go_to(mia, "Schedules")
+    press(mia, "main tbody a", "count students")
+    expect(mia.page.locator("h1")).to_have_text("Schedule count students")
+    expect(mia.state).to_have_text("active")
+    press(mia, "#zj-run")
+    expect(mia.page.locator("main .zj-notice")).to_be_visible()
+    expect(mia.page.locator("main tbody .zj-state").first).to_have_text("succeeded")
+    press(mia, "main tbody a")
+    expect(mia.page.locator("main section pre").first).to_contain_text("Engineering: 1,000")

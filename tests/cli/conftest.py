@@ -17,7 +17,7 @@ import transaction
 import ZEO
 from click.testing import CliRunner
 from patience import PATIENCE, until
-from storages import file_storage
+from storages import file_storage, templates
 
 import zodbjobs
 from zodbjobs.cli.commands import cli
@@ -180,10 +180,9 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A file with queues in it, that nobody has open."""
-    db = file_storage(tmp_path)
-    zodbjobs.install(db)
-    db.close()
-    return tmp_path / "Data.fs"
+    path = tmp_path / templates.NAME
+    templates.copy(path)
+    return path
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_no_worker(run: Run, path: Path) -> None:
     checked = run("check", path)
     assert (checked.status, checked.err) == (1, "")
     assert checked.out == (
-        "failing: no worker works, and no other is registered; start one with `zodbjobs worker`\n"
+        "failing: no worker works: none is registered; start one with `zodbjobs worker`\n"
     )
     told = run("check", path, "--json")
     assert told.status == 1

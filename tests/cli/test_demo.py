@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from patience import until
 
 from zodbjobs.cli.commands import cli
 from zodbjobs.cli.database import opened
-from zodbjobs.demo import portal, workload
+from zodbjobs.demo import portal, run, workload
 from zodbjobs.insights.reading import reading
 from zodbjobs.stored.lifecycle import calls
+from zodbjobs.stored.lifecycle.root import get_queues
 
 STUDENTS = 300
 
@@ -67,8 +70,8 @@ class TestTheCommand:
 
     def test_it_says_how_each_job_ended(self, made: Any) -> None:
         summary = made.stdout[made.stdout.index("OUTCOME") :]
-        outcomes = [line.split("  ")[1].split()[0] for line in _cells(summary)[:5]]
-        assert outcomes == ["succeeded", "succeeded", "failed", "succeeded", "succeeded"]
+        outcomes = [line.split("  ")[1].split()[0] for line in _cells(summary)[:7]]
+        assert outcomes == [*("succeeded", "succeeded", "failed"), *["succeeded"] * 3, "active"]
         assert "46" in summary
         assert "X25000000, who is no student" in summary
         assert "jobs a second" in summary
@@ -77,6 +80,8 @@ class TestTheCommand:
         assert "close registration: scheduled" in made.stdout
         assert "close registration: succeeded" in made.stdout
         assert "200 of 200" in made.stdout
+        assert "issue 300 cards: succeeded  100 %" in made.stdout
+        assert "bell, each second: active" in made.stdout
 
     def test_the_csv_has_the_students_of_the_database(self, made: Any, kept: Path) -> None:
         with (kept / "students.csv").open(encoding="utf-8", newline="") as file:
@@ -98,13 +103,18 @@ class TestTheCommand:
         failed = json.loads(zodbjobs("jobs", path, "--outcome", "failed", "--json").stdout)
         assert [job["description"] for job in failed] == ["zodbjobs.demo.portal:import_payments"]
         stats = json.loads(zodbjobs("stats", path, "--json").stdout)
-        assert [queue["finished"] for queue in stats["queues"]] == [CHARGES + 4]
         assert stats["workers"] == []
+        bell = json.loads(zodbjobs("schedules", path, "show", "bell", "--json").stdout)
+        assert bell["paused"] == "the demo is over"
+        # The last one may have been put as the worker stopped.
+        rung = bell["fired"] - sum(run["state"] != "succeeded" for run in bell["runs"])
+        assert rung > 0
+        assert [queue["finished"] for queue in stats["queues"]] == [CHARGES + 5 + rung]
 
     def test_what_a_job_logged_is_kept_with_it(self, made: Any, kept: Path) -> None:
         path = kept / "Data.fs"
-        export = json.loads(zodbjobs("jobs", path, "--callable", "*:export_*", "--json").stdout)
-        shown = zodbjobs("show", path, export[0]["id"]).stdout
+        (export_id,) = re.findall(rf"show {re.escape(str(path))} (\d+)", made.stdout)
+        shown = zodbjobs("show", path, export_id).stdout
         assert f"exported {STUDENTS} students" in shown
 
     def test_what_is_there_isnt_overwritten(self, made: Any, kept: Path) -> None:
@@ -165,6 +175,59 @@ def test_a_fee_that_is_charged_twice(demo: Any, monkeypatch: pytest.MonkeyPatch)
     done = demo()
     assert done.exit_code == 1
     assert "Not as promised: 50 students don't owe what they should" in done.output
+
+
+def test_a_card_that_is_issued_twice(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue_card = portal.issue_card
+
+    def twice(student: portal.Record, cards: Any) -> None:
+        issue_card(student, cards)
+        issue_card(student, cards)
+
+    _replace(monkeypatch, "issue_card", twice)
+    done = demo()
+    assert done.exit_code == 1
+    assert "students haven't the one card that they should" in done.output
+
+
+def test_a_sweep_that_sets_nobody_aside(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal, "_PROBATION", 3.0)  # for half of 50 students
+    _replace(monkeypatch, "issue_card", lambda student, cards: None)
+    done = demo()
+    assert done.exit_code == 1
+    assert "the sweep has set 0 students aside, not the " in done.output
+
+
+def test_a_bell_that_rings_twice(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = portal.ring
+
+    def twice(bell: Any) -> str:
+        ring(bell)
+        return ring(bell)
+
+    _replace(monkeypatch, "ring", twice)
+    done = demo()
+    assert done.exit_code == 1
+    assert "the bell rang at a time that wasn't planned, or twice" in done.output
+
+
+def test_a_bell_that_rings_as_the_worker_stops(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = run._follow
+
+    def and_one_more(console: Any, connection: Any, put: workload.Workload) -> None:
+        follow(console, connection, put)
+        with reading(connection.db()) as other:
+
+            def has_rung() -> bool:
+                other.sync()
+                fired: int = get_queues(other).schedules["bell"].fired
+                return fired > put.bell.fired
+
+            until(has_rung)
+
+    monkeypatch.setattr(run, "_follow", and_one_more)
+    done = demo()
+    assert done.exit_code == 0, done.output
 
 
 def test_an_import_that_takes_bad_payments(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,12 +41,36 @@ def test_add_show_and_list(path: Path, run: Run, add: Run) -> None:
     told = json.loads(run("schedules", path, "show", "nightly", "--json").out)
     assert (told["state"], told["calls"], told["fired"]) == ("active", "sample:add", 0)
     assert len(told["upcoming"]) == 10
-    add("often", "sample:nothing", "--every", "5m", "--overlap", "allow", "--pause-after", "3")
+    add(
+        "often",
+        "sample:nothing",
+        "--every",
+        "5m",
+        "--overlap",
+        "allow",
+        "--pause-after-failures",
+        "3",
+    )
     lines = run("schedules", path).out.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["nightly", "active"], ["often", "active"]]
     assert [each["name"] for each in json.loads(run("schedules", path, "--json").out)] == [
         *("nightly", "often"),
     ]
+
+
+def test_spans_moments_and_what_is_unlimited(path: Path, run: Run, add: Run) -> None:
+    made = add("soon", "sample:nothing", "--at", "90m", "--window", "any").out
+    assert "when         at 1 moment\n" in made
+    assert made.count("\nnext ") == 1
+    assert "latest, of any age" in made
+    made = add("often", "sample:nothing", "--every", "90", "--pause-after-failures", "3").out
+    assert "when         every 0:01:30\n" in made
+    assert "pause after  3 failures" in made
+    edited = run("schedules", path, "edit", "often", "--pause-after-failures", "0").out
+    assert "pause after" not in edited
+    run("schedules", path, "edit", "often", "--window", "2h")
+    edited = run("schedules", path, "edit", "often", "--window", "any", "--timeout", "5m").out
+    assert "latest, of any age" in edited
 
 
 def test_edit_pause_resume_run_and_remove(path: Path, run: Run, add: Run) -> None:
@@ -75,8 +99,10 @@ def test_edit_pause_resume_run_and_remove(path: Path, run: Run, add: Run) -> Non
     ("words", "why"),
     [
         (["add", "bad", "sample:nothing", "--cron", "0 25 * * *"], "at character 3, in its hour"),
-        (["add", "bad", "sample:nothing"], "either a cron expression"),
-        (["add", "bad", "--cron", "@daily"], "has nothing to put"),
+        (["add", "bad", "sample:nothing"], "say when: --cron"),
+        (["add", "bad", "--cron", "@daily"], "add bad MODULE:FUNCTION"),
+        (["add", "bad", "sample:nothing", "--at", "noon"], "as 90m for 90 minutes from now"),
+        (["resume", "nowhere", "--reason", "over"], "--reason is for pause"),
         (["add", "bad", "sample:nowhere", "--cron", "@daily"], "no function nowhere"),
         (["add", "bad", "sample:nothing", "--every", "5x"], "write it as 90s, 5m"),
         (["show"], "say which schedule"),
@@ -101,7 +127,7 @@ def test_a_worker_finds_what_its_code_declares() -> None:
         found_schedules("nowhere:NAMES")
     with pytest.raises(CommandError, match="write MODULE:NAME"):
         found_schedules("sample")
-    with pytest.raises(CommandError, match="not iterable"):
+    with pytest.raises(CommandError, match="not iterable; give the name of a list"):
         found_schedules("sample:nothing")
 
 

@@ -31,9 +31,8 @@ from zodbjobs.testing import die_once, moving_clock, run_jobs
 @pytest.fixture(params=sorted(set(MAKERS) - {"DemoStorage"}))
 def any_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """An open database on each storage in turn that takes blobs."""
-    with MAKERS[request.param](tmp_path) as place:
+    with MAKERS[request.param](tmp_path, True) as place:
         opened = place.open()
-        zodbjobs.install(opened)
         yield opened
         opened.close()
 

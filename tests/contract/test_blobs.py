@@ -32,7 +32,7 @@ with ZODB.config.databaseFromURL(sys.argv[1]).transaction() as connection:
 
 @pytest.fixture(params=SHARED)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    with MAKERS[request.param](tmp_path) as made:
+    with MAKERS[request.param](tmp_path, True) as made:
         yield made
 
 
@@ -40,7 +40,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 def web(place: Place) -> Iterator[Any]:
     """A connection of the process that puts the jobs."""
     db = place.open("web")
-    zodbjobs.install(db)
     connection = db.open()
     yield connection
     transaction.abort()

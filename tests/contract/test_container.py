@@ -106,9 +106,8 @@ def test_jobs_can_be_removed_while_they_are_listed(filled: Any) -> None:
 @pytest.fixture(params=sorted(MAKERS.keys() - {"MappingStorage"}))
 def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Any]]:
     """Several connections, each with a transaction of its own."""
-    with MAKERS[request.param](tmp_path) as place:
+    with MAKERS[request.param](tmp_path, True) as place:
         db = place.open()
-        zodbjobs.install(db)
         connections = [db.open(transaction.TransactionManager()) for _ in range(4)]
         yield connections
         for connection in connections:

@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         with contextlib.ExitStack() as contexts:
             folder = contexts.enter_context(tempfile.TemporaryDirectory())
-            place = contexts.enter_context(type(self).maker(Path(folder)))
+            place = contexts.enter_context(type(self).maker(Path(folder), True))
             clock = contexts.enter_context(moving_clock(START))
             patch = contexts.enter_context(pytest.MonkeyPatch.context())
             # Few inboxes, bundles of a few jobs, and results together also of those.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import errno
 import functools
 import threading
@@ -28,6 +30,7 @@ from ZODB.POSException import ConflictError
 import zodbjobs
 from zodbjobs import defaults, references
 from zodbjobs.errors import BadArgument, ObjectGone
+from zodbjobs.insights import job_details
 from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.runtime import thread_session
 from zodbjobs.stored.lifecycle import calls
@@ -169,7 +172,9 @@ def test_what_raises_is_set_aside(any_db: Any, queue: Any, tree: Any, bad: set[i
     assert {aside.failure.type for aside in asides} == {"ValueError"}
     assert "in touch" in asides[0].failure.traceback
     assert asides[0].failure.message == f"item {min(bad)} is bad"
-    assert job.progress.message == f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+    told = f"{NUMBER - len(bad)} done, {len(bad)} set aside"
+    assert job.progress.message == told
+    assert job_details(job).result == told
 
 
 @pytest.mark.usefixtures("clock")
@@ -246,11 +251,49 @@ def test_a_kill_costs_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) 
             worker.runner.run(claim)
         transaction.manager.manager = mine
         die(worker)
-        assert counts(tree) == [int(n < number // 4 * 4) for n in range(NUMBER)]
+        done = sum(counts(tree))
+        assert counts(tree) == [int(n < done) for n in range(NUMBER)]
+        assert number - 4 < done <= number  # or fewer than a batch: one by one at first
     large_jobs.before = large_jobs.nothing
     run_jobs(any_db)
     assert counts(tree) == [1] * NUMBER
     assert (job.result.done, job.attempts) == (NUMBER, 1)
+
+
+@pytest.mark.parametrize("on_error", ["set aside", "fail"])
+def test_an_item_that_ends_its_process_does_not_stop_the_others(
+    any_db: Any, queue: Any, tree: Any, clock: Any, on_error: str
+) -> None:
+    job = put(queue, tree, on_error=on_error)
+
+    def before(number: int) -> None:
+        clock.advance(STEP)
+        if number == 54:
+            raise KeyboardInterrupt
+
+    large_jobs.before = before
+    for _ in range(30):
+        worker = make_doomed(any_db)
+        mine, transaction.manager.manager = transaction.manager.manager, worker.manager
+        claims = worker.claim()
+        with contextlib.suppress(KeyboardInterrupt):
+            for claim in claims:
+                worker.runner.run(claim)
+        transaction.manager.manager = mine
+        if not claims:
+            worker.close()
+            break
+        die(worker)
+    transaction.begin()
+    if on_error == "fail":
+        assert (job.outcome, job.cursor) == ("aborted", 53)
+        assert counts(tree) == [int(n < 54) for n in range(NUMBER)]
+        return
+    assert counts(tree) == [int(n != 54) for n in range(NUMBER)]
+    (aside,) = job.set_aside
+    assert aside.item.number == 54
+    assert "has died 9 times" in aside.failure.message
+    assert job.result.done == NUMBER - 1
 
 
 def test_a_stop_waits_for_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
@@ -922,6 +965,41 @@ def test_a_file_in_another_encoding(any_db: Any, connection: Any, queue: Any) ->
     assert "give Csv its encoding" in job.failure.message
 
 
+@on_storages_with_blobs
+def test_a_mark_of_the_byte_order(any_db: Any, connection: Any, queue: Any) -> None:
+    """Whichever way one says that it is there."""
+    blob = csv_blob(connection, "\ufeffn\né\n".encode())
+    for encoding in ("utf-8", "utf-8-sig", "UTF_8_SIG"):
+        put(queue, zodbjobs.sweep.Csv(blob, encoding), large_jobs.note)
+    run_jobs(any_db)
+    assert large_jobs.met == [{"n": "é"}] * 3
+
+
+@on_storages_with_blobs
+def test_a_dialect_of_csv(any_db: Any, connection: Any, queue: Any) -> None:
+    """A Sniffer makes a class of no module, and the name of another is known to a process."""
+    text = "a;'b;c'\n1;'2;3'\n"
+    blob = csv_blob(connection, text.encode())
+    csv.register_dialect("house", delimiter=";", quotechar="'")
+    for dialect in (csv.Sniffer().sniff(text), "house"):
+        put(queue, zodbjobs.sweep.Csv(blob, dialect=dialect), large_jobs.note)
+    csv.unregister_dialect("house")
+    run_jobs(any_db)
+    assert large_jobs.met == [{"a": "1", "b;c": "2;3"}] * 2
+
+
+@on_storages_with_blobs
+@pytest.mark.usefixtures("clock")
+def test_a_row_that_csv_refuses(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, b"n\n" + b"1\n" * 4 + b"x" * 200_000 + b"\n")
+    job = put(queue, blob, large_jobs.note)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.done) == ("failed", 4)
+    assert "the row after byte 10 of the CSV file can't be read (field" in job.failure.message
+    assert "csv.field_size_limit()" in job.failure.message
+
+
 def test_a_throttle_that_is_missing_parks_it(
     any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1028,6 +1106,24 @@ def test_parts_have_what_was_said_of_the_whole(
     assert set(large_jobs.met) == {expected}
 
 
+def test_what_its_thread_did_before_is_not_taken_for_its_own(
+    any_db: Any, queue: Any, tree: Any
+) -> None:
+    """The thread claims in the same session, after it has begun the transaction of the next job:
+    that one was over then, and an item was set aside for having ended it.
+    """
+    job = put(queue, tree)
+    with bench(any_db) as worker:
+        (claim,) = worker.claim()
+        assert worker.runner.load_ahead([claim]) == 1
+        with worker.runner.thread_session.session.manager:
+            pass
+        worker.runner.run(claim)
+    transaction.begin()
+    assert (job.outcome, job.set_aside) == ("succeeded", ())
+    assert counts(tree) == [1] * NUMBER
+
+
 def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, tree: Any) -> None:
     """In threads, while a batch is under way."""
     job = put(queue, tree, seconds=1e-9)
@@ -1069,15 +1165,3 @@ def test_no_item_pays_for_results_that_were_committed_just_before(
         worker.runner.flush()
         worker.runner.run(claims[sweep._p_oid])
     assert counts(tree) == [1] * NUMBER
-
-
-def test_a_transaction_that_has_ended_is_left_to_no_job(any_db: Any) -> None:
-    with bench(any_db) as worker:
-        session = worker.runner.thread_session
-        for end in (session.manager.abort, session.manager.commit):
-            session.begin()
-            session.reuse()
-            end()
-            session.begin()
-            assert session.is_current()
-            assert not session.was_aborted()

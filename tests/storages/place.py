@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import io
 import string
 from pathlib import Path
 from typing import Any
 
+import ZConfig
 import ZODB.config
 
 
@@ -24,13 +27,30 @@ class Place:
 
     def config(self, name: str = "unnamed", client: str = "client") -> str:
         """The configuration of a client, for this process or another one."""
-        own = self.folder / client
-        own.mkdir(exist_ok=True)
-        storage = string.Template(self.storage).substitute(client=own)
+        storage = self._section(client)
         imports = [line for line in storage.splitlines() if line.startswith("%")]
         rest = [line for line in storage.splitlines() if not line.startswith("%")]
         return "\n".join([*imports, f"<zodb {name}>", " cache-size 400", *rest, "</zodb>\n"])
 
+    def _section(self, client: str) -> str:
+        own = self.folder / client
+        own.mkdir(exist_ok=True)
+        return string.Template(self.storage).substitute(client=own)
+
     def open(self, client: str = "client") -> Any:
         """The database, as one client sees it."""
-        return ZODB.config.databaseFromString(self.config(client=client))
+        config, _ = ZConfig.loadConfigFile(_schema(), io.StringIO(self.config(client=client)))
+        return ZODB.config.databaseFromConfig(config.database)
+
+    def open_storage(self, client: str = "client") -> Any:
+        """The storage, without a database on it."""
+        return ZODB.config.storageFromString(self._section(client))
+
+
+@functools.cache
+def _schema() -> Any:
+    """That of ZODB with all that our sections import, which is read only once then."""
+    packages = ("ZODB", "ZEO", "relstorage", "storages")
+    imports = "".join(f'<import package="{package}"/>' for package in packages)
+    section = '<multisection type="ZODB.database" name="*" attribute="database" required="yes"/>'
+    return ZConfig.loadSchemaFile(io.StringIO(f"<schema>{imports}{section}</schema>"))

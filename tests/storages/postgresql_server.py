@@ -13,6 +13,7 @@ from typing import Any
 
 from patience import until
 
+from storages import templates
 from storages.scratch import make_folder
 
 #: A variable of the environment: with it servers wait for their disks as they do in service.
@@ -64,17 +65,19 @@ class Server:
             for statement in statements:
                 cursor.execute(statement)
 
-    def create(self, database: str) -> None:
-        """Make a database with RelStorage's tables, all empty."""
+    def create(self, database: str, source: Any = None) -> None:
+        """Make a database with RelStorage's tables, and in them what is in a storage, if any."""
         from relstorage.adapters.postgresql import PostgreSQLAdapter
         from relstorage.options import Options
         from relstorage.storage import RelStorage
 
         self.execute(f"CREATE DATABASE {database}")
         options = Options(keep_history=False)
-        RelStorage(
-            PostgreSQLAdapter(dsn=self.dsn(database), options=options), options=options
-        ).close()
+        adapter = PostgreSQLAdapter(dsn=self.dsn(database), options=options)
+        made = RelStorage(adapter, options=options)
+        if source is not None:
+            made.copyTransactionsFrom(source)
+        made.close()
 
     def crash(self) -> None:
         """End all its processes at once, as a crash would."""
@@ -116,16 +119,21 @@ def _started(start: Callable[[], Any]) -> Any:
 def _server() -> Server:
     """The server of this process; started when first asked for."""
     server = Server([*_NO_POWER_CUT, *_NO_CRASH])
-    server.create("template")
+    server.create("empty")
+    with templates.opened() as template:
+        server.create("installed", template)
     return server
 
 
 @contextlib.contextmanager
-def fresh_database() -> Iterator[str]:
-    """How to connect to a database with RelStorage's tables, all empty; dropped at the end."""
+def fresh_database(installed: bool = False) -> Iterator[str]:
+    """How to connect to a database of one's own; dropped at the end.
+
+    It has RelStorage's tables, and in them nothing, or what the template has.
+    """
     server = _server()
     name = f"test{next(_numbers):06}"
-    server.execute(f"CREATE DATABASE {name} TEMPLATE template")
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {'installed' if installed else 'empty'}")
     try:
         yield server.dsn(name)
     finally:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ZEO
 
+from storages import templates
 from storages.scratch import make_folder
 from zodbjobs.runtime.storage import full_disk
 
@@ -29,9 +30,12 @@ class Server:
     """A server on a folder of its own, with a file for each of the storages.
 
     `mended`: it bears a full disk, by a module of zodbjobs that needs no other.
+    `installed`: the storages have what the template has.
     """
 
-    def __init__(self, storages: Sequence[str], mended: bool = False) -> None:
+    def __init__(
+        self, storages: Sequence[str], mended: bool = False, installed: bool = False
+    ) -> None:
         self._mended = [full_disk.__file__] if mended else []
         self.folder = make_folder("zeo-")
         self.address = self.folder / "socket"
@@ -39,6 +43,9 @@ class Server:
         self._config = self.folder / "zeo.conf"
         self._config.write_text(self._text())
         self._link_libraries()
+        if installed:
+            for name in storages:
+                templates.copy(self.folder / f"{name}.fs")
         self.start()
 
     def start(self) -> None:
@@ -102,18 +109,22 @@ class Server:
         self.process.wait(30)
 
 
-_servers: list[Server] = []
+#: Those with empty storages, and those with installed ones.
+_servers: dict[bool, list[Server]] = {False: [], True: []}
 
 
-def fresh_storage() -> tuple[Path, str]:
+def fresh_storage(installed: bool = False) -> tuple[Path, str]:
     """The address of a server, and the name of a storage in it."""
-    if not _servers or not _servers[-1].unused:
-        _servers.append(Server([f"s{number:02}" for number in range(STORAGES)]))
-    server = _servers[-1]
+    servers = _servers[installed]
+    if not servers or not servers[-1].unused:
+        names = [f"s{number:02}" for number in range(STORAGES)]
+        servers.append(Server(names, installed=installed))
+    server = servers[-1]
     return server.address, server.unused.pop(0)
 
 
 def stop() -> None:
     """End all servers."""
-    while _servers:
-        _servers.pop().stop()
+    for servers in _servers.values():
+        while servers:
+            servers.pop().stop()

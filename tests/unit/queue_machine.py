@@ -52,7 +52,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         with contextlib.ExitStack() as contexts:
             folder = contexts.enter_context(tempfile.TemporaryDirectory())
-            place = contexts.enter_context(type(self).maker(Path(folder)))
+            place = contexts.enter_context(type(self).maker(Path(folder), True))
             self.clock = contexts.enter_context(moving_clock(START))
             # Those of a few jobs also go into one record, as otherwise only those of many.
             patch = contexts.enter_context(pytest.MonkeyPatch.context())
@@ -63,7 +63,6 @@ class QueueMachine(RuleBasedStateMachine):
         # The clock has been set back, by as much as may be taken for a jitter.
         keys._later_tie = keys._last_now = 0
         self.db = place.open()
-        zodbjobs.install(self.db)
         self.connection = self.db.open()
         self.queue = zodbjobs.get_queue(self.connection)
         self.queue.quotas.create("one")

@@ -200,6 +200,8 @@ def test_what_no_storage_takes_is_refused_before_anything_is_done(
         lambda: deeds.perform(queue, "cancel", [job.id], **said),
         lambda: deeds.put_again(queue, job.id, **said),
         lambda: deeds.change_quota(queue, "", "few", 2, **said),
+        lambda: deeds.create_quota(queue, "", "more", 2, **said),
+        lambda: deeds.remove_quota(queue, "", "few", **said),
         lambda: deeds.resume(queue, "", **said),
         lambda: deeds.pause(queue, "", "a reason of any length", by="x" * 501),
         lambda: deeds.drain(queue, "", "a reason of any length", by="x" * 501),
@@ -207,6 +209,7 @@ def test_what_no_storage_takes_is_refused_before_anything_is_done(
         with pytest.raises(BadArgument, match="is a text of at most"):
             refused()
     assert (job.status, len(queue), queue.paused) == ("pending", 1, None)
+    assert list(queue.quotas) == ["few"]
     assert queue.quotas["few"].size == 1
 
 

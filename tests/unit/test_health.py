@@ -62,7 +62,7 @@ def test_nobody_works(place: Any) -> None:
     found = check_health(place)
     assert kinds(found) == ["workers"]
     assert text_of(found) == (
-        "no worker works, and no other is registered; start one with `zodbjobs worker`"
+        "no worker works: none is registered; start one with `zodbjobs worker`"
     )
     assert (found.workers, found.others, found.last_sign) == (0, 0, None)
 

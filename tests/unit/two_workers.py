@@ -100,7 +100,6 @@ class World:
 
     def __init__(self, db: Any, clock: Any) -> None:
         self.db, self.clock = db, clock
-        zodbjobs.install(db)
         self.reader = Client(db, is_slow=False)
         with self.reader.manager:
             queue = zodbjobs.get_queues(self.reader.connection).create("jobs", shards=2)

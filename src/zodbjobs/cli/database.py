@@ -84,9 +84,12 @@ def _open(
             raise CommandError(f"--create is for paths; {database} says what is made")
         return database.opened(read_only=read_only, wait_seconds=wait_seconds)
     if is_uri(database):
-        if create or read_only:
+        if create:
+            raise CommandError("--create is for paths; add ?create=1 to the URI")
+        if read_only:
             raise CommandError(
-                "--create and --read-only are for paths; add ?create=1 or ?read_only=1 to the URI"
+                "--read-only is for paths, which have room for one process; leave it out, or add "
+                "?read_only=1 to the URI"
             )
         return contextlib.closing(open_uri(database, wait_seconds or WAIT_SECONDS))
     return contextlib.closing(_open_path(database, create, read_only, alone))
@@ -182,8 +185,9 @@ def in_use(path: str) -> str:
 
 def _in_use(path: str) -> str:
     return (
-        f"{in_use(path)}; stop that process, look with jobs, show or stats --read-only, or have "
-        f"it served for many: `zodbjobs worker {path} --processes 2`"
+        f"{in_use(path)}; look at it with --read-only, as in `zodbjobs jobs {path} --read-only`; "
+        f"to change it stop that process, or have it serve the file to others: "
+        f"`zodbjobs worker {path} --processes 2`"
     )
 
 
@@ -213,7 +217,7 @@ def open_uri(uri: str, wait_seconds: int | None = None, **named: Any) -> Any:
         schemes = ", ".join(sorted({e.name for e in entry_points(group="zodburi.resolvers")}))
         raise CommandError(
             f"nothing here opens {uri} (known schemes: {schemes}); check the scheme, or install "
-            "its package, such as RelStorage for postgres"
+            'its package, such as RelStorage for postgres: pip install "zodbjobs[postgresql]"'
         ) from error
     except Exception as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error

@@ -39,7 +39,7 @@ def print_schedule(found: ScheduleDetails) -> None:
         "state": _state(found),
         "paused": _pause(found),
         "lacks here": found.unreadable,
-        "when": f"{found.when} ({found.words}), {found.zone}",
+        "when": _when(found),
         "calls": found.calls,
         "title": found.title,
         "owner": found.owner,
@@ -49,7 +49,7 @@ def print_schedule(found: ScheduleDetails) -> None:
         "overlap": found.overlap,
         "jitter": duration(found.jitter.total_seconds()) if found.jitter else None,
         "pause after": _failures(found.pause_after_failures),
-        "fired": f"{found.fired:,} times",
+        "fired": "once" if found.fired == 1 else f"{found.fired:,} times",
         "declared": "by the code of workers" if found.declared else None,
     }
     for name, value in fields.items():
@@ -61,6 +61,13 @@ def print_schedule(found: ScheduleDetails) -> None:
         out.print(Text(f"{'run':12} job {run.job_id}, {_run(run)}"), soft_wrap=True)
     for planned, why in found.left_out:
         out.print(Text(f"{'left out':12} {_moment(planned)}: {why}"))
+
+
+def _when(found: ScheduleDetails) -> str:
+    """The expression, in words and with its zone; an interval and moments have neither."""
+    return (
+        f"{found.when} ({found.words}), {found.zone}" if found.when != found.words else found.when
+    )
 
 
 def _state(found: ScheduleInfo) -> str:

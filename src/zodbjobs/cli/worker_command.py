@@ -67,7 +67,9 @@ def found_schedules(path: str | None) -> list[Schedule]:
     try:
         return list(declaring.checked(found))
     except (TypeError, ValueError) as error:
-        raise CommandError(f"--schedules {path}: {error}") from error
+        raise CommandError(
+            f"--schedules {path}: {error}; give the name of a list of zodbjobs.Schedule"
+        ) from error
 
 
 def make_queues(db: Any, database: Database, queues: list[str] | None) -> str:
@@ -83,7 +85,8 @@ def make_queues(db: Any, database: Database, queues: list[str] | None) -> str:
         names = [stored[name].name for name in queues or stored]
         stats = [s for s in all_queue_stats(connection, minutes=1) if s.name in names]
     unfinished = sum(s.waiting + s.scheduled + s.assigned + s.active for s in stats)
-    return f"{', '.join(map(terminal.queue_text, names))}; {unfinished:,} jobs to do."
+    jobs = "1 job" if unfinished == 1 else f"{unfinished:,} jobs"
+    return f"{', '.join(map(terminal.queue_text, names))}; {jobs} to do."
 
 
 def served_text(database: Database) -> str:

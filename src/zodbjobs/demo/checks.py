@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ZODB.blob import Blob
 
-from zodbjobs.demo.portal import Record
-from zodbjobs.demo.workload import FEE, NUMBER, UNKNOWN, Workload
+from zodbjobs.demo.portal import Record, is_on_probation
+from zodbjobs.demo.workload import EVERY, FEE, NUMBER, UNKNOWN, Workload
 from zodbjobs.interfaces import FAILED, SUCCEEDED
 from zodbjobs.stored.failure import Failure
 from zodbjobs.stored.job import Job
@@ -25,6 +26,8 @@ def broken_promises(connection: Any, workload: Workload) -> list[str]:
         *_of_compute(workload),
         *_of_failing(workload),
         *_of_late(workload, root["portal"]),
+        *_of_cards(workload, root["students"], root["cards"]),
+        *_of_bell(workload, root["bell"]),
         *_of_small(workload, root["students"]),
     ]
 
@@ -71,6 +74,28 @@ def _of_late(workload: Workload, the_portal: Record) -> Iterator[str]:
         yield f"the late job began {(due - started).total_seconds():.3f} s before its time"
     if the_portal["registration"] != "closed":
         yield f"registration is {the_portal['registration']}, not closed"
+
+
+def _of_cards(workload: Workload, students: Any, cards: Any) -> Iterator[str]:
+    yield from _ended(workload.cards, "the sweep", SUCCEEDED)
+    barred = [matric for matric, student in students.items() if is_on_probation(student)]
+    aside = [each.item["matric_number"] for each in workload.cards.set_aside]
+    if aside != barred:
+        yield f"the sweep has set {len(aside):,} students aside, not the {len(barred):,} it should"
+    wrong = sum(cards.get(matric, 0) != (matric not in aside) for matric in students)
+    if wrong:
+        yield f"{wrong:,} students haven't the one card that they should, or one too many"
+
+
+def _of_bell(workload: Workload, rung: Sequence[datetime]) -> Iterator[str]:
+    if (reason := workload.bell.paused) is not None:
+        yield f"the schedule is paused ({reason})"
+    if not rung:
+        yield "the bell didn't ring"
+        return
+    # One for each planned time, and each on the beat.
+    if any((time - rung[0]) % EVERY for time in rung) or len(set(rung)) < len(rung):
+        yield "the bell rang at a time that wasn't planned, or twice"
 
 
 def _of_small(workload: Workload, students: Any) -> Iterator[str]:

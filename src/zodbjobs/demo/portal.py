@@ -1,7 +1,7 @@
 """The portal of the demo: made-up students, and the functions that its jobs call.
 
 Nothing here is a persistent class: a student is a PersistentMapping, and all of them are
-in ``root()["students"]`` by their matric number.
+in ``root()["students"]`` by their matric number. So are the library cards in ``root()["cards"]``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import csv
 import io
 import logging
 import random
-from collections.abc import Iterator, MutableMapping
-from datetime import date, timedelta
+from collections.abc import Iterator, MutableMapping, MutableSequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from BTrees.OOBTree import OOBTree
+from persistent.list import PersistentList  # type: ignore[import-untyped]
 from persistent.mapping import PersistentMapping  # type: ignore[import-untyped]
 from ZODB.blob import Blob
 
@@ -56,6 +57,9 @@ _DEPARTMENTS = [(faculty, name) for faculty, names in _FACULTIES.items() for nam
 _YEAR = 2025
 _FEE = 45_000
 
+#: Who has a lower average is on probation.
+_PROBATION = 0.8
+
 
 # The data
 
@@ -65,6 +69,8 @@ def new_portal(connection: Any) -> None:
     root = connection.root()
     root["portal"] = PersistentMapping(registration="open", session=f"{_YEAR}/{_YEAR + 1}")
     root["students"] = OOBTree()
+    root["cards"] = OOBTree()
+    root["bell"] = PersistentList()
 
 
 def make_students(count: int) -> Iterator[PersistentMapping]:
@@ -134,6 +140,27 @@ def close_registration(portal: Record) -> str:
     """Let nobody register from now on."""
     portal["registration"] = "closed"
     return f"registration for {portal['session']} is closed"
+
+
+def is_on_probation(student: Record) -> bool:
+    """Whether a student gets no library card."""
+    return bool(student["gpa"] < _PROBATION)
+
+
+def issue_card(student: Record, cards: OOBTree) -> None:
+    """Give a student a library card. Raises ValueError for one on probation."""
+    matric = student["matric_number"]
+    if is_on_probation(student):
+        raise ValueError(f"{matric} is on probation")
+    cards[matric] = cards.get(matric, 0) + 1
+
+
+def ring(bell: MutableSequence[datetime]) -> str:
+    """Ring the bell, for the time that was planned."""
+    planned = local.get_job().planned
+    assert planned is not None  # a schedule has put it
+    bell.append(planned)
+    return f"the bell of {planned:%H:%M:%S}"
 
 
 def charge(student: Record, amount: int) -> int:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zodbjobs.demo.checks import exported
-from zodbjobs.demo.rows import SmallJobs
+from zodbjobs.demo.rows import SmallJobs, row_of_schedule
 from zodbjobs.demo.workload import Workload
 from zodbjobs.insights import JobDetails, job_details
 from zodbjobs.stored.job import Job
@@ -33,6 +33,7 @@ def print_summary(console: Console, workload: Workload) -> None:
         info = job_details(job)
         table.add_row(name, state_text(info.state), duration(info.seconds), _result_of(info))
     table.add_row(*_small_cells(workload))
+    table.add_row(*_schedule_cells(workload))
     console.print(table)
 
 
@@ -44,6 +45,13 @@ def _small_cells(workload: Workload) -> tuple[str | Text, ...]:
         pace = len(workload.small) / small.seconds
         text = f"{pace:,.0f} jobs a second, each with a commit of its own"
     return row.name, state_text(row.state), duration(row.seconds), text
+
+
+def _schedule_cells(workload: Workload) -> tuple[str | Text, ...]:
+    schedule = workload.bell
+    row = row_of_schedule(schedule)
+    text = row.text if schedule.paused else f"{schedule.fired:,} jobs, each for a time of its own"
+    return row.name, state_text(row.state), "", text
 
 
 def _result_of(info: JobDetails) -> str:
@@ -90,5 +98,6 @@ def print_next(console: Console, keep: Path | None, export_id: str | None) -> No
     command = "zodbjobs" if shutil.which("zodbjobs") else sys.argv[0]
     path = shlex.quote(str(keep / "Data.fs"))
     console.print("\nThe database is left to look at:\n")
-    for words in (f"jobs {path}", f"stats {path}", f"show {path} {export_id}"):
+    commands = (f"jobs {path}", f"stats {path}", f"schedules {path}", f"show {path} {export_id}")
+    for words in commands:
         console.print(f"  {command} {words}", soft_wrap=True)

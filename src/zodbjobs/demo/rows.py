@@ -9,6 +9,7 @@ from zodbjobs.demo.live_display import Row
 from zodbjobs.demo.workload import Workload
 from zodbjobs.insights import JobInfo
 from zodbjobs.interfaces import SUCCEEDED
+from zodbjobs.stored.schedule import Schedule
 from zodbjobs.terminal import one_line, since
 
 
@@ -18,6 +19,13 @@ def row_of(name: str, info: JobInfo) -> Row:
     if info.state == "scheduled":
         text = since(info.begin_after)
     return Row(name, info.state, info.percent, one_line(text), info.seconds)
+
+
+def row_of_schedule(schedule: Schedule) -> Row:
+    """The row of a schedule: how often it has put a job, and when it does next."""
+    text = schedule.paused or f"{schedule.fired:,} so far, next {since(schedule.next)}"
+    state = "active" if schedule.paused is None else "paused"
+    return Row(f"{schedule.name}, each second", state, None, one_line(text), None)
 
 
 class SmallJobs:

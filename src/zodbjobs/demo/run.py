@@ -19,7 +19,7 @@ from zodbjobs.demo import portal
 from zodbjobs.demo.checks import broken_promises
 from zodbjobs.demo.live_display import display_for
 from zodbjobs.demo.report import print_export, print_next, print_summary, print_verdict
-from zodbjobs.demo.rows import SmallJobs, row_of
+from zodbjobs.demo.rows import SmallJobs, row_of, row_of_schedule
 from zodbjobs.demo.workload import Workload, put_all
 from zodbjobs.errors import BadArgument
 from zodbjobs.insights import job_info
@@ -29,7 +29,7 @@ from zodbjobs.runtime.worker import Worker
 from zodbjobs.terminal import duration, one_line
 
 # Threads of the worker.
-_THREADS = 4
+_THREADS = 5
 
 # Students that are committed together.
 _STUDENTS_PER_COMMIT = 2_000
@@ -63,6 +63,10 @@ def run_demo(console: Console, keep: Path | None, students: int, seconds: float)
         print_summary(console, workload)
         print_export(console, workload.export, len(connection.root()["students"]), keep)
         export_id = workload.export.id
+        # Whoever starts a worker on what is kept needn't have it ring on.
+        connection.transaction_manager.begin()
+        workload.bell.pause("the demo is over")
+        connection.transaction_manager.commit()
     print_verdict(console, broken, logged)
     print_next(console, keep, export_id)
     return not broken
@@ -113,7 +117,7 @@ def _work(
     with _logs_are_caught() as logged, Worker(db, threads=_THREADS, stop_seconds=_STOP_SECONDS):
         workload = put_all(connection, seconds)
         console.print(
-            f"A worker with {_THREADS} threads runs {len(workload.all()):,} jobs, "
+            f"A worker with {_THREADS} threads runs {len(workload.all()):,} jobs and a schedule, "
             "put in one transaction:\n"
         )
         _follow(console, connection, workload)
@@ -170,9 +174,14 @@ def _follow(console: Console, connection: Any, workload: Workload) -> None:
             connection.transaction_manager.begin()
             infos = [(name, job_info(job)) for name, job in workload.named()]
             rows = [*(row_of(name, info) for name, info in infos), small.row()]
-            display.show(rows)
-            if not small.running and all(info.outcome or info.parked for _, info in infos):
+            display.show([*rows, row_of_schedule(workload.bell)])
+            if (
+                not small.running
+                and all(info.outcome or info.parked for _, info in infos)
+                and (workload.bell.paused or connection.root()["bell"])
+            ):
                 break
+            # Of the schedule there is always something new.
             shown = [row[:4] for row in rows]
             if shown != before:
                 changed, before = time.monotonic(), shown

@@ -10,13 +10,18 @@ from typing import Any
 from zodbjobs.demo import portal
 from zodbjobs.manager import compute
 from zodbjobs.stored.job import Job, ProgressableJob
-from zodbjobs.stored.lifecycle.root import get_queue
+from zodbjobs.stored.lifecycle.root import get_queue, get_queues
+from zodbjobs.stored.schedule import Schedule
+from zodbjobs.stored.sweep import Sweep
 
 #: Small jobs that are put.
 SMALL = 2_000
 
 #: When the late job is due.
 LATE = timedelta(seconds=3)
+
+#: How often the schedule puts a job.
+EVERY = timedelta(seconds=1)
 
 #: What a student is charged at a time.
 FEE = 250
@@ -30,7 +35,7 @@ NUMBER = 23
 
 @dataclass(frozen=True)
 class Workload:
-    """The jobs that were put, and the balances of the students before.
+    """The jobs that were put, the schedule that was made, and the balances of the students before.
 
     `charged`: the matric number of each of the `small` jobs. `names`: what the jobs are
     called on the screen; the last one is of the small ones together.
@@ -40,6 +45,8 @@ class Workload:
     compute: Job
     failing: Job
     late: Job
+    cards: Sweep
+    bell: Schedule
     small: list[Job]
     charged: list[str]
     before: dict[str, int]
@@ -47,18 +54,20 @@ class Workload:
 
     def named(self) -> list[tuple[str, Job]]:
         """The jobs that are shown one by one."""
-        return list(
-            zip(self.names, (self.export, self.compute, self.failing, self.late), strict=False)
-        )
+        return list(zip(self.names, self._single(), strict=False))
 
     def all(self) -> list[Job]:
-        """Every job."""
-        return [self.export, self.compute, self.failing, self.late, *self.small]
+        """Every job, but for those that the schedule puts."""
+        return [*self._single(), *self.small]
+
+    def _single(self) -> list[Job]:
+        return [self.export, self.compute, self.failing, self.late, self.cards]
 
 
 def put_all(connection: Any, seconds: float) -> Workload:
-    """Put all jobs in one transaction and commit; `seconds` is how long the test job computes.
+    """Put all jobs, and make the schedule, in one transaction and commit.
 
+    `seconds` is how long the test job computes.
     Raises ConflictError if five attempts conflict.
     """
     for attempt in connection.transaction_manager.attempts(5):
@@ -73,11 +82,17 @@ def _put(connection: Any, seconds: float) -> Workload:
     queue = get_queue(connection)
     charged = list(islice(cycle(islice(students, SMALL)), SMALL))
     payments = [(charged[0], 10 * FEE), (UNKNOWN, FEE)]
+    cards = Sweep(students, portal.issue_card, root["cards"])
+    queue.put(cards)
     return Workload(
         export=queue.put(ProgressableJob(portal.export_students, the_portal, students)),
         compute=queue.put(ProgressableJob(compute, NUMBER, seconds)),
         failing=queue.put(Job(portal.import_payments, students, payments)),
         late=queue.put(Job(portal.close_registration, the_portal), begin_after=LATE),
+        cards=cards,
+        bell=get_queues(connection).schedules.create(
+            "bell", Job(portal.ring, root["bell"]), every=EVERY
+        ),
         # A lower priority, so that a thread takes the others first.
         small=queue.put_many(
             [Job(portal.charge, students[matric], FEE) for matric in charged], priority=-1
@@ -89,6 +104,7 @@ def _put(connection: Any, seconds: float) -> Workload:
             f"compute({NUMBER}), {seconds:g} s",
             "import bad payments",
             "close registration",
+            f"issue {len(students):,} cards",
             f"charge {SMALL:,} times",
         ),
     )

@@ -168,7 +168,8 @@ def _too_few(
         more = f", and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
         text = f"{words}: {'; '.join(left[:_MOST_NAMED])}{more}; see its log, and start it again"
     else:
-        text = f"{words}, and no other is registered; start one with `zodbjobs worker`"
+        none = ", and no other is registered" if number else ": none is registered"
+        text = f"{words}{none}; start one with `zodbjobs worker`"
     return Problem("workers", text)
 
 

@@ -55,6 +55,7 @@ from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.lifecycle.unreadable import why_unreadable
+from zodbjobs.stored.sweep import Swept
 
 
 def job_info(job: Job) -> JobInfo:
@@ -98,6 +99,8 @@ def job_details(job: Job) -> JobDetails:
 def _shown_result(job: Job, hidden: Redactor) -> str | None:
     if job.failure or job.result is None:
         return None
+    if isinstance(job.result, Swept):
+        return job.result.in_words()
     return show(job.result, MOST_RESULT, hidden, "result")
 
 

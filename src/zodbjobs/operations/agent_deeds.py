@@ -89,7 +89,8 @@ def remove_agent(
     why: str | None = None,
 ) -> None:
     """Let a worker work no longer for agents, within a second of the commit; these are found as by
-    `change_agent`. What they run goes on, what they claimed and didn't begin is given back.
+    `change_agent`. What they run goes on, to its next checkpoint if it makes any; what they
+    claimed and didn't begin is given back.
 
     Raises BadArgument for what isn't there, and BadStatus if no agent would be left: a worker that
     works for nothing would look as if it were well.

@@ -91,6 +91,40 @@ def drain(db: Any, queue: str, reason: str, *, by: str | None = None) -> None:
     commit(db, lambda connection: deeds.drain(connection, queue, reason, by))
 
 
+def create_quota(
+    db: Any,
+    queue: str,
+    name: str,
+    size: int | None = None,
+    *,
+    rate: int | None = None,
+    per: timedelta | None = None,
+    burst: int = 1,
+    by: str | None = None,
+    why: str | None = None,
+) -> None:
+    """Make a quota of the queue; see IQuotas.create.
+
+    Commits. Raises UnknownQueue, and BadArgument for what can't be, or if there is one of that
+    name.
+    """
+    limits: dict[str, Any] = {"rate": rate, "per": per, "burst": burst}
+    commit(
+        db,
+        lambda connection: deeds.create_quota(connection, queue, name, size, by, why, **limits),
+    )
+
+
+def remove_quota(
+    db: Any, queue: str, name: str, *, by: str | None = None, why: str | None = None
+) -> None:
+    """Remove a quota of the queue; the jobs that wait for it are let go.
+
+    Commits. Raises UnknownQueue and UnknownQuota.
+    """
+    commit(db, lambda connection: deeds.remove_quota(connection, queue, name, by, why))
+
+
 def change_quota(
     db: Any,
     queue: str,

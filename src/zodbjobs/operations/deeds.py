@@ -38,10 +38,12 @@ from zodbjobs.stored.quotas import Quota
 
 __all__ = [
     "change_quota",
+    "create_quota",
     "drain",
     "pause",
     "perform",
     "put_again",
+    "remove_quota",
     "resume",
 ]
 
@@ -313,6 +315,40 @@ def drain(place: Any, queue: str, reason: str, by: str | None = None) -> None:
     _note_on_queue(place, "drain", queue, by, reason, None)
 
 
+def create_quota(
+    place: Any,
+    queue: str,
+    name: str,
+    size: int | None = None,
+    by: str | None = None,
+    why: str | None = None,
+    *,
+    rate: int | None = None,
+    per: timedelta | None = None,
+    burst: int = 1,
+) -> None:
+    """Make a quota of the queue; see IQuotas.create.
+
+    Raises UnknownQueue, and BadArgument for what can't be, or if there is one of that name.
+    """
+    auditing.check(by, why)
+    quota = get_queue(place, queue).quotas.create(name, size, rate, per, burst)
+    _note_on_queue(place, "create quota", queue, by, why, f"{name}: {_limits(quota)}")
+
+
+def remove_quota(
+    place: Any, queue: str, name: str, by: str | None = None, why: str | None = None
+) -> None:
+    """Remove a quota of the queue; the jobs that wait for it are let go.
+
+    Raises UnknownQueue and UnknownQuota.
+    """
+    auditing.check(by, why)
+    before = _limits(_quota(place, queue, name))
+    del get_queue(place, queue).quotas[name]
+    _note_on_queue(place, "remove quota", queue, by, why, f"{name}: {before}")
+
+
 def change_quota(
     place: Any,
     queue: str,
@@ -331,9 +367,7 @@ def change_quota(
     Raises UnknownQueue, UnknownQuota, and BadArgument for what can't be.
     """
     auditing.check(by, why)
-    quota = get_queue(place, queue).quotas.get(name)
-    if quota is None:
-        raise UnknownQuota(f"{spoken(queue)} has no quota {name!r}; create it, or check the name")
+    quota = _quota(place, queue, name)
     before = _limits(quota)
     quota.limit(
         quota.size if size is UNSAID else size,
@@ -342,6 +376,19 @@ def change_quota(
         quota.burst if burst is None else burst,
     )
     _note_on_queue(place, "change quota", queue, by, why, f"{name}: {before} to {_limits(quota)}")
+
+
+def _quota(place: Any, queue: str, name: str) -> Quota:
+    """The quota; raises UnknownQueue and UnknownQuota."""
+    quotas = get_queue(place, queue).quotas
+    quota = quotas.get(name)
+    if quota is None:
+        known = ", ".join(map(repr, quotas)) or "none"
+        raise UnknownQuota(
+            f"{spoken(queue)} has no quota {name!r} (there are: {known}); check the name, or make "
+            f"it with `zodbjobs quotas --add`, or queue.quotas.create({name!r}, size=1)"
+        )
+    return quota
 
 
 def _limits(quota: Quota) -> str:

@@ -37,7 +37,7 @@ from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
-from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.claim import Claim, Interrupted
 from zodbjobs.stored.lifecycle.completion import shard_of
 
 log = logging.getLogger("zodbjobs")
@@ -257,8 +257,8 @@ class Dispatcher:
         return len(found) + sum(len(claims) for _, _, claims in claimed)
 
     def _claim(self, session: Session, lane: Lane, room: int) -> list[Claim]:
-        interrupted = sum(
-            claim.interruptions > 0
+        interrupted = Interrupted(
+            claim.interruptions
             for each in self._lanes
             if each.has_had_special
             for claim in each.outstanding.values()

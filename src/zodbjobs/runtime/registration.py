@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import socket
@@ -30,6 +31,12 @@ from zodbjobs.stored.workers import WorkerRecord
 log = logging.getLogger("zodbjobs")
 
 _CONFLICTS = 50
+
+
+@functools.cache
+def _version() -> str:
+    """Which zodbjobs this process runs; to find out takes milliseconds, as it reads a file."""
+    return metadata.version("zodbjobs")
 
 
 class Registration:
@@ -102,7 +109,7 @@ class Registration:
             threads=sum(agent.size for agent in self._agents),
             heartbeat_seconds=heartbeat_seconds,
         )
-        record.version = metadata.version("zodbjobs")
+        record.version = _version()
         record.set_agents([agent.copy_for(self.id) for agent in self._agents])
         return record
 

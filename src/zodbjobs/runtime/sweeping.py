@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from transaction.interfaces import TransientError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import Cancelled, MissingCode, Snooze, TimedOut
+from zodbjobs.errors import Aborted, Cancelled, MissingCode, Snooze, TimedOut
 from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import policy
 from zodbjobs.runtime.accidents import Died
@@ -80,7 +80,10 @@ class Sweeping:
         self._args, self._kwargs = args, kwargs
         self._tried = 0  # items of the batch
         self._reached: Any = None  # the cursor after the last of them
-        self._limit: int | None = None  # of items in the next batch
+        # How often its worker has died since the last commit. Then its items are done one by one
+        # at first, to find the one for which it did.
+        self._deaths = attempt.job.interruptions
+        self._limit: int | None = 1 if self._deaths else None  # of items in the next batch
         self._conflicts = 0  # in a row
         # An item that can't be committed, alone: the cursor after it, and why.
         self._guilty: tuple[Any, BaseException] | None = None
@@ -221,8 +224,17 @@ class Sweeping:
         guilty, self._guilty = self._guilty, None
         if guilty is not None and guilty[0] == after:  # others may have taken that one out
             return guilty[1]
+        deaths, self._deaths = self._deaths, 0
+        if deaths >= defaults.INTERRUPTIONS and sweep.plan_of(self._job).room is not None:
+            return Aborted(
+                f"its worker has died {deaths} times in a row since the item before was done; see "
+                "what ends the process, or takes longer than a stop waits for, and sweep it again"
+            )
         if type(item) is Referring:
-            self._check_known(item)
+            try:
+                referring.check_known(item)
+            except MissingCode as error:
+                raise CantRunHere(error) from error  # which is the fault of no item
         try:
             arguments = (referring.loaded(item), *self._args)
             calls.run(self._function, arguments, self._kwargs, self._attempt.watch)
@@ -234,16 +246,6 @@ class Sweeping:
                 raise
             return error
         return None
-
-    def _check_known(self, item: Referring) -> None:
-        """Raise CantRunHere, once the batch is rolled back, if this process can't load an item:
-        that is the fault of no item.
-        """
-        try:
-            referring.check_known(item)
-        except MissingCode as error:
-            self._checkpoints.drop(self._attempt)
-            raise CantRunHere(error) from error
 
     def _fatal(self, plan: Plan, error: BaseException) -> BaseException:
         """What the job is to fail with for an item that can't be set aside."""

@@ -126,8 +126,8 @@ class Quota(Persistent):
             )
         if rate is not None and per is None:
             raise BadArgument(
-                f"quota {self.name!r} has a rate, and nothing that this is per; say "
-                "per=timedelta(minutes=1), or set `per` first"
+                f"quota {self.name!r} has a rate, but no time that the rate is for; say "
+                "per=timedelta(minutes=1), on the command line --per 1m"
             )
         self._size, self._rate, self._per, self._burst = limits
         if rate is not None:
@@ -274,7 +274,8 @@ class Quotas(Persistent):
         _check_name(name)
         if name in self._quotas:
             raise BadArgument(
-                f"{spoken(self.queue.name)} has a quota {name!r} already; set its `size`"
+                f"{spoken(self.queue.name)} has a quota {name!r} already; change its limits, or "
+                "remove it first"
             )
         quota = Quota(self, name)
         quota._set(1 if size is None and rate is None else size, rate, per, burst)

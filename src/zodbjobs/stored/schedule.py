@@ -173,7 +173,7 @@ class Schedule(Persistent):
 
     @property
     def jitter(self) -> timedelta:
-        """Up to so much later than planned, by chance, its jobs are due."""
+        """Each of its jobs is due up to so much later than planned, at random."""
         return timedelta(microseconds=self._jitter)
 
     # How it goes

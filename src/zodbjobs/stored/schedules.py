@@ -52,8 +52,7 @@ class Schedules(Persistent):
         """Make the schedule `name`, and return it; see ISchedules."""
         if name in self._by_name:
             raise BadArgument(
-                f"there is a schedule {name!r} already; change it with "
-                f"get_queues(...).schedules[{name!r}].edit(...), or remove it first"
+                f"there is a schedule {name!r} already; edit that one, or remove it first"
             )
         made = Schedule(name, *what, **options)
         self._add(made, context)

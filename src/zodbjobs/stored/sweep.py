@@ -42,6 +42,10 @@ class Swept(NamedTuple):
     done: int
     set_aside: SetAside | tuple[()] = ()
 
+    def in_words(self) -> str:
+        """The same as a text for people: '19,973 done, 27 set aside'."""
+        return _told(self.done, len(self.set_aside))
+
 
 class Source(Persistent):
     """What is gone through, in a record of its own: that of the job is written for each batch."""

@@ -11,11 +11,11 @@ from zodbjobs.cli import tables
 from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import looked_at
+from zodbjobs.cli.moments import seconds_of
 from zodbjobs.insights import Health, check_health
 from zodbjobs.insights.reading import reading
 from zodbjobs.terminal import one_line, since
 
-_SECONDS = click.FloatRange(0)
 _NUMBER = click.IntRange(0)
 
 _MAX_AGE = defaults.HEARTBEAT_SECONDS * defaults.MISSED_HEARTBEATS
@@ -24,20 +24,29 @@ _MAX_AGE = defaults.HEARTBEAT_SECONDS * defaults.MISSED_HEARTBEATS
 @options.command()
 @options.database
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="Only this; repeatable.")
-@click.option("--worker", metavar="ID", help="Only this worker; the begin of its id.")
+@click.option("--worker", metavar="ID", help="Only this worker; the beginning of its id.")
 @click.option("--here", is_flag=True, help="Only the workers of this machine, or container.")
 @click.option(
     "--min-workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
     help="How many must work.",
 )  # fmt: skip
 @click.option(
-    "--max-age", type=_SECONDS, metavar="SECONDS",
-    help=f"Since a worker's last sign of life; three heartbeats, {_MAX_AGE:g} s, by default.",
+    "--max-age", type=seconds_of, metavar="SPAN",
+    help="A worker works if its last sign of life isn't older: 90s, 5m, 1h; three heartbeats, "
+    f"{_MAX_AGE:g}s, if left out.",
 )  # fmt: skip
-@click.option("--max-wait", type=_SECONDS, metavar="SECONDS", help="Of the oldest due job.")
-@click.option("--max-waiting", type=_NUMBER, metavar="N", help="Jobs of a queue that are due.")
-@click.option("--max-parked", type=_NUMBER, metavar="N", help="Jobs of a queue that are parked.")
-@click.option("--max-late", type=_SECONDS, metavar="SECONDS", help="Of a schedule that is due.")
+@click.option(
+    "--max-wait", type=seconds_of, metavar="SPAN", help="A due job may have waited so long."
+)
+@click.option(
+    "--max-waiting", type=_NUMBER, metavar="N", help="So many due jobs of a queue may wait."
+)
+@click.option(
+    "--max-parked", type=_NUMBER, metavar="N", help="So many jobs of a queue may be parked."
+)
+@click.option(
+    "--max-late", type=seconds_of, metavar="SPAN", help="A schedule may be late by so much."
+)
 @options.json
 def check(
     database: Database,

@@ -24,8 +24,9 @@ def demo_(keep: Path | None, students: int, seconds: float) -> None:
     """Run real jobs on a student portal's database, with live bars.
 
     Makes a FileStorage with student records, starts a worker, and puts in one transaction: a
-    CSV export, the test job, a job that fails, one that starts in 3 seconds, and 2,000 small
-    ones. The status is 1 if anything is not as promised.
+    CSV export, the test job, a job that fails, one that starts in 3 seconds, a sweep over all
+    students, 2,000 small ones, and a schedule that puts one each second. The status is 1 if
+    anything is not as promised.
     """
     from zodbjobs.demo.run import run_demo
 

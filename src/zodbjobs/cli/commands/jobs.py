@@ -37,17 +37,26 @@ from zodbjobs.stored.lifecycle.root import get_queues
 _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
 
 
+def _check_status(ctx: click.Context, option: click.Parameter, word: str | None) -> str | None:
+    """The status, if it is one."""
+    if word is None or word in _STATUS_WORDS:
+        return word
+    if word in OUTCOMES:
+        raise click.BadParameter(f"how a job ended is its outcome; say --outcome {word}")
+    raise click.BadParameter(f"{word!r} is not one of {', '.join(_STATUS_WORDS)}")
+
+
 @options.command()
 @options.database
 @click.option(
     "--status",
-    type=click.Choice(_STATUS_WORDS),
+    callback=_check_status,
     metavar="STATUS",
     help=f"One of {', '.join(_STATUS_WORDS)}.",
 )
-@click.option("--outcome", type=click.Choice(OUTCOMES))
-@click.option("--queue", metavar="NAME")
-@click.option("--callable", metavar="GLOB", help="Such as '*:export_*'.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="How it ended.")
+@click.option("--queue", metavar="NAME", help="Of this queue; '' is the default one.")
+@click.option("--callable", metavar="GLOB", help="That call such, as '*:export_*'.")
 @click.option("--owner", metavar="ID", help="Of this principal.")
 @click.option("--about", metavar="DATABASE/ID", help="About this object.")
 @click.option("--realm", metavar="NAME", help="Of this site.")
@@ -58,7 +67,9 @@ _STATUS_WORDS = [word for word in STATUS_WORDS if word != NEW]
 )
 @click.option("--since", type=moment_of, metavar="TIME", help="Of this time or later.")
 @click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="So many at most."
+)
 @click.option(
     "--tree", "root", metavar="ID", help="One job, with what it waits for and follows it."
 )

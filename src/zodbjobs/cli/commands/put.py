@@ -13,6 +13,7 @@ from zodbjobs.cli.application import Database
 from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.job_parser import delay_of, make_job
+from zodbjobs.cli.moments import seconds_of
 from zodbjobs.insights import (
     JobInfo,
     job_info,
@@ -30,8 +31,14 @@ _PUT_ATTEMPTS = 5
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARG | NAME=VALUE]...")
 @click.option("--queue", default="", metavar="NAME", help="The default queue if left out.")
 @click.option("--priority", type=int, help="From -8 to 7, larger first.")
-@click.option("--in", "delay", type=float, metavar="SECONDS", help="Not before so many seconds.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="End it after so many seconds.")
+@click.option(
+    "--in",
+    "delay",
+    type=seconds_of,
+    metavar="SPAN",
+    help="Not before that: 90s, 5m, 12h, 1d; or seconds.",
+)
+@click.option("--timeout", type=seconds_of, metavar="SPAN", help="End an attempt after so long.")
 @click.option("--quota", "quotas", multiple=True, metavar="NAME", help="A quota; repeatable.")
 @click.option("--unique", metavar="KEY", help="Print the id of a job with that key that waits.")
 @click.option("--owner", metavar="ID", help="Whose job it is: the id of a principal.")

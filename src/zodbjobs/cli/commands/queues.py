@@ -124,7 +124,9 @@ def drain(database: Database, queue: str, reason: str, as_json: bool) -> None:
 @options.database
 @click.option("--by", metavar="WHO", help="What this one did.")
 @click.option("--until", type=moment_of, metavar="TIME", help="Before this time.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="So many at most."
+)
 @options.read_only
 @options.json
 def audit(

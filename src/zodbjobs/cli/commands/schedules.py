@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -15,12 +15,20 @@ from zodbjobs.cli.commands import options
 from zodbjobs.cli.database import opened
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.cli.job_parser import make_job
-from zodbjobs.cli.moments import moment_of, span_of
+from zodbjobs.cli.moments import coming_moment_of, seconds_of, span_of
 from zodbjobs.insights import list_schedules, schedule_details
 from zodbjobs.insights.reading import reading
 from zodbjobs.stored.lifecycle.schedule_options import CATCH_UPS, OVERLAPS
 
 _ACTIONS = ("add", "show", "edit", "pause", "resume", "run", "remove")
+
+
+_Window = timedelta | Literal["any"]
+
+
+def _window_of(text: str) -> _Window:
+    """How old a missed time may be."""
+    return "any" if text == "any" else span_of(text)
 
 
 @options.command(context_settings={"ignore_unknown_options": True})
@@ -33,21 +41,26 @@ _ACTIONS = ("add", "show", "edit", "pause", "resume", "run", "remove")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[MODULE:FUNCTION [ARG]...]")
 @click.option("--cron", metavar="EXPRESSION", help="As '30 2 * * *', or @daily.")
 @click.option("--every", type=span_of, metavar="SPAN", help="As 90s, 5m, 12h or 1d.")
-@click.option("--at", multiple=True, type=moment_of, metavar="TIME", help="Once; repeatable.")
+@click.option(
+    "--at", multiple=True, type=coming_moment_of, metavar="TIME", help="Once; repeatable."
+)
 @click.option("--zone", metavar="ZONE", help="As Europe/Berlin; UTC if left out.")
 @click.option("--queue", metavar="NAME", help="The default queue if left out.")
 @click.option("--catch-up", type=click.Choice(CATCH_UPS), help="Of missed times; latest.")
-@click.option("--window", type=span_of, metavar="SPAN", help="Caught up for so long; 1d.")
+@click.option("--window", type=_window_of, metavar="SPAN|any", help="Caught up for so long; 1d.")
 @click.option("--overlap", type=click.Choice(OVERLAPS), help="While the last one runs; skip.")
-@click.option("--jitter", type=span_of, metavar="SPAN", help="Due by chance so much later.")
-@click.option("--pause-after", "failures", type=int, metavar="N", help="Failures; then pause.")
+@click.option("--jitter", type=span_of, metavar="SPAN", help="Delays each job at random.")
+@click.option(
+    "--pause-after-failures", type=click.IntRange(0), metavar="N",
+    help="Pause after so many in a row; 0, never, if left out.",
+)  # fmt: skip
 @click.option("--priority", type=int, help="From -8 to 7, larger first.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="End a job after so long.")
+@click.option("--timeout", type=seconds_of, metavar="SPAN", help="End an attempt after so long.")
 @click.option("--quota", "quotas", multiple=True, metavar="NAME", help="A quota; repeatable.")
 @click.option("--owner", metavar="ID", help="Whose its jobs are.")
 @click.option("--title", metavar="TEXT", help="What people read of them.")
 @click.option("--realm", metavar="NAME", help="The site that they belong to.")
-@click.option("--reason", metavar="TEXT", help="Why it is paused, for who will ask.")
+@click.option("--reason", metavar="TEXT", help="For pause: why, for who will ask.")
 @options.why
 @options.read_only
 @options.json
@@ -73,8 +86,11 @@ def schedules(
     schedules DATABASE resume|run|remove NAME
 
     An ARG is JSON or text, NAME=VALUE a keyword argument, as in `put`. `edit` changes what is
-    given. `run` puts a job now. Workers follow within a second. Times are shown in UTC; the clock
-    on the wall of --zone is what a cron expression goes by.
+    given. `run` puts a job now. Workers follow within a second.
+
+    A SPAN is 90s, 5m, 12h, 1d, or a number of seconds. A TIME is as ISO 8601, without an offset
+    this machine's, or how long from now: 90m. Times are shown in UTC; the clock on the wall of
+    --zone is what a cron expression goes by.
     """  # noqa: D301 - click knows by a backspace that the lines are to stay
     if action is None:
         with opened(database, read_only=read_only) as db, reading(db) as connection:
@@ -89,6 +105,10 @@ def schedules(
     given = _given(**said)
     if action not in ("add", "edit") and (given or words):
         raise CommandError("a function, times and options are for add and edit")
+    if reason is not None and action != "pause":
+        raise CommandError("--reason is for pause; the reason for the audit trail is --why")
+    if action == "add":
+        _check_new(database, name, words, given)
     change = _change(action, name, words, given, reason, why)
     if change is not None:
         with opened(database) as db:
@@ -105,6 +125,18 @@ def schedules(
         tables.print_json(details.as_json())
     else:
         schedule_tables.print_schedule(details)
+
+
+def _check_new(
+    database: Database, name: str, words: tuple[str, ...], given: dict[str, Any]
+) -> None:
+    """Raise CommandError if it isn't said what a new schedule calls, or when."""
+    if not words:
+        raise CommandError(
+            f"say what it calls: schedules {database} add {name} MODULE:FUNCTION [ARG]..."
+        )
+    if not given.keys() & {"cron", "every", "at"}:
+        raise CommandError("say when: --cron '30 2 * * *', --every 5m, or --at 2026-03-01T12:00")
 
 
 def _change(
@@ -141,11 +173,17 @@ def _given(
     cron: str | None,
     every: timedelta | None,
     at: tuple[datetime, ...],
-    failures: int | None,
+    window: _Window | None,
+    pause_after_failures: int | None,
     quotas: tuple[str, ...],
     **more: Any,
 ) -> dict[str, Any]:
     """The options that were given, as ISchedules.create names them."""
     found = {**more, "cron": cron, "every": every, "at": list(at) or None}
-    found |= {"pause_after_failures": failures, "quota_names": quotas or None}
-    return {name: value for name, value in found.items() if value is not None}
+    found |= {"quota_names": quotas or None}
+    given = {name: value for name, value in found.items() if value is not None}
+    if window is not None:
+        given["window"] = None if window == "any" else window
+    if pause_after_failures is not None:
+        given["pause_after_failures"] = pause_after_failures or None
+    return given
