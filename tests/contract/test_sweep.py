@@ -32,6 +32,7 @@ from zodbjobs import defaults, references
 from zodbjobs.errors import BadArgument, ObjectGone
 from zodbjobs.insights import job_details
 from zodbjobs.interfaces import IProgressable, ISweep
+from zodbjobs.runtime import thread_session
 from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.again import made_again
 from zodbjobs.testing import moving_clock, run_jobs
@@ -1149,3 +1150,18 @@ def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, 
         patience.wait_for(job)
     assert counts(tree) == [1] * NUMBER
     assert (job.outcome, job.attempts) == ("succeeded", 1)
+
+
+def test_no_item_pays_for_results_that_were_committed_just_before(
+    any_db: Any, queue: Any, tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same thread, after a job that left the transaction as it was to the next one."""
+    monkeypatch.setattr(thread_session, "_SNAPSHOT_SECONDS", 3600.0)
+    short = queue.put(zodbjobs.Job(sample.identity, 1))
+    sweep = put(queue, tree)
+    with bench(any_db) as worker:
+        claims = {claim.oid: claim for claim in worker.claim()}
+        worker.runner.run(claims[short._p_oid])
+        worker.runner.flush()
+        worker.runner.run(claims[sweep._p_oid])
+    assert counts(tree) == [1] * NUMBER

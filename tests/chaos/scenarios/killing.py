@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from chaos.stage import Stage, staged
 from chaos.table import Row
 
 WORKERS = 3
+
+#: After so many seconds it says how far it is.
+_SILENCE = 60
 
 _KINDS = {
     read_job: "; jobs that only return something",
@@ -44,12 +48,16 @@ def kill_until_done(
     kills: dict[int, float] = {}
     row.recovered = 0.0
     stage.start_workers(WORKERS)
+    told = time.monotonic()
     while not _wait(stage, random.uniform(0.5, 1.5) * pause, share, kills, row):
         victim = random.choice(stage.workers.alive)
         stage.workers.kill(victim)
         kills[victim.pid] = time.monotonic()
         stage.workers.start()
         meanwhile()
+        if time.monotonic() - told > _SILENCE:
+            told = time.monotonic()
+            print(f"    {stage.finished()} of {len(stage.ids)} jobs have ended", file=sys.stderr)
     number = len(stage.workers.all) - WORKERS
     row.done = f"{WORKERS} workers; {number} times kill -9 of one, every {pause} s"
     stage.wait(lambda now: not now.pids() & set(kills), "no record of the dead is left")

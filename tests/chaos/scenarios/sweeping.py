@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from BTrees.LOBTree import LOBTree
-from ZODB.utils import u64
+from ZODB.utils import p64, u64
 
 import zodbjobs
 from chaos import work
@@ -31,6 +31,8 @@ def run(row: Row, folder: Path, *, sets: int, items: int, pause: float) -> None:
         row.done += f"; sweeps over {items:,} items each, and jobs in steps"
         with stage.db.transaction() as connection:
             row.faults += _faults(connection.root()["swept"])
+            jobs = [connection.get(p64(int(each))) for each in stage.ids]
+            row.faults += _blamed(jobs)
 
 
 def _put(stage: Stage, number: int, items: int) -> None:
@@ -62,3 +64,9 @@ def _faults(trees: Any) -> list[str]:
         )
         faults += [f"{n} items of tree {number} are counted {c} times" for c, n in wrong.items()]
     return faults
+
+
+def _blamed(jobs: list[Any]) -> list[str]:
+    """What was set aside though it is no item that raises."""
+    asides = [aside for job in jobs for aside in getattr(job, "set_aside", ())]
+    return sorted({repr(each) for each in asides if "is bad" not in str(each.failure)})
