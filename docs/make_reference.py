@@ -33,6 +33,7 @@ _MODULES = (
     *("local", "context", "references", "events", "cleanup", "testing", "insights", "operations"),
     *(
         "operations.deeds",
+        "operations.agent_deeds",
         "operations.schedule_deeds",
         "redaction",
         "load_guard",
@@ -60,6 +61,8 @@ def reference() -> str:
         "sweep",
         "operations",
         "operations.deeds",
+        "operations.agent_deeds",
+        "operations.schedule_deeds",
         "redaction",
         "load_guard",
         "metrics",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sample
+import together_jobs
 import transaction
 from persistent import Persistent
 from ZODB.POSException import ConflictError
@@ -153,6 +154,12 @@ def spoil(item: Item) -> None:
     touch(item)
     if item.number == 53:
         item.extra = sample.Unpicklable()  # type: ignore[attr-defined]
+
+
+def exit_when_stored(item: Item) -> None:
+    touch(item)
+    if item.number == 53:
+        item.extra = together_jobs.Exits()  # type: ignore[attr-defined]
 
 
 def snooze_once(item: Item) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from typing import Any
 
 from zodbjobs import local
 
@@ -30,3 +32,23 @@ def fail_with_markup() -> None:
 def leave_a_file() -> None:
     """Leave a table."""
     local.attach("data.csv", b"matric\n", "text/csv")
+
+
+def remind(student: Any) -> None:
+    """What a sweep calls; raises for every tenth."""
+    if student.matric.endswith("0"):
+        raise LookupError(f"{student.name} has left no address")
+
+
+def remind_slowly(student: Any) -> None:
+    """What a sweep calls that takes as long as the portal is told to."""
+    from portal.pace import take_time
+
+    take_time()
+
+
+def never_end() -> None:
+    """Run until it is cancelled, or the worker is gone."""
+    while True:
+        local.check()
+        time.sleep(0.05)

@@ -173,6 +173,10 @@ def wait() -> str:
     return "waited"
 
 
+def wait_with(value: object) -> None:
+    assert gate.wait(60)
+
+
 def deposit_and_wait(account: Account, amount: int) -> int:
     balance = account.deposit(amount)
     assert gate.wait(60)

@@ -91,6 +91,15 @@ def refuse(counter: Counter, name: object = None) -> None:
 
 
 @zodbjobs.transactional
+def retry(job_id: str) -> None:
+    """Put another job in again."""
+    queue = local.get_queue()
+    job = queue.get(job_id)
+    assert job is not None
+    queue.retry(job)
+
+
+@zodbjobs.transactional
 def meet(counter: Counter, name: object = None) -> int:
     """Add one, and do what the test says."""
     called.append(name)
@@ -147,6 +156,20 @@ def spoil(counter: Counter) -> None:
     """Leave what can't be stored."""
     counter.add()
     counter.spoilt = threading.Lock()  # type: ignore[attr-defined]
+
+
+class Exits(Persistent):
+    """It can't be stored, and says so in a way that ends a thread."""
+
+    def __getstate__(self) -> object:
+        raise SystemExit("no")
+
+
+@zodbjobs.transactional
+def exit_when_stored(counter: Counter) -> None:
+    """Leave that."""
+    counter.add()
+    counter.exits = Exits()  # type: ignore[attr-defined]
 
 
 @zodbjobs.transactional

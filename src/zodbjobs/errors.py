@@ -69,7 +69,7 @@ class Overloaded(ZodbjobsError):
 
 
 class MissingCode(ZodbjobsError, LookupError):
-    """The code that a job calls isn't there in this process."""
+    """The code that a job calls, or the zone of a schedule, isn't there in this process."""
 
 
 class Draining(ZodbjobsError):
@@ -145,8 +145,8 @@ class Cancelled(ZodbjobsError):
 
 
 class GivenBack(ZodbjobsError):
-    """The job ends at a checkpoint, as its worker stops or it is paused, and goes on from its
-    cursor later; raised by ``local.checkpoint``, which a job lets pass.
+    """The job ends at a checkpoint, as its worker stops, its agent was removed or it is paused,
+    and goes on from its cursor later; raised by ``local.checkpoint``, which a job lets pass.
     """
 
 

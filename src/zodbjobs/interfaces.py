@@ -505,6 +505,7 @@ class ISchedule(Interface):
 
     name = Attribute("Its name (str).")
     job = Attribute("The IJob, NEW, of which copies are put. It may be changed while it is NEW.")
+    realm = Attribute("That of its jobs (str), or None; told also where their code is missing.")
     when = Attribute("As it was written (str): '30 2 * * *', 'every 0:05:00', 'at 2 moments'.")
     words = Attribute("The same in English words.")
     zone = Attribute("Name of the zone whose clock a cron expression goes by (str).")

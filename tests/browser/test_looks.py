@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
+import portal_jobs
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from patience import until, wait_for
 from playwright.sync_api import Browser, Page, expect
 from portal_site import ROOT, Portal, User
 
+import zodbjobs
+from zodbjobs import clock
+from zodbjobs.stored.conflicts import Conflicts
+from zodbjobs.stored.lifecycle.fights import Fight, Key
 from zodbjobs.web.static_files import static_files
 
 PICTURES = ROOT / "build" / "screenshots"
@@ -61,6 +68,13 @@ PAGES: dict[str, tuple[str | None, str]] = {
     "queue": ("mia", "/jobs/queues/-"),
     "workers": ("mia", "/jobs/workers"),
     "parked": ("mia", "/jobs/parked"),
+    "schedules": ("mia", "/jobs/schedules"),
+    "schedule": ("mia", "/jobs/schedules/weekly"),
+    "schedule-paused": ("mia", "/jobs/schedules/often"),
+    "conflicts": ("mia", "/jobs/conflicts"),
+    "sweep-running": ("ada", "/jobs/{sweep}"),
+    "sweep-set-aside": ("ada", "/jobs/{swept}"),
+    "operator-sweep": ("mia", "/jobs/{parts}"),
     "audit": ("mia", "/jobs/audit"),
 }
 
@@ -80,17 +94,86 @@ def world(chromium: Browser, portal: Portal) -> dict[str, str]:
     ada.page.click("#zj-cancel")
     ada.page.click("main button.zj-danger")
     expect(ada.state).to_have_text("cancelled")
+    make_schedules(portal)
+    make_conflicts(portal)
+    ids["swept"] = sweep(portal, portal_jobs.remind)
+    ids["parts"] = sweep(portal, portal_jobs.remind, parallel=2)
+    ids["sweep"] = sweep(portal, portal_jobs.remind_slowly, seconds=0.1)
+    until(lambda: portal.ask(ids["parts"], lambda job: job.outcome))
+    until(lambda: portal.ask(ids["sweep"], lambda job: job.done))
     ids["running"] = ada.start("engineering", "export", "Civil", "200")
     ada.sees_more_than(1)
     portal.take(10_000)
     # More than there are threads, so that one waits.
-    more = [ada.start("engineering", "export", "Civil", level) for level in ("300", "400")]
+    more = [ada.start("engineering", "export", "Civil", "300")]
     more.append(User(portal, chromium.new_context()).log_in("mia").start("law", "report"))
     ids["waiting"] = ada.start("engineering", "export", "Chemical")
     ada.go("/engineering")
     ids["about"] = str(ada.page.get_attribute("text=Jobs about this faculty", "href"))
     context.close()
     return ids
+
+
+def make_schedules(portal: Portal) -> None:
+    """One that has run and failed, one that is paused and has left times out, one that is over."""
+    with portal.reading() as connection:
+        schedules = zodbjobs.get_queues(connection).schedules
+        weekly = schedules.create(
+            "weekly",
+            "30 2 * * mon",
+            portal_jobs.leave_a_file,
+            zone="Africa/Lagos",
+            title="The students of the week",
+            owner="portal.mia",
+            jitter=timedelta(minutes=10),
+            pause_after_failures=3,
+        )
+        weekly.run()
+        weekly.edit(portal_jobs.fail_with_markup)
+        failing = weekly.run()
+        schedules.create("often", portal_jobs.never_end, every=timedelta(seconds=1))
+        schedules.create("once", portal_jobs.leave_a_file, at=[clock.to_datetime(clock.now())])
+        connection.transaction_manager.commit()
+        wait_for(failing)
+
+    def has_left_out() -> bool:
+        with portal.reading() as connection:
+            often = zodbjobs.get_queues(connection).schedules["often"]
+            if often.left_out:
+                often.pause("the ledger is being audited", by="portal.mia")
+                zodbjobs.get_queue(connection).get(often.runs[0].job_id).cancel()
+            return bool(often.left_out)
+
+    until(has_left_out)
+
+
+def make_conflicts(portal: Portal) -> None:
+    """What two jobs fought over, and one with who doesn't say."""
+    now = clock.now()
+    cart = Key("shop.checkout:pay", "shop.model.Cart", b"\0" * 7 + b"\7")
+    tree = Key("shop.stock:count", "BTrees.OOBTree.OOBucket")
+    with portal.reading() as connection:
+        queues = zodbjobs.get_queues(connection)
+        queues.conflicts = Conflicts()
+        queues.conflicts.add(
+            {
+                cart: Fight(1200, 90_000_000, now, now, (("/shop/<cart>", 3), ("", 1))),
+                tree: Fight(3, 200_000, now, now, (("shop.stock:order", 3),)),
+            },
+            now,
+        )
+
+
+def sweep(portal: Portal, each: Callable[[Any], None], **said: Any) -> str:
+    """Put a sweep of Ada's over some students."""
+    with portal.reading() as connection:
+        faculty = connection.root()["Application"]["portal"]["engineering"]
+        students = list(faculty.values())[:30]
+        job = zodbjobs.Sweep(students, each, **said)
+        labels = {"owner": "portal.ada", "realm": "/portal", "about": faculty}
+        zodbjobs.get_queue(connection).put(job, context=False, title="Reminders", **labels)
+        connection.transaction_manager.commit()
+        return zodbjobs.get_job_id(job)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from chaos.scenarios import (
     outage,
     pausing,
     producing,
+    rating,
     releases,
     rescuing,
     suicide,
@@ -85,6 +86,13 @@ PLAYS: list[Play] = [
     ),
     *_on(BOTH, "outage", outage.run, {"blows": 40, "seconds": 4}, {"blows": 4, "seconds": 1}),
     *_on(BOTH, "pausing", pausing.run, {"rounds": 20, "beat": 0.5}, {"rounds": 2, "beat": 0.3}),
+    *_on(
+        BOTH,
+        "rating",
+        rating.run,
+        {"jobs": 3_000, "rate": 100, "seconds": 5.0, "pause": 1.0},
+        {"jobs": 60, "rate": 20, "seconds": 2.0, "pause": 1.0},
+    ),
     *_on(BOTH, "rescuing", rescuing.run, {"rounds": 10, "held": 350}, {"rounds": 1, "held": 120}),
     *_on(
         BOTH,

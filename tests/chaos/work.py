@@ -107,6 +107,17 @@ def outcomes_of(*jobs: zodbjobs.Job) -> str:
     return ", ".join(str(job.outcome) for job in jobs)
 
 
+def run_noted(counter: Length, ledger: Ledger, number: int, file: str) -> str:
+    """First of all leave a line with the moment, by the clock of the machine."""
+    line = f"{time.monotonic_ns()}\n".encode()
+    lines = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(lines, line)
+    finally:
+        os.close(lines)
+    return run(counter, ledger, number)
+
+
 def hang_once(counter: Length, ledger: Ledger, number: int, folder: str) -> str:
     """The first time, say so and wait for leave to go on, with all written but the end."""
     result = run(counter, ledger, number)

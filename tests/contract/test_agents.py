@@ -559,6 +559,23 @@ def test_an_agent_is_removed_while_it_works(any_db: Any, queue: Any) -> None:
         assert (runs.outcome, runs.interruptions) == ("succeeded", 0)
 
 
+def test_a_sweep_of_a_removed_agent_goes_on_elsewhere(any_db: Any, queue: Any) -> None:
+    """It is given back at its next checkpoint, as when its worker stops."""
+    mail = queue.parent.create("mail")
+    job = mail.put(zodbjobs.Sweep([1, 2, 3], sample.wait_with, seconds=1e-6))
+    transaction.commit()
+    with zodbjobs.Worker(any_db, agents=[Agent("", 1), Agent("mail", 1)]) as worker:
+        patience.until(lambda: transaction.begin() and job.status == "active")
+        operations.remove_agent(any_db, worker.id, "mail")
+        sample.gate.set()
+        patience.until(lambda: transaction.begin() and job.status == "pending")
+        assert (job.done, job.attempts, job.interruptions) == (1, 0, 0)
+        operations.add_agent(any_db, worker.id, "mail", 1)
+        patience.wait_for(job)
+    transaction.begin()
+    assert (job.result.done, job.attempts) == (3, 1)
+
+
 def test_what_a_removed_agent_has_claimed_is_given_back(any_db: Any, queue: Any) -> None:
     """Also if that conflicts at first."""
     mail = queue.parent.create("mail")

@@ -388,20 +388,25 @@ def test_a_retry_by_hand_goes_on(any_db: Any, queue: Any, accounts: Any) -> None
     assert job.outcome == "succeeded"
 
 
-def doomed_run(db: Any, number: int) -> Bench:
-    """A worker that dies before the checkpoint of an item."""
-    worker = make_doomed(db)
-    mine, transaction.manager.manager = transaction.manager.manager, worker.manager
+def die_in(worker: Bench, claim: Any, number: int) -> None:
+    """Die in a job, before the checkpoint of an item."""
 
     def end() -> None:
         raise KeyboardInterrupt
 
+    mine, transaction.manager.manager = transaction.manager.manager, worker.manager
     at(number, end)
-    (claim,) = worker.claim()
     with pytest.raises(KeyboardInterrupt):
         worker.runner.run(claim)
     transaction.manager.manager = mine
     die(worker)
+
+
+def doomed_run(db: Any, number: int) -> Bench:
+    """A worker that dies before the checkpoint of an item."""
+    worker = make_doomed(db)
+    (claim,) = worker.claim()
+    die_in(worker, claim, number)
     return worker
 
 
@@ -422,6 +427,34 @@ def test_interruptions_count_since_the_last_one(
     assert balances(accounts) == [1] * number
     assert (job.outcome, job.attempts) == ("succeeded", 1)
     assert job.interruptions <= 1
+
+
+@pytest.mark.parametrize("quotas", [(), ("few",)])
+def test_one_that_ends_its_process_again_and_again_takes_no_other_along(
+    any_db: Any, connection: Any, queue: Any, quotas: tuple[str, ...]
+) -> None:
+    """It gets on, and so is never given up; those that it meets would be, at their tenth time."""
+    number = 20
+    accounts = connection.root()["accounts"] = [sample.Account() for _ in range(number)]
+    queue.quotas.create("few", size=5)
+    other = queue.put(zodbjobs.Job(sample.identity, 1))
+    transaction.commit()
+    job = put(queue, accounts, quota_names=quotas)
+    for step in range(1, number):
+        worker = make_doomed(any_db)
+        claims = [claim for claim in worker.claim() if claim.oid == job._p_oid]
+        if not claims:
+            break  # the other one has this worker for itself
+        die_in(worker, claims[0], step)
+    transaction.begin()
+    assert (other.outcome, other.interruptions) == (None, 5)
+    die(worker)
+    large_jobs.before = large_jobs.nothing
+    while run_jobs(any_db):
+        pass
+    transaction.begin()
+    assert balances(accounts) == [1] * number
+    assert (job.outcome, other.outcome) == ("succeeded", "succeeded")
 
 
 def test_one_that_never_gets_on_is_given_up(any_db: Any, queue: Any, accounts: Any) -> None:

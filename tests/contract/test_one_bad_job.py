@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sample
+import together_jobs
 import transaction
 from bench import bench, die, make_doomed
 from patience import wait_for
@@ -104,6 +105,23 @@ def test_a_job_that_exits_as_it_is_loaded_takes_no_other_along(
     assert "a runner thread fails" not in caplog.text
     monkeypatch.undo()
     assert jobs[1].parked is not None
+
+
+def test_one_of_which_the_effects_exit_as_they_are_stored_fails(
+    any_db: Any, queue: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its commit would end the thread, and the job be begun again, for ever."""
+    counters = queue._p_jar.root()["counters"] = [together_jobs.Counter() for _ in range(3)]
+    deeds = [together_jobs.count, together_jobs.exit_when_stored, together_jobs.count]
+    calls = [zodbjobs.Job(*each) for each in zip(deeds, counters, strict=True)]
+    jobs = queue.put_many(calls, transactional=False)
+    transaction.commit()
+    with zodbjobs.Worker(any_db, threads=1):
+        wait_for(jobs)
+    assert [job.outcome for job in jobs] == ["succeeded", "failed", "succeeded"]
+    assert [counter.value for counter in counters] == [1, 0, 1]
+    assert "SystemExit" in str(jobs[1].failure)
+    assert "the job is begun again" not in caplog.text
 
 
 def make_unstorable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ import zodbjobs
 from zodbjobs import context
 from zodbjobs.context import registry
 from zodbjobs.errors import BadArgument, BadStatus, ContextGone, MissingCode
+from zodbjobs.operations import deeds
 from zodbjobs.testing import run_jobs
 
 
@@ -230,6 +231,31 @@ def test_a_job_that_is_put_once_more_has_that_of_then(db: Any, queue: Any, site:
     with hooks.site(site):
         queue.put(job)
     assert job.context == {"site": site}
+
+
+def test_what_is_retried_has_that_of_its_put(db: Any, queue: Any, site: Folder) -> None:
+    with hooks.site(site):
+        job = queue.put(sample.fail)
+    run(db)
+    queue.retry(job)
+    assert job.context == {"site": site}
+
+
+def test_a_new_job_of_the_same_call_has_that_of_who_puts_it(
+    db: Any, queue: Any, site: Folder, principals: PrincipalRegistry
+) -> None:
+    """Also if one was set: nobody calls anything in another's name."""
+    with hooks.site(site), interaction(principals.getPrincipal("ada")):
+        captured = queue.put(zodbjobs.Job(jobs.look, None))
+    given = zodbjobs.Job(jobs.look, None)
+    given.context = {"interaction": ("ada",)}
+    queue.put(given)
+    run(db)
+    assert [each.result["principals"] for each in (captured, given)] == [["ada"]] * 2
+    with interaction(principals.getPrincipal("bola")):
+        again = [deeds.put_again(queue, each.id, by="bola") for each in (captured, given)]
+    run(db)
+    assert [each.result for each in again] == [{"site": None, "principals": ["bola"]}] * 2
 
 
 # Pairs of applications

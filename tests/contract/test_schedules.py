@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import zoneinfo
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import patience
 import pytest
@@ -16,13 +18,15 @@ from bench import bench
 from BTrees.LOBTree import LOBTree
 from meanwhile import committed
 from transaction.interfaces import TransientError
+from ZODB.Connection import resetCaches
 
 import zodbjobs
 import zodbjobs.clock
-from zodbjobs import context, insights
+from zodbjobs import context, insights, operations
 from zodbjobs.errors import (
     BadArgument,
     BadStatus,
+    MissingCode,
     UnknownQueue,
     UnknownQuota,
     UnknownSchedule,
@@ -32,6 +36,7 @@ from zodbjobs.runtime.assembly import Options, Parts
 from zodbjobs.runtime.tasks.schedules import FireSchedules
 from zodbjobs.stored.lifecycle import firing
 from zodbjobs.testing import moving_clock, run_jobs
+from zodbjobs.times import zones
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -341,6 +346,12 @@ def test_run_now(any_db: Any, schedules: Any, clock: Any) -> None:
     assert made.next == at(13)
 
 
+def test_run_now_is_now_whatever_the_jitter(any_db: Any, schedules: Any, clock: Any) -> None:
+    made = schedules.create("spread", "@hourly", planned, jitter=timedelta(days=30))
+    assert made.run().status == "pending"
+    assert run(any_db) == [("spread", START)]
+
+
 def test_it_is_edited(any_db: Any, schedules: Any, clock: Any) -> None:
     made = schedules.create("hourly", "@hourly", planned, owner="bob", priority=2)
     made.edit("@daily", zone="Asia/Kathmandu")
@@ -504,6 +515,23 @@ def test_a_clock_that_was_far_ahead_is_made_good(
     assert run(any_db) == [("hourly", at(14))]
 
 
+def test_a_clock_that_no_key_can_tell_fires_nothing(
+    any_db: Any, schedules: Any, clock: Any
+) -> None:
+    """What it fired would have no next time."""
+    schedules.create("hourly", "@hourly", planned)
+    transaction.commit()
+    for year in (2200, 9999):
+        clock.set(datetime(year, 12, 31, 23, 59, tzinfo=UTC))
+        now = zodbjobs.clock.now()
+        assert schedules.first_due_after(now) is None
+        assert list(schedules.due_until(now)) == []
+        assert insights.schedule_lateness(schedules) == timedelta(0)
+        assert fire(any_db) == 0
+    clock.set(at(13))
+    assert run(any_db) == [("hourly", at(13))]
+
+
 def test_an_undone_firing_is_fired_again(db: Any, clock: Any) -> None:
     with db.transaction() as connection:
         made = zodbjobs.get_queues(connection).schedules.create("hourly", "@hourly", planned)
@@ -650,6 +678,158 @@ def test_one_whose_code_is_missing_is_left_to_others_for_a_while(
             pass
     transaction.begin()
     assert "is missing in this process" in bad.paused
+
+
+def test_code_that_was_missing_for_one_time_is_waited_for_at_the_next_one(
+    any_db: Any, schedules: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old release sees each of its times first, and a new one, which has the code, fires it."""
+    bad = schedules.create("bad", "@hourly", zodbjobs.Job(sample.note, sample.Brittle()))
+    transaction.commit()
+    with worker_that_fires(any_db) as old:
+        for fired in range(3):
+            clock.advance(3600)
+            with monkeypatch.context() as patch:
+                patch.setattr(sample, "brittle", ImportError)
+                any_db.cacheMinimize()
+                old._session.stored._p_jar.cacheMinimize()
+                while old.tick():
+                    pass
+            transaction.begin()
+            assert (bad.paused, bad.fired) == (None, fired)
+            assert len(run(any_db)) == 1
+
+
+@contextlib.contextmanager
+def without_code(db: Any, how: str) -> Any:
+    """A time in which the code of the jobs of `special` is missing."""
+    transaction.abort()
+    with pytest.MonkeyPatch.context() as patch:
+        if how == "class":
+            patch.delattr(sample, "SpecialJob")
+        else:
+            patch.setattr(sample, "brittle", SystemExit)
+        resetCaches()
+        db.cacheMinimize()
+        yield
+    resetCaches()
+    transaction.begin()
+
+
+def special(schedules: Any, how: str, **options: Any) -> Any:
+    """A schedule whose job and last run can't be loaded without their code."""
+    job = zodbjobs.Job(sample.note, sample.Brittle())
+    if how == "class":
+        job = sample.SpecialJob(sample.note, 1)
+    made = schedules.create("special", "@hourly", job, owner="bob", realm="/bank", **options)
+    made.run()
+    transaction.commit()
+    return made
+
+
+@pytest.mark.parametrize("how", ["class", "argument"])
+def test_one_whose_code_is_missing_is_shown_and_changed(
+    any_db: Any, schedules: Any, clock: Any, how: str
+) -> None:
+    special(schedules, how)
+    with without_code(any_db, how):
+        with any_db.transaction() as connection:
+            (found,) = insights.list_schedules(connection, realm="/bank")
+            shown = insights.schedule_details(connection, "special")
+        assert (found.calls, found.owner, found.realm) == ("sample:note", "bob", "/bank")
+        assert found.unreadable is not None
+        assert "process" in found.unreadable
+        assert len(shown.upcoming) == 10
+        operations.pause_schedule(any_db, "special", "its code is gone", by="ada")
+        operations.resume_schedule(any_db, "special")
+        operations.edit_schedule(any_db, "special", "@daily")
+        with pytest.raises(MissingCode, match="'special' can't put its job"):
+            operations.run_schedule(any_db, "special")
+        with pytest.raises(MissingCode, match="'special' can't be changed here"):
+            operations.edit_schedule(any_db, "special", priority=1)
+        mended = operations.edit_schedule(any_db, "special", sample.nothing)
+        assert (mended.unreadable, mended.owner, mended.realm) == (None, "bob", "/bank")
+        operations.run_schedule(any_db, "special")
+        with any_db.transaction() as connection:
+            trail = insights.list_audit(connection, realm="/bank")
+        assert sorted(each.action for each in trail) == [
+            *("edit schedule", "edit schedule", "pause schedule", "resume schedule"),
+            "run schedule",
+        ]
+        operations.remove_schedule(any_db, "special")
+
+
+@pytest.mark.parametrize("how", ["class", "argument"])
+@pytest.mark.parametrize(("overlap", "number"), [("skip", 0), ("allow", 1)])
+def test_a_last_job_that_can_not_be_loaded_counts_as_what_it_is(
+    any_db: Any, schedules: Any, clock: Any, how: str, overlap: str, number: int
+) -> None:
+    """Its schedule calls something else by now, and no code is needed to tell how a job ended."""
+    special(schedules, how, overlap=overlap).edit(sample.nothing)
+    transaction.commit()
+    with without_code(any_db, how):
+        clock.set(at(13))
+        assert fire(any_db) == number
+    run(any_db)
+    with without_code(any_db, how):
+        clock.set(at(14))
+        assert fire(any_db) == 1
+    made = schedules["special"]
+    assert [each.outcome for each in made.runs][-1] == (
+        None if overlap == "allow" else "succeeded"
+    )
+
+
+@pytest.mark.parametrize("how", ["class", "argument"])
+@pytest.mark.parametrize("overlap", ["cancel", "queue"])
+def test_one_whose_last_job_can_not_be_told_of_it_here_is_left_to_others(
+    any_db: Any, schedules: Any, clock: Any, how: str, overlap: str
+) -> None:
+    made = special(schedules, how, overlap=overlap)
+    made.edit(sample.nothing)
+    transaction.commit()
+    with worker_that_fires(any_db) as task:
+        with without_code(any_db, how):
+            clock.advance(3600)
+            while task.tick():
+                pass
+        assert (made.paused, made.next) == (None, at(13))
+
+
+def test_one_whose_zone_is_missing(
+    any_db: Any, schedules: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may have an older tzdata than that which made the schedule."""
+    made = schedules.create("early", "30 13 * * *", planned, zone="Africa/Lagos")
+    schedules.create("other", "@hourly", planned)
+    transaction.commit()
+
+    def lacking(name: str) -> ZoneInfo:
+        if name == "Africa/Lagos":
+            raise ZoneInfoNotFoundError(name)
+        return ZoneInfo(name)
+
+    with monkeypatch.context() as patch, worker_that_fires(any_db) as task:
+        patch.setattr(zones, "zoneinfo", SimpleNamespace(**vars(zoneinfo)))
+        patch.setattr(zones.zoneinfo, "ZoneInfo", lacking)
+        zones.zone.cache_clear()
+        clock.advance(3600)
+        while task.tick():
+            pass
+        transaction.begin()
+        assert (made.paused, made.next, schedules["other"].fired) == (None, at(12, 30), 1)
+        shown = insights.schedule_details(schedules, "early")
+        assert shown.upcoming == ()
+        assert shown.unreadable is not None
+        assert "'Africa/Lagos' is missing in this process: install" in shown.unreadable
+        made.pause("nobody has its zone")
+        with pytest.raises(MissingCode, match="give the schedule another zone"):
+            made.resume()
+        transaction.abort()
+        made.edit(zone="Europe/Berlin")
+        assert made.next is not None
+        transaction.abort()
+    zones.zone.cache_clear()
 
 
 @contextlib.contextmanager

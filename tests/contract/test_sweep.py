@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import large_jobs
+import patience
 import pytest
 import sample
 import transaction
@@ -215,6 +218,11 @@ def test_it_fails_after_so_many(any_db: Any, queue: Any, tree: Any) -> None:
     assert (job.outcome, job.failure.type) == ("failed", "zodbjobs.errors.SweepFailed")
     assert [aside.item.number for aside in job.set_aside] == [10, 20]
     assert job.failure.cause.message == "item 21 is bad"
+    assert job.failure.message == (
+        f"job {job.id} (large_jobs:touch) of the default queue has set aside as many items as it "
+        "may (2); see its set_aside, mend what fails, and retry it, or make one that may have "
+        "more (most=)"
+    )
     large_jobs.bad.clear()
     queue.retry(job)
     transaction.commit()
@@ -504,6 +512,9 @@ def test_a_retry_of_the_whole_goes_on(any_db: Any, queue: Any, tree: Any) -> Non
     run_jobs(any_db)
     transaction.begin()
     assert job.outcome == "failed"
+    why = job.failure.message
+    assert " (large_jobs:touch) of the default queue, a part of a sweep, is failed" in why
+    assert "retry the sweep" in why
     large_jobs.bad.clear()
     queue.retry(job)
     transaction.commit()
@@ -552,15 +563,19 @@ def test_arguments_are_rolled_back_too(any_db: Any, queue: Any, tree: Any) -> No
     assert large_jobs.met == [1, 2, 3, 1, 2, 3, 3]
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("deed", "message"), [("spoil", "not to be pickled"), ("exit_when_stored", "SystemExit")]
+)
 def test_what_can_not_be_committed_is_found_by_halving(
-    any_db: Any, queue: Any, tree: Any, clock: Any
+    any_db: Any, queue: Any, tree: Any, deed: str, message: str
 ) -> None:
-    job = put(queue, tree, large_jobs.spoil)
+    job = put(queue, tree, getattr(large_jobs, deed))
     run_jobs(any_db)
     assert counts(tree) == [int(n != 53) for n in range(NUMBER)]
     (aside,) = job.result.set_aside
     assert aside.item.number == 53
-    assert "not to be pickled" in aside.failure.message
+    assert message in aside.failure.message
 
 
 @pytest.mark.usefixtures("clock")
@@ -855,6 +870,38 @@ def test_a_list_of_what_is_referred_to(any_db: Any, queue: Any, tree: Any, paral
         zodbjobs.references.unregister("placed")
 
 
+def test_a_kind_of_reference_that_is_missing_parks_it(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    """That is the fault of no item; what was done before stays, and a retry goes on there."""
+
+    def know() -> None:
+        references.register(
+            "there", large_jobs.is_placed, lambda one: (one.item, "here"), large_jobs.Placed
+        )
+
+    def forget() -> None:
+        references.unregister("there")
+
+    know()
+    try:
+        placed = [large_jobs.Placed(item, "") for item in tree.values()]
+        job = put(queue, placed, large_jobs.touch_it)
+        at(21, forget, clock)
+        run_jobs(any_db)
+        assert counts(tree) == [int(n < 20) for n in range(NUMBER)]
+        assert (job.status, job.done, job.set_aside) == ("pending", 20, ())
+        assert "refers to objects in a way (there)" in job.parked
+        know()
+        queue.retry(job)
+        transaction.commit()
+        run_jobs(any_db)
+    finally:
+        forget()
+    assert counts(tree) == [1] * NUMBER
+    assert job.result == (NUMBER, ())
+
+
 @pytest.mark.parametrize("parallel", [1, 3])
 def test_nothing_at_all(any_db: Any, queue: Any, parallel: int) -> None:
     job = put(queue, zodbjobs.sweep.chain(), parallel=parallel)
@@ -873,6 +920,41 @@ def test_a_file_in_another_encoding(any_db: Any, connection: Any, queue: Any) ->
     assert (job.outcome, job.done) == ("failed", 4)
     assert "isn't in 'utf-8'" in job.failure.message
     assert "give Csv its encoding" in job.failure.message
+
+
+@on_storages_with_blobs
+def test_a_mark_of_the_byte_order(any_db: Any, connection: Any, queue: Any) -> None:
+    """Whichever way one says that it is there."""
+    blob = csv_blob(connection, "\ufeffn\né\n".encode())
+    for encoding in ("utf-8", "utf-8-sig", "UTF_8_SIG"):
+        put(queue, zodbjobs.sweep.Csv(blob, encoding), large_jobs.note)
+    run_jobs(any_db)
+    assert large_jobs.met == [{"n": "é"}] * 3
+
+
+@on_storages_with_blobs
+def test_a_dialect_of_csv(any_db: Any, connection: Any, queue: Any) -> None:
+    """A Sniffer makes a class of no module, and the name of another is known to a process."""
+    text = "a;'b;c'\n1;'2;3'\n"
+    blob = csv_blob(connection, text.encode())
+    csv.register_dialect("house", delimiter=";", quotechar="'")
+    for dialect in (csv.Sniffer().sniff(text), "house"):
+        put(queue, zodbjobs.sweep.Csv(blob, dialect=dialect), large_jobs.note)
+    csv.unregister_dialect("house")
+    run_jobs(any_db)
+    assert large_jobs.met == [{"a": "1", "b;c": "2;3"}] * 2
+
+
+@on_storages_with_blobs
+@pytest.mark.usefixtures("clock")
+def test_a_row_that_csv_refuses(any_db: Any, connection: Any, queue: Any) -> None:
+    blob = csv_blob(connection, b"n\n" + b"1\n" * 4 + b"x" * 200_000 + b"\n")
+    job = put(queue, blob, large_jobs.note)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (job.outcome, job.done) == ("failed", 4)
+    assert "the row after byte 10 of the CSV file can't be read (field" in job.failure.message
+    assert "csv.field_size_limit()" in job.failure.message
 
 
 def test_a_throttle_that_is_missing_parks_it(
@@ -979,3 +1061,49 @@ def test_parts_have_what_was_said_of_the_whole(
     run_jobs(any_db)
     expected = (5, None if limit is None else timedelta(seconds=limit), 3, "bob", "/shop")
     assert set(large_jobs.met) == {expected}
+
+
+def test_what_its_thread_did_before_is_not_taken_for_its_own(
+    any_db: Any, queue: Any, tree: Any
+) -> None:
+    """The thread claims in the same session, after it has begun the transaction of the next job:
+    that one was over then, and an item was set aside for having ended it.
+    """
+    job = put(queue, tree)
+    with bench(any_db) as worker:
+        (claim,) = worker.claim()
+        assert worker.runner.load_ahead([claim]) == 1
+        with worker.runner.thread_session.session.manager:
+            pass
+        worker.runner.run(claim)
+    transaction.begin()
+    assert (job.outcome, job.set_aside) == ("succeeded", ())
+    assert counts(tree) == [1] * NUMBER
+
+
+def test_a_worker_that_stops_leaves_it_to_the_next_one(any_db: Any, queue: Any, tree: Any) -> None:
+    """In threads, while a batch is under way."""
+    job = put(queue, tree, seconds=1e-9)
+    stopping = threading.Event()
+
+    def wait(number: int) -> None:
+        if number == 30:
+            reached.set()
+            assert stopping.wait(patience.PATIENCE)
+
+    reached = threading.Event()
+    large_jobs.before = wait
+    with zodbjobs.Worker(any_db) as worker:
+        assert reached.wait(patience.PATIENCE)
+        stop = threading.Thread(target=worker.stop)
+        stop.start()
+        patience.until(worker._stopping.is_set)
+        stopping.set()
+        stop.join()
+    transaction.begin()
+    assert counts(tree) == [int(n < 31) for n in range(NUMBER)]
+    assert (job.status, job.attempts, job.interruptions) == ("pending", 0, 0)
+    with zodbjobs.Worker(any_db):
+        patience.wait_for(job)
+    assert counts(tree) == [1] * NUMBER
+    assert (job.outcome, job.attempts) == ("succeeded", 1)

@@ -203,15 +203,18 @@ def test_one_alone_conflicts_as_any_other(
     assert values(any_db)[0] == 1
 
 
+@pytest.mark.parametrize("deed", ["spoil", "exit_when_stored"])
+@pytest.mark.parametrize("place", [0, 4])
 def test_what_cannot_be_stored_fails_alone(
-    any_db: Any, queue: Any, counters: list[Counter]
+    any_db: Any, queue: Any, counters: list[Counter], deed: str, place: int
 ) -> None:
     calls = [(together_jobs.count, counter, n) for n, counter in enumerate(counters)]
-    calls[4] = (together_jobs.spoil, counters[4])
+    calls[place] = (getattr(together_jobs, deed), counters[place])
     jobs = put(queue, *calls)
     run(any_db)
-    assert values(any_db) == [int(n != 4) for n in range(10)]
-    assert outcomes(any_db, jobs) == ["failed" if n == 4 else "succeeded" for n in range(10)]
+    assert values(any_db) == [int(n != place) for n in range(10)]
+    expected = ["failed" if n == place else "succeeded" for n in range(10)]
+    assert outcomes(any_db, jobs) == expected
     transaction.begin()
     assert {job.attempts for job in jobs} == {1}
 
@@ -443,6 +446,28 @@ def test_one_that_ends_the_transaction_harms_no_other(
     assert {job.attempts for job in jobs} == {1}
 
 
+def test_one_that_goes_back_to_the_savepoint_of_another_harms_no_other(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    """It takes along what those between them did."""
+    kept: list[Any] = []
+
+    def go_back() -> None:
+        if kept:
+            kept.pop().rollback()
+        else:
+            kept.append(transaction.savepoint())
+
+    together_jobs.meeting = go_back
+    calls = [(together_jobs.count, counter, n) for n, counter in enumerate(counters)]
+    for n in (2, 5):
+        calls[n] = (together_jobs.meet, counters[n])
+    jobs = put(queue, *calls)
+    run(any_db)
+    assert values(any_db) == [int(n != 5) for n in range(10)]
+    assert outcomes(any_db, jobs) == ["failed" if n == 5 else "succeeded" for n in range(10)]
+
+
 @pytest.mark.parametrize("how", ["attach", "commit", "abort"])
 def test_one_that_hides_what_it_did_harms_no_other(db: Any, queue: Any, how: str) -> None:
     counters = [Counter() for _ in range(10)]
@@ -455,7 +480,7 @@ def test_one_that_hides_what_it_did_harms_no_other(db: Any, queue: Any, how: str
     assert outcomes(db, jobs) == ["succeeded"] * 10
     transaction.begin()
     assert list(jobs[4].attachments) == (["a.txt"] if how == "attach" else [])
-    assert together_jobs.called.count(how) == (1 if how == "commit" else 2)
+    assert together_jobs.called.count(how) == 2
 
 
 def test_what_wrote_nothing_waits_with_those_before_it(
@@ -769,3 +794,23 @@ def test_they_do_not_stay_with_a_stuck_thread(
     assert values(db) == [1, 0]
     transaction.begin()
     assert (first.outcome, first.attempts, stuck.outcome) == ("succeeded", 1, "failed")
+
+
+def test_those_before_it_have_not_ended_for_it(
+    any_db: Any, queue: Any, counters: list[Counter]
+) -> None:
+    """So what takes an end is refused, as for any job that runs; alone it isn't."""
+    (failed,) = put(queue, (together_jobs.refuse, counters[0]))
+    (behind,) = put(queue, (together_jobs.retry, failed.id))
+    with bench(any_db) as worker:
+        worker.run()
+        worker.runner.flush()
+    transaction.begin()
+    assert (failed.outcome, behind.outcome) == ("failed", "failed")
+    assert "; only a parked job, or one that ended without success" in behind.failure.message
+    (alone,) = put(queue, (together_jobs.retry, failed.id))
+    with bench(any_db) as worker:
+        worker.run(1)
+        worker.runner.flush()
+    transaction.begin()
+    assert (alone.outcome, failed.status) == ("succeeded", "pending")

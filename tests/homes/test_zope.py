@@ -193,6 +193,19 @@ with zope_conf.started(sys.argv[1]) as db:
 """
 
 
+@pytest.mark.parametrize("words", [(), ("--processes", "1")])
+def test_a_worker_declares_what_an_installer_brings(site: Instance, words: Any) -> None:
+    site.start_worker(*words)
+    (shown,) = json.loads(site.command("schedules", "--json"))
+    assert (shown["name"], shown["state"]) == ("tick", "active")
+    site.command("schedules", "pause", "tick", "--reason", "not in the tests")
+    site.close(but=2)
+    site.start_worker(*words)
+    (shown,) = json.loads(site.command("schedules", "--json"))
+    assert shown["state"] == "paused"
+    site.command("schedules", "remove", "tick")
+
+
 # The ends of workers
 
 

@@ -157,6 +157,23 @@ def test_rare_ones_are_taken(expression: str) -> None:
     assert after(expression, "Europe/Berlin", "2026-01-01T00:00", 1)
 
 
+@pytest.mark.parametrize(
+    ("expression", "same"),
+    [
+        ("0 9 * * monL", "0 9 * * 1L"),
+        ("0 9 * * Tue,SATl", "0 9 * * 2,6L"),
+        ("7-7/2 9 * * *", "7 9 * * *"),
+        ("0 9 * jan-1/3 *", "0 9 * 1 *"),
+    ],
+)
+def test_ways_to_write_the_same(expression: str, same: str) -> None:
+    """cronsim knows no names before an L, and takes 7-7/2 for 7/2."""
+    assert times.checked_cron(expression) == expression
+    found = [after(each, "UTC", "2026-01-01T00:00", 50) for each in (expression, same)]
+    assert found[0] == found[1]
+    assert times.in_words(("cron", expression)) == times.in_words(("cron", same))
+
+
 def test_words_for_expressions() -> None:
     assert times.checked_cron(" @Daily ") == "@daily"
     assert times.in_words(("cron", "@hourly")) == "At the start of every hour"

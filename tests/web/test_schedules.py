@@ -69,6 +69,25 @@ def test_what_it_shows(site: Site, schedule: Any, connection: Any) -> None:
     assert "Europe/Berlin" in rows[0]
 
 
+def test_one_whose_code_is_missing_hides_no_other(
+    site: Site, schedule: Any, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = zodbjobs.get_queues(connection).schedules
+    made.create("lost", "@daily", zodbjobs.Job(sample.note, sample.Brittle()))
+    transaction.commit()
+    monkeypatch.setattr(sample, "brittle", ImportError)
+    site.db.cacheMinimize()
+    assert len(texts(site.get("/schedules", "manager"), "main tbody tr")) == 2
+    page = site.get("/schedules/lost", "manager")
+    assert "can’t be fired by this process: its job: it can't be loaded" in page.text
+    assert len(page.html.select("[aria-labelledby=zj-upcoming] li")) == 10
+    for deed, fields in (("pause", {"why": "so"}), ("remove", {"sure": "1"})):
+        got = site.post(f"/schedules/lost/{deed}", "manager", fields=fields)
+        assert got.status_int == 303
+    connection.sync()
+    assert "lost" not in made
+
+
 def test_it_is_changed(site: Site, schedule: Any, connection: Any) -> None:
     def post(deed: str, **fields: str) -> Any:
         got = site.post(f"{PATH}/{deed}", "manager", fields=fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -228,3 +228,13 @@ def _bounded(uri: str, seconds: int) -> str:
     if not uri.startswith("zeo:") or "wait_timeout=" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}wait_timeout={seconds}"
+
+
+@contextlib.contextmanager
+def all_closed(databases: Mapping[Any, Any]) -> Iterator[None]:
+    """Close those databases at the end which are there by then."""
+    try:
+        yield
+    finally:
+        for db in list(databases.values()):
+            db.close()

@@ -14,7 +14,7 @@ from transaction.interfaces import TransientError
 from zc.lockfile import LockError
 
 from zodbjobs.cli.application import without_values
-from zodbjobs.cli.database import FileInUse, open_uri
+from zodbjobs.cli.database import FileInUse, all_closed, open_uri
 from zodbjobs.cli.errors import CommandError, without_passwords
 from zodbjobs.terminal import one_line
 
@@ -40,7 +40,7 @@ def opened(path: str, *, read_only: bool, wait_seconds: int | None) -> Iterator[
             "application that has one: FILE#NAME"
         )
     databases: dict[str, Any] = {}
-    with _all_closed(databases):
+    with all_closed(databases):
         for name, uri in uris.items():
             if read_only and uri.startswith("file:"):
                 uri = f"{uri}{'&' if '?' in uri else '?'}read_only=1"
@@ -61,7 +61,7 @@ def started(path: str) -> Iterator[Any]:
     app = _made(path, loader)
     made = [found for found in global_registries if found not in before]
     databases = {id(db): db for found in made for db in _databases_of(found)}
-    with _all_closed(databases):
+    with all_closed(databases):
         yield _the_one(path, {found[_DB] for found in made if _DB in found})
     del app  # which had to be kept until here: registries are found as long as they are used
 
@@ -147,12 +147,3 @@ def _the_one(path: str, found: set[Any]) -> Any:
             "for one; name the application: FILE#NAME"
         )
     return found.pop()
-
-
-@contextlib.contextmanager
-def _all_closed(databases: dict[Any, Any]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for db in list(databases.values()):
-            db.close()

@@ -38,6 +38,7 @@ def print_schedule(found: ScheduleDetails) -> None:
         "name": found.name,
         "state": _state(found),
         "paused": _pause(found),
+        "lacks here": found.unreadable,
         "when": f"{found.when} ({found.words}), {found.zone}",
         "calls": found.calls,
         "title": found.title,

@@ -18,7 +18,7 @@ from transaction.interfaces import TransientError
 from zc.lockfile import LockError
 from ZODB.POSException import POSError
 
-from zodbjobs.cli.database import WAIT_SECONDS, FileInUse, in_use
+from zodbjobs.cli.database import WAIT_SECONDS, FileInUse, all_closed, in_use
 from zodbjobs.cli.errors import CommandError
 from zodbjobs.terminal import one_line
 
@@ -26,7 +26,6 @@ log = logging.getLogger("zodbjobs")
 
 # What `runwsgi` is given: it has the log of the instance, which zope.conf hasn't.
 _LOG_FILES = ("zope.ini", "wsgi.ini")
-
 
 # The configuration of a part of a storage that wraps another one.
 _PARTS = ("base", "changes")
@@ -47,7 +46,7 @@ def opened(path: str, *, read_only: bool, wait_seconds: int | None) -> Iterator[
             section.read_only = section.read_only or read_only
         elif hasattr(section, "wait_timeout"):
             section.wait_timeout = wait_seconds or WAIT_SECONDS
-    with _storage_errors_explained(path), _all_closed(tab.databases):
+    with _storage_errors_explained(path), all_closed(tab.databases):
         for name in tab.mount_paths.values():
             tab.getDatabase(name=name)
         yield tab.getDatabase("/")
@@ -60,7 +59,7 @@ def started(path: str) -> Iterator[Any]:
     _set_up_logging(path)
     # This process is a worker, and needs no other one, which worker.zcml would start.
     os.environ["ZODBJOBS_THREADS"] = "0"
-    with _storage_errors_explained(path), _all_closed(starter.cfg.dbtab.databases):
+    with _storage_errors_explained(path), all_closed(starter.cfg.dbtab.databases):
         try:
             starter.prepare()
         except (LockError, TransientError):
@@ -139,15 +138,6 @@ def _storage_errors_explained(path: str) -> Iterator[None]:
         raise CommandError(
             f"can't open the databases of {path} ({one_line(error)}); check their paths"
         ) from error
-
-
-@contextlib.contextmanager
-def _all_closed(databases: dict[str, Any]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for db in list(databases.values()):
-            db.close()
 
 
 def _set_up_logging(path: str) -> None:

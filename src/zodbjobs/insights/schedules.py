@@ -6,16 +6,17 @@ import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
-from ZODB.broken import Broken
-
 from zodbjobs import clock
+from zodbjobs.errors import MissingCode
 from zodbjobs.insights.infos import Info
-from zodbjobs.insights.jobs import find_job, job_info
+from zodbjobs.insights.jobs import find_job, job_info, unreadable_reason
 from zodbjobs.stored.lifecycle import declaring
+from zodbjobs.stored.lifecycle.calls import describe
 from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.root import get_queues
 from zodbjobs.stored.queues import Queues
 from zodbjobs.stored.schedule import Run, Schedule
+from zodbjobs.times import zones
 
 #: Planned times that the details of a schedule tell.
 _UPCOMING = 10
@@ -40,7 +41,8 @@ class ScheduleInfo(Info):
 
     `state`: active, paused, ended (no time comes any more) or undeclared (no living worker
     declares it). `lateness`: how long `next` is over already; zero if it is to come. `calls`: what
-    its jobs call. `last`: its last run.
+    its jobs call. `last`: its last run. `unreadable`: what it lacks to fire in this process, its
+    code or its zone; None for nothing.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ScheduleInfo(Info):
     declared: bool
     fired: int
     last: RunInfo | None
+    unreadable: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,7 @@ def list_schedules(place: Any, realm: str | None = None) -> list[ScheduleInfo]:
     return [
         ScheduleInfo(**_fields(queues, schedule, living))
         for schedule in queues.schedules.values()
-        if realm is None or _label(schedule, "_realm") == realm
+        if realm is None or schedule.realm == realm
     ]
 
 
@@ -101,7 +104,7 @@ def schedule_details(place: Any, name: str) -> ScheduleDetails:
         overlap=schedule.overlap,
         jitter=schedule.jitter,
         pause_after_failures=schedule.pause_after_failures,
-        upcoming=tuple(schedule.upcoming(_UPCOMING)),
+        upcoming=tuple(schedule.upcoming(_UPCOMING)) if _lacks_zone(schedule) is None else (),
         runs=tuple(_run_info(queues, run) for run in schedule.runs),
         left_out=tuple((each.planned, each.why) for each in schedule.left_out),
     )
@@ -119,7 +122,8 @@ def schedule_lateness(place: Any) -> timedelta:
 
 def _fields(queues: Queues, schedule: Schedule, living: set[str]) -> dict[str, Any]:
     runs = schedule.runs
-    template = schedule.job
+    why = unreadable_reason(schedule.job)
+    call = state_of(schedule.job).get("_call")
     late = timedelta(0)
     if schedule.next is not None and not schedule.is_aside:
         late = max(late, clock.to_datetime(clock.now()) - schedule.next)
@@ -130,10 +134,10 @@ def _fields(queues: Queues, schedule: Schedule, living: set[str]) -> dict[str, A
         "words": schedule.words,
         "zone": schedule.zone,
         "queue": schedule.queue,
-        "calls": "?" if isinstance(template, Broken) else template.description,
+        "calls": "?" if call is None else describe(call),
         "title": _label(schedule, "_title"),
         "owner": _label(schedule, "_owner"),
-        "realm": _label(schedule, "_realm"),
+        "realm": schedule.realm,
         "next": schedule.next,
         "lateness": late,
         "paused": schedule.paused,
@@ -142,7 +146,17 @@ def _fields(queues: Queues, schedule: Schedule, living: set[str]) -> dict[str, A
         "declared": schedule.declared,
         "fired": schedule.fired,
         "last": _run_info(queues, runs[0]) if runs else None,
+        "unreadable": _lacks_zone(schedule) if why is None else f"its job: {why}",
     }
+
+
+def _lacks_zone(schedule: Schedule) -> str | None:
+    """Why its times can't be told in this process, or None."""
+    try:
+        zones.zone(schedule.zone)
+    except MissingCode as error:
+        return str(error)
+    return None
 
 
 def _label(schedule: Schedule, name: str) -> str | None:

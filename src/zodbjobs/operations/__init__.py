@@ -7,8 +7,9 @@ return an `OperationResult` for each, in their order; an id that is given twice 
 
 The functions commit. They work in transactions of their own on a connection of their own, up
 to OPERATION_BATCH jobs in each. What the caller has not committed isn't seen and stays as it
-is; the caller sees what was done in its next transaction. `zodbjobs.operations.deeds`, and
-`schedule_deeds`, do the same in the caller's transaction, as the pages do it in that of a request.
+is; the caller sees what was done in its next transaction. `zodbjobs.operations.deeds`,
+`agent_deeds` and `schedule_deeds` do the same in the caller's transaction, as the pages do it in
+that of a request.
 
 One bad job stops no other: when a transaction fails, each half of its jobs gets one of its
 own, down to a job alone, and that one is refused with the reason. A conflict is retried

@@ -10,7 +10,7 @@ import transaction
 from ZODB.POSException import ConflictError
 
 from zodbjobs import defaults
-from zodbjobs.operations import deeds
+from zodbjobs.operations import agent_deeds, deeds
 from zodbjobs.operations.results import OperationResult
 from zodbjobs.stored.lifecycle import auditing
 from zodbjobs.stored.lifecycle.options import UNSAID, Unsaid
@@ -126,10 +126,10 @@ def change_agent(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Change agents of a worker; see `deeds.change_agent`. Commits; raises what that raises."""
+    """Change agents as `agent_deeds.change_agent` does, which says what is raised. Commits."""
     commit(
         db,
-        lambda connection: deeds.change_agent(
+        lambda connection: agent_deeds.change_agent(
             connection, worker, queue, number, size=size, filter=filter, by=by, why=why
         ),
     )
@@ -145,10 +145,10 @@ def add_agent(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Add an agent to a worker; see `deeds.add_agent`. Commits, and raises what that raises."""
+    """Add an agent as `agent_deeds.add_agent` does, which says what is raised. Commits."""
     commit(
         db,
-        lambda connection: deeds.add_agent(
+        lambda connection: agent_deeds.add_agent(
             connection, worker, queue, size, filter, by=by, why=why
         ),
     )
@@ -163,10 +163,12 @@ def remove_agent(
     by: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Remove agents of a worker; see `deeds.remove_agent`. Commits; raises what that raises."""
+    """Remove agents as `agent_deeds.remove_agent` does, which says what is raised. Commits."""
     commit(
         db,
-        lambda connection: deeds.remove_agent(connection, worker, queue, number, by=by, why=why),
+        lambda connection: agent_deeds.remove_agent(
+            connection, worker, queue, number, by=by, why=why
+        ),
     )
 
 

@@ -111,5 +111,5 @@ def _note(
 ) -> None:
     said = why and why[: defaults.TITLE_CHARACTERS]
     detail = ": ".join([schedule.name, *([", ".join(details)] if details else [])])
-    record = Record(action, by, said, schedule.queue, job_ids, schedule.job.realm, detail)
+    record = Record(action, by, said, schedule.queue, job_ids, schedule.realm, detail)
     auditing.note(get_queues(place), record)

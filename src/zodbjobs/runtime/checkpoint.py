@@ -141,15 +141,20 @@ class Checkpoints:
 
     def look(self, attempt: Attempt) -> None:
         """Raise what ends the attempt at its checkpoint: as `check`, or GivenBack if its worker
-        stops or somebody has paused it.
+        stops, somebody has paused it, or its agent was removed.
         """
         self.check(attempt)
         job, shard = attempt.job, completion.shard_of(attempt.job)
         queue = None if shard is None else shard.queue
         pause = None if queue is None else pausing.pause_of(queue, job)
-        if pause is None and not self._stopping.is_set():
+        if pause is not None:
+            why = f"it is paused ({pause.reason})"
+        elif self._stopping.is_set():
+            why = "its worker stops"
+        elif self._lost_agent(attempt):
+            why = "its agent was removed"
+        else:
             return
-        why = "its worker stops" if pause is None else f"it is paused ({pause.reason})"
         name = "" if queue is None else queue.name
         attempt.given_back = True
         attempt.pause = pause
@@ -157,6 +162,12 @@ class Checkpoints:
             f"job {job.id} ({job.description}) of {spoken(name)} was given back at its "
             f"checkpoint, as {why}; let this error pass, the job goes on from its cursor"
         )
+
+    def _lost_agent(self, attempt: Attempt) -> bool:
+        """Whether somebody has removed the agent that it runs for."""
+        if attempt.agent is None:
+            return False
+        return all(each._p_oid != attempt.agent._p_oid for each in self._record.agents)
 
 
 def _note(attempt: Attempt) -> None:

@@ -11,7 +11,7 @@ from zodbjobs.runtime.periodic import Interval
 from zodbjobs.runtime.session import Session
 from zodbjobs.runtime.wakeup import Look
 from zodbjobs.stored.lifecycle import keys
-from zodbjobs.stored.lifecycle.claim import Claim, claim, next_due
+from zodbjobs.stored.lifecycle.claim import Claim, Interrupted, claim, next_due
 from zodbjobs.stored.lifecycle.refused import Filter
 from zodbjobs.stored.queue import Queue
 from zodbjobs.stored.shard import Shard
@@ -78,12 +78,12 @@ class Claimer:
         return self._steal_at is not None and clock.monotonic() >= self._steal_at
 
     def claim(
-        self, session: Session, room: int, interrupted: int, with_quotas: int
+        self, session: Session, room: int, interrupted: Interrupted, with_quotas: int
     ) -> list[Claim]:
         """Move up to `room` jobs into the lease; joins the transaction of `session`.
 
-        `interrupted`: how many the worker holds that were interrupted before. `with_quotas`: how
-        many of those that are claimed may have quotas.
+        `interrupted`: what the worker holds that was interrupted before. `with_quotas`: how many
+        of those that are claimed may have quotas.
         """
         queues = session.queues()
         if self._names is not None:

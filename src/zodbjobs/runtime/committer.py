@@ -75,7 +75,8 @@ class Committer:
                 self._slot.group.give_back(group)
                 return None
             labels.sign(session.manager, [result.job for result in results if result.job])
-            session.manager.commit()
+            with transactions.only_errors():
+                session.manager.commit()
         except BaseException:
             session.manager.abort()
             self._slot.group.give_back(group)
@@ -105,7 +106,8 @@ class Committer:
             is_written = write()
             if is_written:
                 labels.sign(session.manager, [job])
-                session.manager.commit()
+                with transactions.only_errors():
+                    session.manager.commit()
         except BaseException:
             session.manager.abort()
             self._slot.group.give_back(group)

@@ -33,6 +33,12 @@ class RunAlone(BaseException):
     """
 
 
+class CantRunHere(Exception):
+    """Ends an attempt, of which nothing is to be committed: something that the job needs isn't
+    there in this process, so it is parked.
+    """
+
+
 class Attempt:
     """One call of a job while it runs: its thread writes it, the dispatcher reads it.
 

@@ -37,7 +37,7 @@ from zodbjobs.stored.agents import Agent
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import complete, telling
 from zodbjobs.stored.lifecycle.attempt_result import AttemptResult
-from zodbjobs.stored.lifecycle.claim import Claim
+from zodbjobs.stored.lifecycle.claim import Claim, Interrupted
 from zodbjobs.stored.lifecycle.completion import shard_of
 
 log = logging.getLogger("zodbjobs")
@@ -92,6 +92,7 @@ class Dispatcher:
         #: Held by whoever works in `session`.
         self.lock = threading.RLock()
         self._wakeup = wakeup
+        self._stopping = stopping
         self._backoff = Backoff(stopping)
         self._measures = measures or Measures()
         self._in_doubt = False  # whether the lease may have more than was handed out
@@ -206,6 +207,8 @@ class Dispatcher:
     ) -> int:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
+        # Now: what was given back as the worker stops isn't to be claimed by the same one again.
+        rooms = () if self._stopping.is_set() else rooms
         while self._gone:
             gone = self._gone.popleft()
             for lane in self._lanes:
@@ -254,8 +257,8 @@ class Dispatcher:
         return len(found) + sum(len(claims) for _, _, claims in claimed)
 
     def _claim(self, session: Session, lane: Lane, room: int) -> list[Claim]:
-        interrupted = sum(
-            claim.interruptions > 0
+        interrupted = Interrupted(
+            claim.interruptions
             for each in self._lanes
             if each.has_had_special
             for claim in each.outstanding.values()

@@ -182,8 +182,9 @@ def checkpoint(cursor: object) -> None:
 
     If the job has to begin again, after a kill, a conflict, or an error with a retry, it is called
     anew, and ``local.cursor()`` is this one: what was committed stays, and isn't to be done again.
-    Here the job also ends if its worker stops or its queue is paused, and goes on later, maybe
-    elsewhere. That counts as no attempt, and the count of interruptions starts anew.
+    Here the job also ends if its worker stops, its agent was removed or it is paused, and goes
+    on later, maybe elsewhere. That counts as no attempt, and the count of interruptions starts
+    anew.
 
     What was read before may have changed since. Let what it raises pass: Cancelled or TimedOut if
     the job can't commit any more, GivenBack as it is to end here, a ConflictError, and what else a

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from transaction.interfaces import TransientError
 
 from zodbjobs import clock, defaults
-from zodbjobs.errors import Cancelled, Snooze, SweepFailed, TimedOut
+from zodbjobs.errors import Cancelled, MissingCode, Snooze, TimedOut
 from zodbjobs.interrupt import is_ctrl_c
 from zodbjobs.runtime import policy
 from zodbjobs.runtime.accidents import Died
 from zodbjobs.runtime.checkpoint import Checkpoints
-from zodbjobs.runtime.context import Attempt
+from zodbjobs.runtime.context import Attempt, CantRunHere
 from zodbjobs.runtime.storage import errors
 from zodbjobs.stored import sweep
 from zodbjobs.stored.lifecycle import calls, completion, referring
@@ -222,7 +222,10 @@ class Sweeping:
         if guilty is not None and guilty[0] == after:  # others may have taken that one out
             return guilty[1]
         if type(item) is Referring:
-            referring.check_known(item)  # which is the fault of no item
+            try:
+                referring.check_known(item)
+            except MissingCode as error:
+                raise CantRunHere(error) from error  # which is the fault of no item
         try:
             arguments = (referring.loaded(item), *self._args)
             calls.run(self._function, arguments, self._kwargs, self._attempt.watch)
@@ -237,14 +240,7 @@ class Sweeping:
 
     def _fatal(self, plan: Plan, error: BaseException) -> BaseException:
         """What the job is to fail with for an item that can't be set aside."""
-        if plan.room is None:
-            return error
-        many = SweepFailed(
-            f"job {self._job.id} ({self._job.description}) has set aside as many items as it may; "
-            "see its set_aside, mend what fails, and retry it, or make one that may have more"
-        )
-        many.__cause__ = error
-        return many
+        return error if plan.room is None else sweep.too_many(self._job, error)
 
     # Between two batches
 

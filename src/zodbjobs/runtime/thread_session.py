@@ -93,7 +93,8 @@ class ThreadSession:
         """Begin the transaction for the next job, with a snapshot of now.
 
         If nobody has committed since the last one began, and the last job has left no
-        trace in it, then it is as good as a new one, which costs more than a short job.
+        trace in it, then it is as good as a new one, which costs more than a short job. Unless
+        it is over: results were committed meanwhile, or jobs claimed.
         Where that would have to be asked for, the same snapshot serves for _SNAPSHOT_SECONDS;
         it is at least as new as the claim of the job, or it wouldn't show the job as claimed.
         """
@@ -104,7 +105,7 @@ class ThreadSession:
         else:
             seen = self._db.lastTransaction()
             fresh = seen == self._snapshot
-        if not (reusable and fresh):
+        if not (reusable and fresh and self.manager.get() is self._transaction):
             self._snapshot = seen
             self._transaction = self.manager.begin()
 

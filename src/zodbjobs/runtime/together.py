@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from zodbjobs import defaults
 from zodbjobs.errors import BadStatus
 from zodbjobs.events import JobStarted
-from zodbjobs.runtime import accidents
+from zodbjobs.runtime import accidents, transactions
 from zodbjobs.runtime.committer import Committer
 from zodbjobs.runtime.context import Attempt, RunAlone
 from zodbjobs.runtime.slot import Slot
@@ -140,7 +140,7 @@ class Together:
         """
         if not self._unshared:
             result.share(attempt.job)
-        self._savepoint = self._manager.savepoint()
+        self._savepoint = self._made_savepoint()
         self._members = [Member(result, attempt, hand_over())]
         self._since = time.monotonic() - self._slot.seconds
         self._must_commit = self._is_given_away = self._is_committing = False
@@ -179,7 +179,7 @@ class Together:
                 result.share(attempt.job)
             self._must_commit = self._ends_with(result, attempt)
             if not self._must_commit:
-                self._savepoint = self._manager.savepoint()
+                self._savepoint = self._made_savepoint()
             self._is_slow(attempt.job)
         with self._lock:
             if self._is_given_away:
@@ -201,9 +201,15 @@ class Together:
             raise Disordered("a hook, or a note, isn't undone by a savepoint")
         self._savepoint.rollback()
 
+    def _made_savepoint(self) -> Any:
+        with transactions.only_errors():
+            return self._manager.savepoint()
+
     def _check_order(self) -> None:
         if not self._thread_session.is_current():
             raise Disordered("a job has ended the transaction that it shared")
+        if not self._savepoint.valid:
+            raise Disordered("a job has gone back to a savepoint that another one had made")
 
     def _ends_with(self, result: AttemptResult, attempt: Attempt) -> bool:
         """Whether nobody is to run behind a job: what it left in the transaction isn't undone by a

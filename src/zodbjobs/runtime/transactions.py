@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from zodbjobs import defaults
+from zodbjobs.interrupt import is_ctrl_c
+from zodbjobs.runtime.accidents import Died
 from zodbjobs.runtime.storage import errors
 
 log = logging.getLogger("zodbjobs")
@@ -19,6 +22,27 @@ T = TypeVar("T")
 
 class Stopped(Exception):
     """The worker stops while its storage is unavailable; what it held is left to a rescue."""
+
+
+class Exited(Exception):
+    """What was raised by code of an application, while its objects were stored, is no error."""
+
+
+@contextlib.contextmanager
+def only_errors() -> Iterator[None]:
+    """Around a commit or a savepoint, which call `__getstate__` and the like: raise Exited for
+    SystemExit and what else would end the thread, and so be met again and again, by other jobs
+    as well.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception | Died) or is_ctrl_c(error):
+            raise
+        raise Exited(
+            f"{type(error).__name__} was raised while what the job has changed was stored; let "
+            "the __getstate__ or __reduce__ of its objects raise an error instead"
+        ) from error
 
 
 class Backoff:
@@ -71,7 +95,8 @@ def run(
         try:
             manager.begin()
             result = work()
-            manager.commit()
+            with only_errors():
+                manager.commit()
             return result
         except BaseException as error:
             manager.abort()

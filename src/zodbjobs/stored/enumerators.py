@@ -253,8 +253,9 @@ class Csv(Enumerator):
     """The rows of a CSV file in a blob, as dicts by the names in its first row; as lists, with
     ``header=False``.
 
-    `encoding`: UTF-8, Latin-1, or another one in which the byte 10 ends a line. `format`: what
-    `csv.reader` takes, such as ``delimiter=';'``. The cursor is the number of the byte after a
+    `encoding`: UTF-8, Latin-1, or another one in which the byte 10 ends a line; a mark of the byte
+    order before UTF-8 is left out. `format`: what `csv.reader` takes, such as ``delimiter=';'``,
+    or the dialect that a `csv.Sniffer` has found. The cursor is the number of the byte after a
     row, so the blob mustn't be changed meanwhile. Raises BadArgument for what is no blob.
     """
 
@@ -263,11 +264,16 @@ class Csv(Enumerator):
     ) -> None:
         if not isinstance(blob, Blob | Attachment):
             raise BadArgument(f"Csv reads a ZODB.blob.Blob or an attachment, not {blob!r}")
-        if "\n".encode(codecs.lookup(encoding).name) != b"\n":
+        if codecs.lookup(encoding).name == "utf-8-sig":
+            encoding = "utf-8"
+        if "\n".encode(encoding) != b"\n":
             raise BadArgument(
                 f"Csv can't find the lines of a file in {encoding!r}; store it as UTF-8"
             )
-        csv.reader([], **format)  # raises TypeError for what it doesn't take
+        dialect = csv.reader([], **format).dialect  # raises TypeError for what it doesn't take
+        if "dialect" in format:
+            # A name may be unknown to a worker, and the class of a Sniffer can't be stored.
+            format = {name: getattr(dialect, name) for name in _DIALECT}
         self.blob = blob
         self.encoding = encoding
         self.header = header
@@ -296,6 +302,13 @@ class Csv(Enumerator):
         with self._open() as file:
             size = file.seek(0, 2)
         return (cursor or 0) / size if size else None
+
+
+# What a dialect of the module csv tells.
+_DIALECT = (
+    *("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting"),
+    *("skipinitialspace", "strict"),
+)
 
 
 def _named(names: list[str], row: list[str]) -> dict[Any, Any]:
@@ -330,7 +343,14 @@ class _Rows:
 
     def next(self) -> list[str] | None:
         """The next row; None if there is none."""
-        row = next(self._reader, None)
+        try:
+            row = next(self._reader, None)
+        except csv.Error as error:
+            raise BadArgument(
+                f"the row after byte {self.place:,} of the CSV file can't be read ({error}); mend "
+                "the file, give Csv its delimiter and quotechar, or raise csv.field_size_limit() "
+                "in the worker, by what is wrong"
+            ) from error
         self.place = self._file.tell()
         return row
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, tzinfo
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from persistent import Persistent
 from zope.interface import implementer
@@ -15,19 +15,21 @@ from zodbjobs.errors import BadArgument, NotStored, UnknownSchedule
 from zodbjobs.interfaces import ISchedule
 from zodbjobs.stored.job import Job
 from zodbjobs.stored.lifecycle import firing, keys, templates
-from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption
 from zodbjobs.stored.lifecycle.pausing import check_reason
+from zodbjobs.stored.lifecycle.raw import state_of
+from zodbjobs.stored.lifecycle.schedule_options import (
+    CHECKS,
+    ScheduleOptions,
+    checked_name,
+    of_new,
+)
 
 if TYPE_CHECKING:
     from zodbjobs.stored.schedules import Schedules
     from zodbjobs.times import When
 
-CATCH_UPS = ("none", "latest", "all")
-OVERLAPS = ("skip", "queue", "cancel", "allow")
-
-#: What `window` is unless it is said.
-UNSET_WINDOW: Final = timedelta(seconds=defaults.CATCH_UP_SECONDS)
-
+#: What `edit` may change, and what is declared.
+DEFINITION = ("_when", "_template", *(attribute for attribute, _ in CHECKS.values()))
 
 _FAR = int(defaults.FAR_AHEAD_SECONDS * 1_000_000)
 
@@ -64,6 +66,7 @@ class LeftOut(NamedTuple):
 class Schedule(Persistent):
     """What is put again and again, to be added to a database; see ISchedule.
 
+    What it takes are the arguments and options of ISchedules.create, but for `context`.
     Raises BadArgument, and TypeError for what isn't callable.
     """
 
@@ -106,52 +109,16 @@ class Schedule(Persistent):
         self,
         name: str,
         *what: str | Job | Callable[..., Any],
-        every: timedelta | None = None,
-        at: Iterable[datetime] | None = None,
-        start: datetime | None = None,
-        zone: str | tzinfo = "UTC",
-        queue: str = "",
-        catch_up: str = "latest",
-        window: timedelta | None = UNSET_WINDOW,
-        overlap: str = "skip",
-        jitter: timedelta = timedelta(0),
-        pause_after_failures: int | None = None,
-        begin_by: timedelta | None = None,
-        priority: int | None = None,
-        timeout: TimeoutOption = UNSAID,
-        quota_names: Iterable[str] | None = None,
-        owner: str | None = None,
-        about: Any = None,
-        title: str | None = None,
-        realm: str | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> None:
-        self.name = _checked_name(name)
-        options: dict[str, Any] = {
-            "zone": zone,
-            "queue": queue,
-            "catch_up": catch_up,
-            "window": window,
-            "overlap": overlap,
-            "jitter": jitter,
-            "pause_after_failures": pause_after_failures,
-        }
-        given: dict[str, Any] = {
-            "begin_by": begin_by,
-            "priority": priority,
-            "quota_names": quota_names,
-        }
-        given |= {"owner": owner, "about": about, "title": title, "realm": realm}
-        given |= {"every": every, "at": at, "start": start}
-        options |= {name: value for name, value in given.items() if value is not None}
-        if timeout is not UNSAID:
-            options["timeout"] = timeout
+        self.name = checked_name(name)
         expression, job = templates.told_apart(name, what)
         if job is None:
             raise BadArgument(
                 f"the schedule {name!r} has nothing to put: give a callable or a zodbjobs.Job "
                 "behind the cron expression"
             )
-        self._define(expression, job, options, is_new=True)
+        self._define(expression, job, of_new(options), is_new=True)
 
     def _define(
         self,
@@ -168,9 +135,9 @@ class Schedule(Persistent):
         template = None if is_new else self._template
         self._template = templates.defined(self.name, template, job, options)
         for name, value in options.items():
-            if name not in _CHECKS:
+            if name not in CHECKS:
                 raise TypeError(f"a schedule has no option {name!r}")
-            attribute, check = _CHECKS[name]
+            attribute, check = CHECKS[name]
             setattr(self, attribute, check(value))
 
     def __repr__(self) -> str:
@@ -182,6 +149,12 @@ class Schedule(Persistent):
     def job(self) -> Job:
         """The job of which it puts copies; NEW, and settable as such."""
         return self._template
+
+    @property
+    def realm(self) -> str | None:
+        """That of its jobs; told also where the code of these is missing."""
+        found: str | None = state_of(self._template).get("_realm")
+        return found
 
     @property
     def when(self) -> str:
@@ -281,7 +254,9 @@ class Schedule(Persistent):
         del schedules._by_name[self.name]
         self.parent = None
 
-    def edit(self, *what: str | Job | Callable[..., Any], **changes: Any) -> None:
+    def edit(
+        self, *what: str | Job | Callable[..., Any], **changes: Unpack[ScheduleOptions]
+    ) -> None:
         """Change what is given, as in `create`, and keep the rest; joins the transaction.
 
         A firing that is committed meanwhile conflicts. Raises BadArgument before anything is
@@ -292,8 +267,9 @@ class Schedule(Persistent):
         changed.name = self.name
         for name in DEFINITION:
             setattr(changed, name, getattr(self, name))
-        changed._define(*templates.told_apart(self.name, what), changes)
-        changed._check(schedules)
+        changed._define(*templates.told_apart(self.name, what), dict(changes))
+        if (changed._template, changed.queue) != (self._template, self.queue):
+            changed._check(schedules)  # so its times can be changed where its code is missing
         again = (changed._when, changed.zone) != (self._when, self.zone)
         for name in DEFINITION:
             value = getattr(changed, name)
@@ -369,59 +345,3 @@ class Schedule(Persistent):
     def _take_up(self) -> None:
         """Let it be due again at the time that it has kept; what was missed is caught up."""
         self._place_at(self._next)
-
-
-def _checked_name(name: Any) -> str:
-    most = defaults.SCHEDULE_NAME_CHARACTERS
-    if not isinstance(name, str) or not 0 < len(name) <= most or not name.isprintable():
-        raise BadArgument(
-            f"the name of a schedule is a printable str of 1 to {most} characters, not {name!r}"
-        )
-    if name in (".", ".."):
-        raise BadArgument(f"the name of a schedule isn't {name!r}, to which no URL leads")
-    return str.__str__(name)
-
-
-def _checked_queue(value: Any) -> str:
-    if not isinstance(value, str):
-        raise BadArgument(f"queue is the name of a queue, not {value!r}")
-    return str.__str__(value)
-
-
-def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in known:
-            raise BadArgument(f"{what} is one of {', '.join(map(repr, known))}, not {value!r}")
-        return str(value)
-
-    return check
-
-
-def _micros(what: str, value: Any) -> int:
-    if not isinstance(value, timedelta) or value < timedelta(0):
-        raise BadArgument(f"{what} is a timedelta that isn't negative, not {value!r}")
-    return value // timedelta(microseconds=1)
-
-
-def _checked_failures(value: Any) -> int | None:
-    if value is None:
-        return None
-    most = defaults.REMEMBERED_RUNS
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise BadArgument(f"pause_after_failures is 1 to {most}, or None, not {value!r}")
-    return int(value)
-
-
-#: The options that aren't those of its jobs: the attribute that has it, and what checks it.
-_CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "zone": ("zone", times.checked_zone),
-    "queue": ("queue", _checked_queue),
-    "catch_up": ("catch_up", _one_of("catch_up", CATCH_UPS)),
-    "overlap": ("overlap", _one_of("overlap", OVERLAPS)),
-    "window": ("_window", lambda value: None if value is None else _micros("window", value)),
-    "jitter": ("_jitter", lambda value: _micros("jitter", value)),
-    "pause_after_failures": ("pause_after_failures", _checked_failures),
-}
-
-#: What `edit` may change, and what is declared.
-DEFINITION = ("_when", "_template", *(attribute for attribute, _ in _CHECKS.values()))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Unpack
 
 from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
@@ -14,8 +13,9 @@ from zope.interface import implementer
 
 from zodbjobs.errors import BadArgument, UnknownSchedule
 from zodbjobs.interfaces import ISchedules
-from zodbjobs.stored.lifecycle.options import UNSAID, TimeoutOption
-from zodbjobs.stored.schedule import UNSET_WINDOW, Schedule
+from zodbjobs.stored.lifecycle import keys
+from zodbjobs.stored.lifecycle.schedule_options import ScheduleOptions
+from zodbjobs.stored.schedule import Schedule
 
 if TYPE_CHECKING:
     from zodbjobs.stored.job import Job
@@ -46,25 +46,8 @@ class Schedules(Persistent):
         self,
         name: str,
         *what: str | Job | Callable[..., Any],
-        every: timedelta | None = None,
-        at: Iterable[datetime] | None = None,
-        start: datetime | None = None,
-        zone: str | tzinfo = "UTC",
-        queue: str = "",
-        catch_up: str = "latest",
-        window: timedelta | None = UNSET_WINDOW,
-        overlap: str = "skip",
-        jitter: timedelta = timedelta(0),
-        pause_after_failures: int | None = None,
-        begin_by: timedelta | None = None,
-        priority: int | None = None,
-        timeout: TimeoutOption = UNSAID,
-        quota_names: Iterable[str] | None = None,
         context: bool = True,
-        owner: str | None = None,
-        about: Any = None,
-        title: str | None = None,
-        realm: str | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> Schedule:
         """Make the schedule `name`, and return it; see ISchedules."""
         if name in self._by_name:
@@ -72,28 +55,7 @@ class Schedules(Persistent):
                 f"there is a schedule {name!r} already; change it with "
                 f"get_queues(...).schedules[{name!r}].edit(...), or remove it first"
             )
-        made = Schedule(
-            name,
-            *what,
-            every=every,
-            at=at,
-            start=start,
-            zone=zone,
-            queue=queue,
-            catch_up=catch_up,
-            window=window,
-            overlap=overlap,
-            jitter=jitter,
-            pause_after_failures=pause_after_failures,
-            begin_by=begin_by,
-            priority=priority,
-            timeout=timeout,
-            quota_names=quota_names,
-            owner=owner,
-            about=about,
-            title=title,
-            realm=realm,
-        )
+        made = Schedule(name, *what, **options)
         self._add(made, context)
         return made
 
@@ -137,6 +99,8 @@ class Schedules(Persistent):
 
     def first_due_after(self, micros: int) -> int | None:
         """When the first of them is due that isn't at a moment; loads no schedule."""
+        if micros > keys.LAST_MICROS:
+            return None
         try:
             return (int(self.due.minKey(_first_after(micros))) >> _TIE_BITS) * 1_000
         except ValueError:  # there is none
@@ -145,8 +109,11 @@ class Schedules(Persistent):
     def due_until(self, micros: int) -> Iterator[tuple[int, Schedule]]:
         """Those that are due at a moment, each with when it was, the first one first.
 
-        They aren't loaded; `due` may not be changed meanwhile.
+        They aren't loaded; `due` may not be changed meanwhile. None if the moment is later than a
+        key can tell: that clock is wrong, and what is fired by it has no next time.
         """
+        if micros > keys.LAST_MICROS:
+            return
         for place, schedule in self.due.items(None, _first_after(micros) - 1):
             yield (place >> _TIE_BITS) * 1_000, schedule
 

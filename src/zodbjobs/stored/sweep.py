@@ -12,6 +12,7 @@ from zope.interface import implementer
 from zodbjobs import defaults
 from zodbjobs.errors import BadArgument, SweepFailed
 from zodbjobs.interfaces import SUCCEEDED, ISweep
+from zodbjobs.queue_names import spoken
 from zodbjobs.stored.composition import Composition
 from zodbjobs.stored.enumerators import Enumerator, enumerator_of
 from zodbjobs.stored.failure import Failure
@@ -256,19 +257,35 @@ def failed(before: Any, cursor: Any, item: Any, error: BaseException) -> Failed:
     return Failed(before, cursor, shown(item), Failure.from_exception(error).brief())
 
 
+def too_many(job: Sweep, error: BaseException) -> SweepFailed:
+    """What a sweep fails with at an item that it may not set aside any more."""
+    many = SweepFailed(
+        f"{_spoken(job)} has set aside as many items as it may ({job._most:,}); see its "
+        "set_aside, mend what fails, and retry it, or make one that may have more (most=)"
+    )
+    many.__cause__ = error
+    return many
+
+
 def gathered(*parts: Sweep) -> Swept:
     """The result of the whole, once all parts have ended; raises SweepFailed if one has failed."""
     for part in parts:
         if part.outcome != SUCCEEDED:
             raise SweepFailed(
-                f"{part!r}, a part of a sweep, is {part.outcome}; a retry of the whole goes on "
-                "where its parts were"
+                f"{_spoken(part)}, a part of a sweep, is {part.outcome}; its failure tells why: "
+                "mend that, and retry the sweep, which goes on where its parts were"
             )
     together = SetAside()
     for part in parts:
         for aside in part.set_aside:
             together.add(aside)
     return Swept(sum(part.done for part in parts), together or ())
+
+
+def _spoken(job: Sweep) -> str:
+    queue = job.queue
+    where = "" if queue is None else f" of {spoken(queue.name)}"
+    return f"job {job.id} ({job.description}){where}"
 
 
 def _told(done: int, set_aside: int) -> str:

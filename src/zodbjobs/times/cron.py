@@ -209,13 +209,32 @@ def _walls(plain: str, after: datetime) -> Iterator[datetime]:
 def _walker(plain: str) -> CronSim | None:
     """What walks from one time of an expression to the next, to be copied; None for no times."""
     try:
-        return CronSim(plain, datetime(2000, 1, 1))
+        return CronSim(_for_cronsim(plain), datetime(2000, 1, 1))
     except CronSimError:  # the expression is right, but no such month has that day
         return None
+
+
+def _for_cronsim(plain: str) -> str:
+    """A checked expression, spelled so that cronsim takes it for what it says."""
+    fields = zip(_FIELDS, plain.split(" "), strict=True)
+    return " ".join(
+        ",".join(_term_for_cronsim(field, term) for term in part.split(","))
+        for field, part in fields
+    )
+
+
+def _term_for_cronsim(field: _Field, term: str) -> str:
+    if field is _WEEK_DAY and term[-1] in "Ll":  # of which it knows no names
+        return f"{field.number(term[:-1])}L"
+    first, dash, last = term.partition("/")[0].partition("-")
+    if dash and field.number(first) == field.number(last):  # 7-7/2, which to it is 7/2
+        return first
+    return term
 
 
 def in_words(expression: str) -> str:
     """What a checked expression says, in English."""
     from cronsim.explain import Expression  # for pages and command lines only
 
-    return Expression(["0", *ALIASES.get(expression, expression).upper().split()]).explain()
+    plain = _for_cronsim(ALIASES.get(expression, expression))
+    return Expression(["0", *plain.upper().split()]).explain()

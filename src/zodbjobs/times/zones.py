@@ -11,7 +11,7 @@ import zoneinfo
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from zodbjobs.errors import BadArgument
+from zodbjobs.errors import BadArgument, MissingCode
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -28,7 +28,7 @@ def checked_zone(value: str | tzinfo) -> str:
         )
     try:
         zone(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+    except MissingCode:
         import difflib  # seldom needed
 
         alike = difflib.get_close_matches(name, zoneinfo.available_timezones())
@@ -39,10 +39,16 @@ def checked_zone(value: str | tzinfo) -> str:
 
 @functools.lru_cache(maxsize=64)
 def zone(name: str) -> zoneinfo.ZoneInfo:
-    """The zone of that name, of the machine or of `tzdata`; raises what zoneinfo does."""
-    if not name:
-        raise ValueError("the empty name is none of a zone")
-    return zoneinfo.ZoneInfo(name)
+    """The zone of that name, of the machine or of `tzdata`; MissingCode if it isn't there."""
+    try:
+        if name:  # an empty one is the directory of all of them
+            return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    raise MissingCode(
+        f"the time zone {name!r} is missing in this process: install a tzdata that has it, or "
+        "give the schedule another zone"
+    )
 
 
 def offset(name: str, moment: datetime) -> timedelta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from AccessControl import getSecurityManager
 from Products.Five.browser import BrowserView
 from zope.globalrequest import getRequest
 
+import zodbjobs
 from zodbjobs.zope import accepted, put
 
 
@@ -59,3 +61,12 @@ def calls(folder: Any) -> int:
 
 
 _JOBS = {"calls": calls, "look": look, "add_folder": add_folder, "wait": wait}
+
+
+def tick() -> None:
+    """What is done again and again."""
+
+
+installer = zodbjobs.QueueInstaller(
+    schedules=[zodbjobs.Schedule("tick", tick, every=timedelta(days=1))]
+)

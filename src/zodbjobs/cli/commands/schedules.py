@@ -18,7 +18,7 @@ from zodbjobs.cli.job_parser import make_job
 from zodbjobs.cli.moments import moment_of, span_of
 from zodbjobs.insights import list_schedules, schedule_details
 from zodbjobs.insights.reading import reading
-from zodbjobs.stored.schedule import CATCH_UPS, OVERLAPS
+from zodbjobs.stored.lifecycle.schedule_options import CATCH_UPS, OVERLAPS
 
 _ACTIONS = ("add", "show", "edit", "pause", "resume", "run", "remove")
 

@@ -147,8 +147,9 @@ def agents(
     --size, --filter or --no-filter change the agents of --worker that are for --queue, or the one
     with the number --agent; its only one without these. --remove removes it, and --add adds one,
     with --size and --filter. The worker follows within a second, until it starts anew: then it has
-    what its command line, or its code, says. What a removed agent runs goes on. A worker keeps at
-    least one agent: to have it do nothing, stop it or pause the queue.
+    what its command line, or its code, says. What a removed agent runs goes on, to its next
+    checkpoint if it makes any. A worker keeps at least one agent: to have it do nothing, stop it
+    or pause the queue.
     """
     change = _agent_change(worker, queue, number, size, filter_, no_filter, added, removes, why)
     if change is not None:

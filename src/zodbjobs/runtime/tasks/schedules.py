@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Sequence
+from datetime import datetime
 from itertools import islice
 
 from transaction.interfaces import TransientError
@@ -44,7 +45,9 @@ class FireSchedules:
         self._seen: bytes | None = None
         self._held: dict[bytes, float] = {}  # by the object id: until when
         self._had_turn: set[bytes] = set()  # of those that are due
-        self._missing: dict[bytes, float] = {}  # the same: since when its code is missing here
+        # The same: the planned time for which its code is missing here, and since when. Another
+        # worker may have fired it for the last one.
+        self._missing: dict[bytes, tuple[datetime | None, float]] = {}
 
     def tick(self) -> bool:
         """Fire a batch of what is due; whether there may be more.
@@ -154,7 +157,10 @@ class FireSchedules:
         """Hold a schedule back which can't be fired, or pause it."""
         oid, now = schedule._p_oid, clock.monotonic()
         if isinstance(error, MissingCode):
-            since = self._missing.setdefault(oid, now)
+            planned = schedule.next
+            if self._missing.get(oid, (None, 0))[0] != planned:
+                self._missing[oid] = planned, now
+            since = self._missing[oid][1]
             if now - since < defaults.MISSING_SECONDS:
                 if since == now:
                     log.warning("%s; it is left to other workers for now", error)

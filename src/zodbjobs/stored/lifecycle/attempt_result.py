@@ -139,7 +139,8 @@ def paused(claim: Claim, match: str | None, now: int) -> AttemptResult:
 
 
 def given_back(claim: Claim, pause: Pause | None, now: int) -> AttemptResult:
-    """The result of a job that ended at a checkpoint, for a pause, or as its worker stops.
+    """The result of a job that ended at a checkpoint, for a pause, or as its worker stops
+    or its agent was removed.
 
     It isn't filed as one that was interrupted: it has got on since.
     """

@@ -47,20 +47,51 @@ class Claim(NamedTuple):
         return f"job {u64(self.oid)}"
 
 
+class Interrupted:
+    """What a worker holds of jobs that were interrupted before: how many, and how many it may.
+
+    The oftener one of them was, the fewer, so that a job which kills its process soon does so
+    alone; also one that gets on from checkpoint to checkpoint, and so was interrupted once only,
+    as it seems, each time that it does so.
+    """
+
+    def __init__(self, counts: Iterable[int] = ()) -> None:
+        self._number = 0
+        self._most = defaults.INTERRUPTED_TOGETHER
+        for times in counts:
+            self.add(times)
+
+    def has_room(self, times: int) -> bool:
+        """Whether one may join them that was interrupted so often, 0 for not at all."""
+        return not times or self._number < min(self._most, _most_with(times))
+
+    def add(self, times: int) -> None:
+        """Add one that was interrupted so often, 0 for not at all."""
+        if times:
+            self._number += 1
+            self._most = min(self._most, _most_with(times))
+
+
+def _most_with(times: int) -> int:
+    """How many a worker may hold if one of them was interrupted so often."""
+    return max(1, defaults.INTERRUPTED_TOGETHER >> 2 * (times - 1))
+
+
 def claim(
     queue: Queue,
     worker: WorkerRecord,
     limit: int,
     now: int,
     shards: Sequence[Shard],
-    interrupted: int = 0,
+    interrupted: Interrupted | None = None,
     with_quotas: int = 1,
     chooser: Filter | None = None,
 ) -> list[Claim]:
     """Move up to `limit` due jobs of `shards`, which are some of the queue's, into the lease
     of `worker`, in the order of their keys; none while the queue is paused.
 
-    `interrupted`: how many jobs the worker holds already that were interrupted before.
+    `interrupted`: the jobs that the worker holds already which were interrupted before; what is
+    claimed is added.
     `with_quotas`: how many may be jobs with quotas. Joins the current transaction; the caller
     commits, and runs them only then.
 
@@ -75,8 +106,9 @@ def claim(
         others = {shard.index for shard in opened} - {shard.index for shard in shards}
     if pausing.is_paused(queue):
         return []
-    claimed = _claim_interrupted(worker, limit, shards, interrupted, chooser)
-    quotas = _WithQuotas(worker, with_quotas, interrupted + len(claimed), chooser)
+    held = Interrupted() if interrupted is None else interrupted
+    claimed = _claim_interrupted(worker, limit, shards, held, chooser)
+    quotas = _WithQuotas(worker, with_quotas, held, chooser)
 
     def first_of(shard: Shard) -> int | None:
         if shard.index in others:
@@ -149,17 +181,17 @@ def _accepts(entry: Entry, chooser: Filter | None) -> bool:
 class _WithQuotas:
     """Claims jobs with quotas, up to `room` of them, of those that `chooser` accepts.
 
-    `interrupted`: how many jobs the worker holds that were interrupted before. There is no room
-    left once REFUSALS of them were put elsewhere: the next claim goes on.
+    `held`: the jobs that the worker holds which were interrupted before. There is no room left
+    once REFUSALS of them were put elsewhere: the next claim goes on.
     """
 
     def __init__(
-        self, worker: WorkerRecord, room: int, interrupted: int, chooser: Filter | None
+        self, worker: WorkerRecord, room: int, held: Interrupted, chooser: Filter | None
     ) -> None:
         self.room = room
         self._chooser = chooser
         self._worker = worker
-        self._interrupted = interrupted
+        self._held = held
         self._moved = 0
 
     def claim(self, shard: Shard, key: int) -> list[Claim]:
@@ -170,7 +202,7 @@ class _WithQuotas:
             self.moved()
             return []
         entry = Entry(*shard.admitted[key])
-        if entry.times and self._interrupted >= most_together(entry.times):
+        if not self._held.has_room(entry.times):
             self.room = 0
             return []
         del shard.admitted[key]
@@ -183,7 +215,8 @@ class _WithQuotas:
         if not claims:  # it is parked
             shard.queue.quotas.passed(entry.names or ())
         self.room -= len(claims)
-        self._interrupted += len(claims) * (entry.times > 0)
+        for each in claims:
+            self._held.add(each.interruptions)
         return [self._with_slots(shard, claim) for claim in claims]
 
     def _with_slots(self, shard: Shard, claim: Claim) -> Claim:
@@ -198,19 +231,11 @@ class _WithQuotas:
             self.room = 0
 
 
-def most_together(interruptions: int) -> int:
-    """How many jobs that were interrupted before a worker may hold if one of them was
-    interrupted so often: the oftener, the fewer, so that a job that kills its process
-    soon does so alone.
-    """
-    return max(1, defaults.INTERRUPTED_TOGETHER >> 2 * (interruptions - 1))
-
-
 def _claim_interrupted(
     worker: WorkerRecord,
     limit: int,
     shards: Iterable[Shard],
-    held: int,
+    held: Interrupted,
     chooser: Filter | None,
 ) -> list[Claim]:
     claimed: list[Claim] = []
@@ -223,11 +248,13 @@ def _claim_interrupted(
                 return claimed
             if chooser is not None and chooser.asked >= defaults.MOST_ASKED:
                 return claimed  # what is refused is out of the way of the next claim
-            if held + len(claimed) >= most_together(item[0]):
+            if not held.has_room(item[0]):
                 continue
             del tree[key]
             if chooser is None or chooser.accepts(entry_of(item).job):
-                claimed += _lease(worker, shard, [(key, item)])
+                for each in _lease(worker, shard, [(key, item)]):
+                    held.add(each.interruptions)
+                    claimed.append(each)
             else:
                 refused.refuse(shard, key, item, names, chooser)
     return claimed

@@ -182,20 +182,7 @@ def retry(queue: Queue, job: Job) -> None:
     if followers.start_parked(job, queue):
         return
     shard = _shard_in(queue, job)
-    if job._v_running:
-        raise BadStatus(
-            f"{job!r} runs here and can't put itself in again; give it a retry policy, "
-            "or let it put another job"
-        )
-    if not can_be_stored(job):
-        job._p_invalidate()  # the code may be there since it was loaded
-    if not can_be_stored(job):
-        raise BadStatus(
-            f"{job!r} can't be retried: it can't be stored again with the code that is here; "
-            "mend the code, or take the job out with remove()"
-        )
-    _check_unique(queue, job)
-    _check_callbacks(job)
+    _check_retry(queue, job)
     was_waiting = False
     if shard.has_parked(key_of(job), job):
         completion = completion_of(job)
@@ -215,8 +202,37 @@ def retry(queue: Queue, job: Job) -> None:
             f"{job!r} is {job.outcome or job.status}; only a parked job, or one that "
             "ended without success, can be retried"
         )
-    priority, policy, unique = job.priority, job._given_policy, job._unique
-    timeout, context, listed = job._given_timeout, job._given_context, job._listed
+    key = keys.key_for_now(job.priority, clock.now())
+    _make_new(queue, job)
+    if was_waiting:
+        deliver_again(shard, job, key)
+    else:
+        deliver(queue, job, key)
+    telling.put(queue, job)
+
+
+def _check_retry(queue: Queue, job: Job) -> None:
+    """Raise BadStatus if it can't be put in again, whatever has become of it."""
+    if job._v_running:
+        raise BadStatus(
+            f"{job!r} runs here and can't put itself in again; give it a retry policy, "
+            "or let it put another job"
+        )
+    if not can_be_stored(job):
+        job._p_invalidate()  # the code may be there since it was loaded
+    if not can_be_stored(job):
+        raise BadStatus(
+            f"{job!r} can't be retried: it can't be stored again with the code that is here; "
+            "mend the code, or take the job out with remove()"
+        )
+    _check_unique(queue, job)
+    _check_callbacks(job)
+
+
+def _make_new(queue: Queue, job: Job) -> None:
+    """Forget what became of it; what was fixed at the first put stays."""
+    policy, unique, timeout = job._given_policy, job._unique, job._given_timeout
+    context, listed = job._given_context, job._listed
     job._renew()
     if listed is not None:
         job._listed = listed
@@ -228,12 +244,6 @@ def retry(queue: Queue, job: Job) -> None:
     surroundings.note(job, context)
     if unique is not None:
         give_unique(queue, job, unique.name, unique.until_ended)
-    key = keys.key_for_now(priority, clock.now())
-    if was_waiting:
-        deliver_again(shard, job, key)
-    else:
-        deliver(queue, job, key)
-    telling.put(queue, job)
 
 
 def _check_unique(queue: Queue, job: Job) -> None:

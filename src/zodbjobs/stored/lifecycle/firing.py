@@ -18,7 +18,8 @@ from zodbjobs import clock, defaults, times
 from zodbjobs.errors import MissingCode
 from zodbjobs.interfaces import ABORTED, EXPIRED, FAILED, NEW, SUCCEEDED
 from zodbjobs.stored.job import Job
-from zodbjobs.stored.lifecycle import put, templates
+from zodbjobs.stored.lifecycle import completion, put, templates
+from zodbjobs.stored.lifecycle.raw import state_of
 from zodbjobs.stored.lifecycle.storable import can_be_stored
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def fire(schedule: Schedule, now: int, most: int) -> list[Job]:
 
 
 def put_now(schedule: Schedule, now: int) -> Job:
-    """Put a job for which nobody has planned."""
+    """Put a job for which nobody has planned; due at once, whatever the schedule's jitter."""
     if _looks_at_runs(schedule):
         _look_at_runs(schedule)
-    return _put(schedule, _queue_of(schedule), now, now, ())
+    return _put(schedule, _queue_of(schedule), now, now, now, ())
 
 
 # Which times
@@ -105,23 +106,24 @@ def _come(schedule: Schedule, queue: Queue, planned: int, now: int) -> Job | Non
     if unended and schedule.overlap == "skip":
         _leave_out(schedule, planned, OVERLAP)
         return None
+    if not all(map(can_be_stored, unended)):
+        raise _missing(schedule, "put its job behind the one before, or cancel that")
     if schedule.overlap == "cancel":
         for job in unended:
             job.cancel()
         unended = []
-    return _put(schedule, queue, planned, now, tuple(unended))
+    due = planned + random.randint(0, schedule._jitter) if schedule._jitter else planned
+    return _put(schedule, queue, planned, due, now, tuple(unended))
 
 
-def _put(schedule: Schedule, queue: Queue, planned: int, now: int, after: tuple[Job, ...]) -> Job:
+def _put(
+    schedule: Schedule, queue: Queue, planned: int, due: int, now: int, after: tuple[Job, ...]
+) -> Job:
     template = schedule._template
     if not can_be_stored(template):
-        raise MissingCode(
-            f"the schedule {schedule.name!r} can't put its job: the code of it, or of one of its "
-            "arguments, is missing in this process"
-        )
+        raise _missing(schedule, "put its job")
     job = templates.copy_of(template)
     job._schedule, job._planned = schedule.name, planned
-    due = planned + random.randint(0, schedule._jitter) if schedule._jitter else 0
     begin_after = clock.to_datetime(due) if due > now else None
     said = put.options(queue, begin_after, None, None, after, context=False)
     job = put.checked(queue, job, said)
@@ -134,6 +136,13 @@ def _put(schedule: Schedule, queue: Queue, planned: int, now: int, after: tuple[
     if _looks_at_runs(schedule):
         schedule._open = (*schedule._open, oid)[-defaults.REMEMBERED_RUNS :]
     return job
+
+
+def _missing(schedule: Schedule, what: str) -> MissingCode:
+    return MissingCode(
+        f"the schedule {schedule.name!r} can't {what}: the code of that one, or of one of its "
+        "arguments, is missing in this process"
+    )
 
 
 def _queue_of(schedule: Schedule) -> Queue:
@@ -170,22 +179,23 @@ def _unended(schedule: Schedule) -> list[Job]:
 
 
 def _job(schedule: Schedule, oid: int) -> Any:
-    """A job that it has put, or None if that is gone."""
+    """A job that it has put, or None if that is gone; it needn't be one that can be loaded."""
     try:
-        found = schedule._p_jar.get(p64(oid))
-        found._p_activate()
+        return schedule._p_jar.get(p64(oid))
     except POSKeyError:
         return None
-    return found
 
 
 def _outcome(job: Any) -> str | None:
-    """How a job has ended; None if it hasn't."""
-    if isinstance(job, Broken):
-        raise MissingCode(f"the class {type(job).__name__} of a job of it is missing here")
-    if not isinstance(job, Job):
+    """How a job has ended; None if it hasn't. The code of it needn't be here."""
+    if not isinstance(job, Job | Broken):
         return "removed"
-    return job.outcome or ("removed" if job.status == NEW else None)
+    state = state_of(job)
+    if completion.completion_of(job) is not None:
+        return state.get("_unsuccessful") or SUCCEEDED
+    if isinstance(job, Broken) or job._p_changed is None:  # it can't be loaded here
+        return "removed" if completion.shard_of(job) is None else None
+    return "removed" if job.status == NEW else None
 
 
 def _failed_too_often(schedule: Schedule) -> str | None:

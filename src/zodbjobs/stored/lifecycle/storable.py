@@ -248,6 +248,8 @@ def can_be_stored(job: Any) -> bool:
     It can't if the job can't be loaded, or if the class or function that an argument is has
     gone. Raises what the storage raises while the job is loaded.
     """
+    if isinstance(job, Broken):  # which gives its state, but takes no change
+        return False
     try:
         state = job.__getstate__()
     except (Exception, SystemExit) as error:

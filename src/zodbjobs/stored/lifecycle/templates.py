@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from zodbjobs.errors import BadArgument, BadStatus
+from zodbjobs.errors import BadArgument, BadStatus, MissingCode
 from zodbjobs.interfaces import NEW
 from zodbjobs.stored.job import GIVEN_BY_THE_QUEUE, Job
 from zodbjobs.stored.lifecycle import labels, put, surroundings
@@ -15,6 +15,7 @@ from zodbjobs.stored.lifecycle.options import (
     timeout_micros,
 )
 from zodbjobs.stored.lifecycle.raw import state_of
+from zodbjobs.stored.lifecycle.storable import can_be_stored
 from zodbjobs.stored.quotas import checked_names
 
 if TYPE_CHECKING:
@@ -59,11 +60,18 @@ def defined(
     """The template of a schedule: a copy of `job` or of the one before, with the options of jobs,
     which are taken out of `options`; the one before itself if there are none.
 
-    Raises BadArgument, BadStatus, or TypeError for what isn't callable.
+    Raises BadArgument, BadStatus, TypeError for what isn't callable, or MissingCode if it is the
+    one before that is to be changed, and its code isn't here.
     """
     given = {key: options.pop(key) for key in (*_GIVERS, *_LABELS) if key in options}
     if job is None and before is not None and not given:
         return before
+    if job is None and not can_be_stored(before):
+        raise MissingCode(
+            f"the job of the schedule {name!r} can't be changed here: the code of it, or of one "
+            "of its arguments, is missing in this process; change it where that is, or give the "
+            "schedule another job"
+        )
     made = _checked_copy(name, before if job is None else job)
     if before is not None:
         _inherit(made, before)
@@ -98,9 +106,12 @@ def _checked_copy(name: str, job: Any) -> Job:
 
 def _inherit(made: Job, before: Job) -> None:
     """Let another template belong to whom the one before did, and run in what that did."""
-    for key in ("_owner", "_title", "_realm", "_context", "_about", "_about_place"):
-        if getattr(made, key) is None and getattr(before, key) is not None:
-            setattr(made, key, getattr(before, key))
+    state = state_of(before)
+    keys = ("_owner", "_title", "_realm", "_about", "_context", "_about_place")
+    # What is more than texts and numbers may be of code that is missing.
+    for key in keys if can_be_stored(before) else keys[:4]:
+        if getattr(made, key) is None and state.get(key) is not None:
+            setattr(made, key, state[key])
 
 
 def _give_begin_by(job: Job, value: Any) -> None:

@@ -21,7 +21,7 @@ from zodbjobs.insights import (
     queue_stats,
     stored_agents,
 )
-from zodbjobs.operations import deeds
+from zodbjobs.operations import agent_deeds, deeds
 from zodbjobs.stored.lifecycle.options import UNSAID
 from zodbjobs.web import charts, filters, responses, sentences
 from zodbjobs.web.pace import paced
@@ -271,7 +271,7 @@ def change_agent(visit: Visit) -> Response:
     return _change(
         visit,
         "changed",
-        lambda: deeds.change_agent(
+        lambda: agent_deeds.change_agent(
             visit.connection,
             *_agent(visit),
             size=_size(visit),
@@ -286,7 +286,7 @@ def add_agent(visit: Visit) -> Response:
     return _change(
         visit,
         "changed",
-        lambda: deeds.add_agent(
+        lambda: agent_deeds.add_agent(
             visit.connection,
             _worker(visit),
             _name(visit),
@@ -302,7 +302,7 @@ def remove_agent(visit: Visit) -> Response:
     return _change(
         visit,
         "changed",
-        lambda: deeds.remove_agent(
+        lambda: agent_deeds.remove_agent(
             visit.connection, *_agent(visit), by=_by(visit), why=_why(visit)
         ),
     )

@@ -52,7 +52,9 @@ class RunRow:
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleRow:
-    """A schedule in a list. `words`: its time in English words; `reason`: why it is paused."""
+    """A schedule in a list. `words`: its time in English words; `reason`: why it is paused;
+    `unreadable`: what it lacks to fire here.
+    """
 
     key: str
     name: str
@@ -60,6 +62,7 @@ class ScheduleRow:
     word: str
     look: str
     reason: str | None
+    unreadable: str | None
     when: str
     words: str
     zone: str
@@ -109,6 +112,7 @@ def _row(visit: Visit, info: ScheduleInfo) -> ScheduleRow:
         word=said,
         look=look,
         reason=info.paused,
+        unreadable=info.unreadable,
         when=info.when,
         words=info.words,
         zone=info.zone,
