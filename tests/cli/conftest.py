@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 import transaction
-import ZEO
 from click.testing import CliRunner
 from patience import PATIENCE, until
-from storages import file_storage, templates
+from storages import file_storage, templates, zeo_servers
 
 import zodbjobs
 from zodbjobs.cli.commands import cli
@@ -204,6 +203,5 @@ def put(path: Path) -> Callable[..., list[str]]:
 @pytest.fixture
 def zeo(path: Path) -> Iterator[str]:
     """The URI of a ZEO server that has the file open."""
-    (host, port), stop = ZEO.server(str(path))
-    yield f"zeo://{host}:{port}"
-    stop()
+    with zeo_servers.in_a_thread(path) as (host, port):
+        yield f"zeo://{host}:{port}"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import sample
 import transaction
-import ZEO
 from python2_files import Made, Name, OldDatabase, Raw, record, span, stamp, utc
+from storages import zeo_servers
 from ZODB.Connection import TransactionMetaData
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
@@ -797,11 +797,9 @@ def test_records_that_are_compressed(one: OldDatabase, run: Run, tmp_path: Path)
 
 @pytest.mark.process
 def test_a_server(one: OldDatabase, run: Run, tmp_path: Path) -> None:
-    (host, port), stop = ZEO.server(str(one.write(tmp_path / "Old.fs", magic=b"FS30")))
-    try:
+    path = one.write(tmp_path / "Old.fs", magic=b"FS30")
+    with zeo_servers.in_a_thread(path) as (host, port):
         assert listed(run, f"zeo://{host}:{port}") == ["1"]
-    finally:
-        stop()
 
 
 def test_the_class_in_its_old_forms(one: OldDatabase, run: Run, tmp_path: Path) -> None:

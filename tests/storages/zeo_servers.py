@@ -6,12 +6,14 @@ the next server is started.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ZEO
@@ -121,6 +123,19 @@ def fresh_storage(installed: bool = False) -> tuple[Path, str]:
         servers.append(Server(names, installed=installed))
     server = servers[-1]
     return server.address, server.unused.pop(0)
+
+
+@contextlib.contextmanager
+def in_a_thread(path: Path | None = None) -> Iterator[tuple[str, int]]:
+    """Host and port of a server in this process, of a file or of a storage in memory."""
+    address, end = ZEO.server(None if path is None else str(path))
+    try:
+        yield address
+    finally:
+        # Its loop may end before it has closed each connection; then it has them collected.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            end()
 
 
 def stop() -> None:

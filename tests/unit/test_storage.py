@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import ZEO
+from storages import zeo_servers
 from ZEO.Exceptions import ServerException
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
@@ -61,15 +62,14 @@ def test_storages_that_others_may_have_open(file: FileStorage, tmp_path: Path) -
 
 
 def test_what_lies_over_a_server_is_shared() -> None:
-    address, stop = ZEO.server()
-    try:
-        with contextlib.closing(ZEO.client(address)) as client:
-            assert not is_for_one_process(client)
-            demo = DemoStorage(base=client)
-            assert not is_for_one_process(demo)
-            assert not is_for_one_process(demo.push())
-    finally:
-        stop()
+    with (
+        zeo_servers.in_a_thread() as address,
+        contextlib.closing(ZEO.client(address)) as client,
+    ):
+        assert not is_for_one_process(client)
+        demo = DemoStorage(base=client)
+        assert not is_for_one_process(demo)
+        assert not is_for_one_process(demo.push())
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
