@@ -250,6 +250,10 @@ RATE_SLACK = 0.02
 RATE_LEAST_SLACK_SECONDS = 0.05
 RATE_MOST_SLACK_SECONDS = 1.0
 
+#: Days that a rate may be per, at most. A turn comes within two such spans; one that no clock can
+#: tell any more would stop the claims of its queue, and the pages that show it.
+RATE_MOST_DAYS = 366
+
 #: Seconds by which jobs of a rate may begin more closely after one that was claimed late. The
 #: dispatcher looks every 10 to 25 ms: without it a rate of 100/s would come to some 60.
 RATE_CATCH_UP_SECONDS = 0.1

@@ -459,7 +459,7 @@ class IQuota(Interface):
         "Int from 1: how many attempts at its jobs begin in `per` at most; of a pattern, how many "
         "of each name. None for any number. Settable; it counts what has begun before."
     )
-    per = Attribute("The timedelta that the rate is for, from a second on; settable. Or None.")
+    per = Attribute("The timedelta that the rate is for, a second to 366 days; settable. Or None.")
     burst = Attribute(
         "Int from 1: how many may begin at once, after a time in which fewer began; settable. "
         "With 1 they begin evenly, `per / rate` apart."

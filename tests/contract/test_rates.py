@@ -105,6 +105,10 @@ def test_a_rate_has_what_it_is_per(queue: Any) -> None:
             quotas.create("bad", **bad)
     with pytest.raises(BadArgument, match="at least a second"):
         quotas.create("bad", rate=1, per=timedelta(milliseconds=999))
+    for per in (timedelta(days=367), timedelta.max):  # of which a turn may be in no calendar
+        with pytest.raises(BadArgument, match="at most 366 days"):
+            quotas.create("bad", rate=1, per=per)
+    quotas.create("good", rate=1, per=timedelta(days=366))
     assert "bad" not in quotas
 
 

@@ -15,7 +15,7 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from zope.interface import implementer
 
-from zodbjobs import clock
+from zodbjobs import clock, defaults
 from zodbjobs.errors import BadArgument, UnknownQuota
 from zodbjobs.interfaces import IQuota, IQuotas
 from zodbjobs.queue_names import spoken
@@ -88,7 +88,9 @@ class Quota(Persistent):
 
     @property
     def per(self) -> timedelta | None:
-        """The span of time that its rate is for, at least a second; settable, else BadArgument."""
+        """The span of time that its rate is for, a second to RATE_MOST_DAYS; settable, else
+        BadArgument.
+        """
         return None if self._per is None else timedelta(microseconds=self._per)
 
     @per.setter
@@ -491,9 +493,11 @@ def _checked_number(name: str, what: str, number: object) -> int:
 
 
 def _checked_per(name: str, per: object) -> int:
-    if not isinstance(per, timedelta) or per < timedelta(seconds=1):
+    most = timedelta(days=defaults.RATE_MOST_DAYS)
+    if not isinstance(per, timedelta) or not timedelta(seconds=1) <= per <= most:
         raise BadArgument(
-            f"the rate of quota {name!r} is per a timedelta of at least a second, not {per!r}"
+            f"the rate of quota {name!r} is per a timedelta of at least a second and at most "
+            f"{most.days} days, not {per!r}"
         )
     return per // _MICROSECOND
 
