@@ -346,6 +346,13 @@ def touch_it(one: Placed) -> None:
     met.append(one.place)
 
 
+def collect_it(one: Placed, found: list[int]) -> None:
+    """Note how many there were by then."""
+    found.append(one.item.number)
+    met.append(len(found))
+    before(one.item.number)
+
+
 def look_at_source(item: Item) -> None:
     """Note which list it is that is gone through, seldom: to look at it keeps it loaded."""
     assert item.count == 0

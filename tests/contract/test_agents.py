@@ -235,6 +235,20 @@ def test_what_was_interrupted_is_asked_for_once(any_db: Any, queue: Any) -> None
     assert len(queue) == 2
 
 
+def test_agents_that_claim_at_once_count_what_was_interrupted_together(
+    any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(queue, 1, 2)
+    doomed = make_doomed(any_db)
+    assert len(doomed.claim()) == 2
+    die(doomed)
+    monkeypatch.setattr(defaults, "INTERRUPTED_TOGETHER", 1)
+    with bench(any_db, agents=[Agent(""), Agent("")]) as worker:
+        lanes = worker.dispatcher._lanes
+        worker.dispatcher._step(worker.dispatcher._session, [(lane, 1) for lane in lanes])
+        assert [len(lane.outstanding) for lane in lanes] == [1, 0]
+
+
 def test_what_was_interrupted_is_found_behind_many_that_are_refused(
     any_db: Any, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ from zodbjobs.errors import BadArgument, ObjectGone
 from zodbjobs.insights import job_details
 from zodbjobs.interfaces import IProgressable, ISweep
 from zodbjobs.runtime import thread_session
+from zodbjobs.runtime.committer import Committer
 from zodbjobs.stored.lifecycle import calls
 from zodbjobs.stored.lifecycle.again import made_again
 from zodbjobs.testing import moving_clock, run_jobs
@@ -294,6 +295,39 @@ def test_an_item_that_ends_its_process_does_not_stop_the_others(
     assert aside.item.number == 54
     assert "has died 9 times" in aside.failure.message
     assert job.result.done == NUMBER - 1
+
+
+def test_an_item_is_set_aside_for_deaths_also_if_that_conflicts(
+    any_db: Any, queue: Any, tree: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be called again, and the tenth death aborts the sweep."""
+    monkeypatch.setattr("zodbjobs.runtime.transactions.pause", lambda conflicts: None)
+    job = put(queue, tree, on_error="set aside")
+    called: list[int] = []
+
+    def before(number: int) -> None:
+        clock.advance(STEP)
+        called.append(number)
+
+    large_jobs.before = before
+    for _ in range(defaults.INTERRUPTIONS):
+        doomed = make_doomed(any_db)
+        assert len(doomed.claim()) == 1
+        die(doomed)
+    commit, left = Committer.checkpoint, [ConflictError()]
+
+    def conflict_once(self: Any, job: Any, write: Any) -> bool:
+        if left:
+            self._thread_session.manager.abort()
+            raise left.pop()
+        return commit(self, job, write)
+
+    monkeypatch.setattr(Committer, "checkpoint", conflict_once)
+    run_jobs(any_db)
+    transaction.begin()
+    assert (left, 0 in called) == ([], False)
+    assert [each.item.number for each in job.set_aside] == [0]
+    assert counts(tree) == [int(n != 0) for n in range(NUMBER)]
 
 
 def test_a_stop_waits_for_one_batch(any_db: Any, queue: Any, tree: Any, clock: Any) -> None:
@@ -943,6 +977,35 @@ def test_a_kind_of_reference_that_is_missing_parks_it(
         forget()
     assert counts(tree) == [1] * NUMBER
     assert job.result == (NUMBER, ())
+
+
+def test_what_is_rolled_back_as_it_is_parked_is_not_stored_in_its_arguments(
+    any_db: Any, queue: Any, tree: Any, clock: Any
+) -> None:
+    def know() -> None:
+        references.register(
+            "there", large_jobs.is_placed, lambda one: (one.item, "here"), large_jobs.Placed
+        )
+
+    def forget() -> None:
+        references.unregister("there")
+
+    know()
+    try:
+        placed = [large_jobs.Placed(item, "") for item in tree.values()]
+        job = put(queue, placed, large_jobs.collect_it, [])
+        at(1, forget, clock)
+        run_jobs(any_db)
+        transaction.begin()
+        assert (job.status, job.done, job.args) == ("pending", 0, ([],))
+        know()
+        queue.retry(job)
+        transaction.commit()
+        large_jobs.met.clear()
+        run_jobs(any_db)
+        assert large_jobs.met == list(range(1, NUMBER + 1))
+    finally:
+        forget()
 
 
 @pytest.mark.parametrize("parallel", [1, 3])

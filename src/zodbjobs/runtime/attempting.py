@@ -128,6 +128,7 @@ class Attempting:
             if not untouched:
                 self._thread_session.check_joined()
         except CantRunHere as error:
+            self._start_over()  # the batch of a sweep in which it was met
             return _parked(claim, job, error, now)
         except BaseException as error:
             if attempt.broken is not None and not is_ctrl_c(error):

@@ -207,7 +207,8 @@ class Dispatcher:
     ) -> int:
         while self._reported:
             self._unbooked.append(self._reported.popleft())
-        # Now: what was given back as the worker stops isn't to be claimed by the same one again.
+        # Asked here, after what was reported: what is given back as the worker stops isn't to be
+        # claimed by the same one again.
         rooms = () if self._stopping.is_set() else rooms
         while self._gone:
             gone = self._gone.popleft()
@@ -227,8 +228,11 @@ class Dispatcher:
             for task in due:
                 task.write(session)
             found = self._found(session) if audits else []
+            interrupted = self._interrupted()  # with what is claimed for the lanes before
             claimed = [
-                (lane, room, self._claim(session, lane, room)) for lane, room in rooms if room
+                (lane, room, self._claim(session, lane, room, interrupted))
+                for lane, room in rooms
+                if room
             ]
             for _, _, claims in claimed:
                 telling.claimed(session.record, claims)
@@ -256,13 +260,18 @@ class Dispatcher:
             _hand_out(lane, [claim])
         return len(found) + sum(len(claims) for _, _, claims in claimed)
 
-    def _claim(self, session: Session, lane: Lane, room: int) -> list[Claim]:
-        interrupted = Interrupted(
+    def _interrupted(self) -> Interrupted:
+        """What the worker holds that was interrupted before."""
+        return Interrupted(
             claim.interruptions
             for each in self._lanes
             if each.has_had_special
             for claim in each.outstanding.values()
         )
+
+    def _claim(
+        self, session: Session, lane: Lane, room: int, interrupted: Interrupted
+    ) -> list[Claim]:
         claims = lane.claimer.claim(session, room, interrupted, self._room_for_quotas(lane))
         if claims and not lane.workload.jobs_are_short:
             session.prefetch(claims)

@@ -126,7 +126,7 @@ class Sweeping:
             except Exception as error:
                 self._do_again(error, has_items=batch.done > 0)
             else:
-                self._conflicts = self._blamed = 0
+                self._conflicts = self._blamed = self._deaths = 0
                 if self._limit is not None:
                     self._limit = 2 * self._limit if self._limit < _NO_LIMIT else None
                 return batch
@@ -224,7 +224,7 @@ class Sweeping:
         guilty, self._guilty = self._guilty, None
         if guilty is not None and guilty[0] == after:  # others may have taken that one out
             return guilty[1]
-        deaths, self._deaths = self._deaths, 0
+        deaths = self._deaths
         if deaths >= defaults.INTERRUPTIONS and sweep.plan_of(self._job).room is not None:
             return Aborted(
                 f"its worker has died {deaths} times in a row since the item before was done; see "

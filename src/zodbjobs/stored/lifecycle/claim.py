@@ -51,8 +51,8 @@ class Interrupted:
     """What a worker holds of jobs that were interrupted before: how many, and how many it may.
 
     The oftener one of them was, the fewer, so that a job which kills its process soon does so
-    alone; also one that gets on from checkpoint to checkpoint, and so was interrupted once only,
-    as it seems, each time that it does so.
+    alone. What is held already counts as well: one that was interrupted once, as its last
+    checkpoint made its count start anew, doesn't join one that must be alone.
     """
 
     def __init__(self, counts: Iterable[int] = ()) -> None:
