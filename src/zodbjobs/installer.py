@@ -104,13 +104,13 @@ class QueueInstaller(_Installer):
         self.schedules = declaring.checked(schedules)
 
     def __call__(self, event: Any) -> None:
-        """Install into ``event.database``, and bring the schedules for its workers; commits.
+        """Bring the schedules for the workers of ``event.database``, and install into it; commits.
 
         Raises what the database raises, and BadArgument if another installer has brought another
         schedule of the same name.
         """
-        super().__call__(event)
         declaring.bring(event.database, self.schedules)
+        super().__call__(event)
 
     def _added(self, made: Any, root: Any) -> None:
         queue = made.create(defaults.QUEUE_NAME)

@@ -501,6 +501,8 @@ def test_other_csv_files(any_db: Any, connection: Any, queue: Any) -> None:
         zodbjobs.sweep.Csv("a,b")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         zodbjobs.sweep.Csv(blob, nonsense=1)
+    with pytest.raises(BadArgument, match="unknown dialect; name a dialect of"):
+        zodbjobs.sweep.Csv(Blob(b"a,b"), dialect="exzel")
 
 
 @on_storages_with_blobs

@@ -256,7 +256,8 @@ class Csv(Enumerator):
     `encoding`: UTF-8, Latin-1, or another one in which the byte 10 ends a line; a mark of the byte
     order before UTF-8 is left out. `format`: what `csv.reader` takes, such as ``delimiter=';'``,
     or the dialect that a `csv.Sniffer` has found. The cursor is the number of the byte after a
-    row, so the blob mustn't be changed meanwhile. Raises BadArgument for what is no blob.
+    row, so the blob mustn't be changed meanwhile. Raises BadArgument for what is no blob, or for
+    an unknown dialect, and TypeError for other arguments that `csv.reader` doesn't take.
     """
 
     def __init__(
@@ -270,7 +271,12 @@ class Csv(Enumerator):
             raise BadArgument(
                 f"Csv can't find the lines of a file in {encoding!r}; store it as UTF-8"
             )
-        dialect = csv.reader([], **format).dialect  # raises TypeError for what it doesn't take
+        try:
+            dialect = csv.reader([], **format).dialect
+        except csv.Error as error:
+            raise BadArgument(
+                f"Csv can't read by {format!r}: {error}; name a dialect of csv.list_dialects()"
+            ) from error
         if "dialect" in format:
             # A name may be unknown to a worker, and the class of a Sniffer can't be stored.
             format = {name: getattr(dialect, name) for name in _DIALECT}
